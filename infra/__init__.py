@@ -1,0 +1,1 @@
+"""How the whole is run: command line, local supervisor, Kafka, topics, dashboards. Nothing imports this package."""

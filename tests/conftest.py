@@ -1,0 +1,39 @@
+"""What every test may ask for: a marker by folder, and a real Kafka for those that need one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.kafka import LocalBroker, Runtime, prepare
+
+ROOT = Path(__file__).parents[1]
+MARKED_FOLDERS = ("broker", "players", "sim")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test in tests/broker is marked `broker`, and so on: legs are chosen with -m, by hand and in the Makefile."""
+    for item in items:
+        for folder in MARKED_FOLDERS:
+            if item.path.is_relative_to(ROOT / "tests" / folder):
+                item.add_marker(folder)
+
+
+@pytest.fixture(scope="session")
+def kafka_runtime() -> Runtime:
+    """Jars and Java for those who start brokers of their own."""
+    return prepare(ROOT / ".cache")
+
+
+@pytest.fixture(scope="session")
+def kafka(kafka_runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
+    """One real broker for the whole session: use topic names of your own. It dies with the tests, however they end."""
+    with LocalBroker(tmp_path_factory.mktemp("kafka"), kafka_runtime) as broker:
+        yield broker
+
+
+@pytest.fixture
+def own_kafka(kafka_runtime: Runtime, tmp_path: Path) -> Iterator[LocalBroker]:
+    """A real broker for one test alone, empty: for those that use the project's topics, or stop and kill it."""
+    with LocalBroker(tmp_path / "kafka", kafka_runtime) as broker:
+        yield broker
