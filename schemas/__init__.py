@@ -1,0 +1,1 @@
+"""The contract between processes: records, topics, timeline, units, settings, errors. Everyone may import it; it imports nobody."""

@@ -1,0 +1,45 @@
+"""The error tree, grouped by what the caller must do next. Caught only in the shells; each carries the values that explain it."""
+
+
+class FinecutError(Exception):
+    """Root of all our errors; its text is one sentence for a person."""
+
+
+class UserError(FinecutError):
+    """Something a person must put right (input, setting, machine): print the text and what to do, no traceback, exit 2."""
+
+    def __init__(self, problem: str, *, do: str = "") -> None:
+        super().__init__(f"{problem}\n  what to do: {do}" if do else problem)
+        self.problem = problem
+        self.do = do
+
+
+class RetryableError(FinecutError):
+    """It may work later: wait ``retry_after_ms`` and retry, within one deadline shared by all attempts."""
+
+    def __init__(self, problem: str, *, retry_after_ms: int) -> None:
+        super().__init__(problem)
+        self.retry_after_ms = retry_after_ms
+
+
+class RejectedError(FinecutError):
+    """Bad input: write it to ``finecut.rejects`` with its bytes and go on."""
+
+
+class SupersededError(FinecutError):
+    """Another holder is in force: stop the slice; harmless."""
+
+    def __init__(self, what: str, *, held: int, seen: int) -> None:
+        super().__init__(f"{what}: epoch {held} is superseded by {seen}")
+        self.held = held
+        self.seen = seen
+
+
+class ConflictError(FinecutError):
+    """An object exists under this name with other bytes (media rule 8): refuse, count, alarm."""
+
+    def __init__(self, name: str, *, held: str, offered: str) -> None:
+        super().__init__(f"{name} exists with digest {held}, refused other bytes with digest {offered}")
+        self.name = name
+        self.held = held
+        self.offered = offered

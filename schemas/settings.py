@@ -1,0 +1,251 @@
+"""
+Every tunable number, its default and reason, and the relations between numbers.
+
+Each ``__main__`` loads them once, from ``finecut.toml`` in the working folder (or the file named by ``FINECUT_CONFIG``) and from the
+environment, where ``FINECUT_LIVENESS__DEAD_AFTER_MS`` mirrors the field's path; everyone else is handed the part they need.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from schemas.errors import UserError
+from schemas.records import Level
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Section):
+    """The cluster and the shape of the topics."""
+
+    bootstrap_servers: str = Field("", description="Cluster to use; empty: `demo` and `up` start their own Apache Kafka.")
+    topic_prefix: str = Field("finecut.", description="Before every topic name; several installations share a cluster.")
+    schema_registry_url: str = Field("", description="Confluent-compatible registry; empty: Avro single-object encoding.")
+    pool_count: Positive = Field(8, description="Pools, fixed when the topics are created; each decides for about 500 channels.")
+    media_partition_count: Positive = Field(64, description="Partitions of `media`; best no fewer than live channels.")
+    replication_factor: Positive = Field(1, description="Copies of each partition; 3 in production.")
+    message_bytes_max: Positive = Field(4_194_304, description="Largest record; a chunk of 0.5 s at 30 Mb/s is 1.9 MB.")
+    media_retention_ms: Positive = Field(4 * HOUR_MS, description="How long chunks stay: how late packaging may be.")
+    parts_retention_ms: Positive = Field(HOUR_MS, description="How long part announcements stay.")
+    control_retention_ms: Positive = Field(72 * HOUR_MS, description="How long decisions and what they read stay for replay.")
+    delivery_timeout_ms: Positive = Field(30_000, description="After this a record not acknowledged is an error.")
+    fetch_wait_ms: Positive = Field(50, description="Longest wait of a fetch; a produce wakes it at once.")
+
+
+class MediaSettings(_Section):
+    """What is fixed for a channel's life when it first appears."""
+
+    target_duration_ms: Positive = Field(4_000, description="Longest segment; plain players hold back three of them.")
+    part_ms: Positive = Field(500, description="Wanted part length; players skip parts much shorter than 0.5 s.")
+    chunks_per_part: Positive = Field(2, description="Chunks a part is cut into; finer reaches chunked-transfer clients sooner.")
+    time_shift_ms: Positive = Field(60_000, description="How far back a viewer may go.")
+    publish_allowance_ms: Positive = Field(100, description="Time from a chunk being durable to its part being fetchable.")
+
+    @model_validator(mode="after")
+    def _relations(self) -> Self:
+        if self.target_duration_ms % 1_000:
+            raise ValueError("target_duration_ms must be whole seconds: EXT-X-TARGETDURATION is an integer")
+        if self.part_ms * 2 > self.target_duration_ms:
+            raise ValueError("part_ms must be at most half of target_duration_ms")
+        if self.time_shift_ms < 6 * self.target_duration_ms:
+            raise ValueError("time_shift_ms must be at least 6 x target_duration_ms: a playlist may not shrink under 3")
+        return self
+
+
+class IngestSettings(_Section):
+    """The client library of producers."""
+
+    queue_bytes_max: Positive = Field(64 * 2**20, description="Chunks waiting for the broker; then sending blocks.")
+    queue_wait_ms: Positive = Field(5_000, description="How long sending blocks on a full queue before it is an error.")
+    silence_ms: Positive = Field(5_000, description="An encoder silent for this long is reported as stalled.")
+    jump_ms: Positive = Field(200, description="A step of the input's timestamps beyond this opens a new period.")
+
+
+class LivenessSettings(_Section):
+    """When a packager is believed to be alive."""
+
+    heartbeat_ms: Positive = Field(500, description="Time between heartbeats.")
+    suspect_after_ms: Positive = Field(1_500, description="Silence after which a packager gets no new work.")
+    dead_after_ms: Positive = Field(2_500, description="Silence after which its slices move.")
+    mass_hold_ms: Positive = Field(10_000, description="How long a mass suspicion is held to be our own fault.")
+
+    @model_validator(mode="after")
+    def _relations(self) -> Self:
+        if self.suspect_after_ms < 2 * self.heartbeat_ms:
+            raise ValueError("suspect_after_ms must allow for one lost heartbeat: at least 2 x heartbeat_ms")
+        if self.dead_after_ms <= self.suspect_after_ms:
+            raise ValueError("dead_after_ms must outlast suspicion")
+        return self
+
+
+class GranularitySettings(_Section):
+    """What is packaged and how finely."""
+
+    idle_ms: Positive = Field(30_000, description="Without a request for this long a channel falls to its idle level.")
+    wait_price_cores: Annotated[float, Field(gt=0)] = Field(
+        0.02, description="Cores we would spend to spare a viewer one second of waiting."
+    )
+    phi: Share = Field(0.2, description="Share of a segment's duration that a client waits to have it.")
+    hysteresis: Annotated[float, Field(ge=1)] = Field(1.25, description="A new length must be better by this factor of its ideal.")
+    hold_ms: Annotated[int, Field(ge=0)] = Field(8_000, description="A length holds at least this long.")
+    requests_per_object: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="Requests per object that reach the origin, before measured."
+    )
+
+
+class AssignmentSettings(_Section):
+    """Who does which slice."""
+
+    strategy: Literal["least_loaded", "round_robin", "weighted_round_robin"] = Field("least_loaded", description="How holders are picked.")
+    utilisation_max: Share = Field(0.85, description="Share of a packager's capacity that is dealt out.")
+    moves_per_tick_max: Positive = Field(8, description="Voluntary moves per decision; work of the dead is not limited.")
+    part_ms_budget: Annotated[float, Field(gt=0)] = Field(150.0, description="Part work that may fall due at one instant at a packager.")
+
+
+class ScalingSettings(_Section):
+    """How many packagers are wanted."""
+
+    target_utilisation: Share = Field(0.6, description="Use that scaling aims at; the rest is headroom.")
+    startup_ms: Positive = Field(5_000, description="Time a packager needs to start; the horizon looked at.")
+    stabilise_ms: Positive = Field(60_000, description="Scale-in waits until the need was lower for this long.")
+    packagers_min: Positive = Field(1, description="Never fewer.")
+    packagers_max: Positive = Field(200, description="Never more.")
+
+    @model_validator(mode="after")
+    def _relations(self) -> Self:
+        if self.packagers_min > self.packagers_max:
+            raise ValueError("packagers_min must not exceed packagers_max")
+        return self
+
+
+class ForecastSettings(_Section):
+    """The demand models."""
+
+    horizons_ms: tuple[int, ...] = Field((2_000, 5_000, 15_000, 60_000, 300_000), description="How far ahead.")
+    step_ms: Positive = Field(1_000, description="Time between forecasts.")
+
+
+class PlannerSettings(_Section):
+    """The deciding loop."""
+
+    tick_ms: Positive = Field(100, description="Time between decisions when nothing is urgent.")
+    restate_ms: Positive = Field(MINUTE_MS, description="The whole is restated this often.")
+    memory_ms: Positive = Field(5 * MINUTE_MS, description="How far back the folds that decisions read remember.")
+    channel_silence_ms: Positive = Field(30_000, description="A channel without chunks for this long is not placed anew.")
+
+
+class ControlSettings(_Section):
+    """The control plane's process."""
+
+    host: str = Field("127.0.0.1", description="Where metrics are served.")
+    port: int = Field(6066, description="Port of the metrics; 0: a free one.")
+    session_timeout_ms: Positive = Field(3_000, description="Kafka's session timeout: takeover by another worker.")
+    stuck_after_ms: Positive = Field(20_000, description="A loop that stands still this long ends the process.")
+    data_dir: Path = Field(Path(".finecut/control"), description="Where Faust keeps its files.")
+
+
+class PackagerSettings(_Section):
+    """One packager process."""
+
+    cores: Annotated[float, Field(ge=0)] = Field(0.0, description="CPU cores it may use; 0: those of its affinity and cgroup.")
+    tail_bytes_max: Positive = Field(64 * 2**20, description="Chunks held in memory, over all media partitions.")
+    fetch_bytes_max: Positive = Field(8 * 2**20, description="Bytes Kafka's client queues per partition.")
+    publish_retry_ms: Positive = Field(30_000, description="How long a failing store is retried before a failure is reported.")
+    drain_ms: Positive = Field(10_000, description="How long a drain may take.")
+    metrics_host: str = Field("127.0.0.1", description="Where metrics are served.")
+    metrics_port: int = Field(0, description="Port of the metrics; 0: a free one.")
+
+
+class OriginSettings(_Section):
+    """One origin process."""
+
+    host: str = Field("127.0.0.1", description="Where it listens.")
+    port: int = Field(8080, description="Port; 0: a free one.")
+    certificate: Path | None = Field(None, description="TLS certificate (PEM), for HTTP/2 in browsers.")
+    private_key: Path | None = Field(None, description="Its private key (PEM).")
+    session_timeout_ms: Positive = Field(10_000, description="A client silent for this long has left.")
+    blocked_ms_max: Positive = Field(12_000, description="Longest wait of a blocking request; then 503 (media rule 16).")
+    sessions_max: Positive = Field(100_000, description="Sessions kept; beyond it new ones are counted, not told apart.")
+    staleness_ms_max: Positive = Field(10_000, description="Behind its topics by more than this it answers 503.")
+
+
+class StoreSettings(_Section):
+    """Where objects go."""
+
+    directory: Path = Field(Path(".finecut/store"), description="Folder of the directory store.")
+    free_bytes_min: Positive = Field(64 * 2**20, description="Free space below which publishing fails with a clear error.")
+
+
+class Settings(BaseSettings):
+    """Everything, frozen."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, env_prefix="FINECUT_", env_nested_delimiter="__", extra="forbid", toml_file="finecut.toml"
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    media: MediaSettings = MediaSettings()
+    ingest: IngestSettings = IngestSettings()
+    liveness: LivenessSettings = LivenessSettings()
+    granularity: GranularitySettings = GranularitySettings()
+    assignment: AssignmentSettings = AssignmentSettings()
+    scaling: ScalingSettings = ScalingSettings()
+    forecast: ForecastSettings = ForecastSettings()
+    planner: PlannerSettings = PlannerSettings()
+    control: ControlSettings = ControlSettings()
+    packager: PackagerSettings = PackagerSettings()
+    origin: OriginSettings = OriginSettings()
+    store: StoreSettings = StoreSettings()
+    idle_level: Level = Field(Level.OFF, description="What an unwatched channel gets unless its encoder asks for more.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    state_dir: Path = Field(Path(".finecut"), description="Where `demo`, `up` and `status` keep their files.")
+
+    @model_validator(mode="after")
+    def _relations(self) -> Self:
+        if self.planner.memory_ms < 2 * self.media.time_shift_ms:
+            raise ValueError("planner.memory_ms must cover 2 x media.time_shift_ms: backlog is caught up from what it remembers")
+        if self.kafka.media_retention_ms < self.media.time_shift_ms:
+            raise ValueError("kafka.media_retention_ms must outlast media.time_shift_ms: late segments are made from the log")
+        if self.origin.blocked_ms_max < 3 * self.media.target_duration_ms:
+            raise ValueError("origin.blocked_ms_max must be at least 3 x media.target_duration_ms (media rule 16)")
+        if self.planner.memory_ms <= self.granularity.idle_ms:
+            raise ValueError("planner.memory_ms must outlast granularity.idle_ms: idleness is seen in what it remembers")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load() -> Settings:
+    """
+    The settings of this process.
+
+    Raises:
+        UserError: A setting is unknown, out of range, or contradicts another.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            where = "__".join(str(part) for part in problem["loc"])
+            lines.append(f"{'FINECUT_' + where.upper() if where else 'settings'}: {problem['msg'].removeprefix('Value error, ')}")
+        raise UserError("; ".join(lines), do="correct it in the environment or in finecut.toml; README lists every setting") from error
