@@ -6,6 +6,7 @@ in Confluent framing (a zero byte, the registry's id, the body) when a registry 
 payload of a chunk is its last field, so that its header is read without touching the bytes.
 """
 
+import base64
 import dataclasses
 import io
 import json
@@ -160,6 +161,33 @@ def _from_plain(kind: Any) -> Callable[[Any], Any]:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind
     return _identity
+
+
+def to_plain(value: Any) -> Any:
+    """A record or any frozen dataclass of ours as dicts, lists and scalars; enums stay strings, bytes stay bytes."""
+    return _to_plain(typing.cast(typing.Hashable, type(value)))(value)
+
+
+def from_plain(kind: type[Any], plain: Any) -> Any:
+    """
+    The inverse of `to_plain`.
+
+    >>> reached = records.PeriodEnd(channel="a", period=0, parts_reached=4, next_msn=records.Msn(2), channel_ended=False)
+    >>> from_plain(records.PeriodEnd, to_plain(reached)) == reached
+    True
+    """
+    return _from_plain(typing.cast(typing.Hashable, kind))(plain)
+
+
+def to_json(value: Any) -> bytes:
+    """A record or any frozen dataclass of ours as one line of JSON; bytes become base64."""
+    return json.dumps(to_plain(value), default=_json_bytes, separators=(",", ":")).encode()
+
+
+def _json_bytes(value: Any) -> str:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    raise TypeError(f"no JSON for {type(value).__name__}")
 
 
 class Codec:

@@ -40,6 +40,10 @@ class KafkaSettings(_Section):
     delivery_timeout_ms: Positive = Field(30_000, description="After this a record not acknowledged is an error.")
     fetch_wait_ms: Positive = Field(50, description="Longest wait of a fetch; a produce wakes it at once.")
 
+    def client(self) -> dict[str, str | int]:
+        """What every client of librdkafka is configured with."""
+        return {"bootstrap.servers": self.bootstrap_servers, "message.max.bytes": self.message_bytes_max}
+
 
 class MediaSettings(_Section):
     """What is fixed for a channel's life when it first appears."""
