@@ -124,9 +124,13 @@ def _identity(value: Any) -> Any:
     return value
 
 
+def _is_optional(kind: Any) -> bool:
+    return typing.get_origin(kind) in {types.UnionType, typing.Union}  # `NewType | None` is the latter
+
+
 def _inner(kind: Any) -> Any:
     """The type inside ``X | None`` or ``tuple[X, ...]``, else the type."""
-    if isinstance(kind, types.UnionType):
+    if _is_optional(kind):
         return next(t for t in typing.get_args(kind) if t is not types.NoneType)
     return typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else kind
 
@@ -134,7 +138,7 @@ def _inner(kind: Any) -> Any:
 @cache
 def _to_plain(kind: Any) -> Callable[[Any], Any]:
     """Function from a value of a type to what fastavro writes."""
-    if isinstance(kind, types.UnionType):
+    if _is_optional(kind):
         inner = _to_plain(_inner(kind))
         return lambda value: None if value is None else inner(value)
     if typing.get_origin(kind) is tuple:
@@ -149,7 +153,7 @@ def _to_plain(kind: Any) -> Callable[[Any], Any]:
 @cache
 def _from_plain(kind: Any) -> Callable[[Any], Any]:
     """Function from what fastavro read to a value of a type."""
-    if isinstance(kind, types.UnionType):
+    if _is_optional(kind):
         inner = _from_plain(_inner(kind))
         return lambda value: None if value is None else inner(value)
     if typing.get_origin(kind) is tuple:
