@@ -88,14 +88,13 @@ def recut(media: Iterable[tuple[int, bytes]], channels: Iterable[bytes], folder:
         if owner.setdefault((f["channel"], f["period"], f["gop"]), f["life"]) == f["life"]:
             chunks.append(f)
     out = Recut()
-    for key, period in periods.items():
-        out.tracks[key] = [t["track"] for t in period["tracks"]]
+    out.tracks = {key: [t["track"] for t in period["tracks"]] for key, period in periods.items()}
     last: dict[tuple[str, int, str], int] = {}
     pieces: dict[tuple[Any, ...], list[bytes]] = {}
     whole: dict[tuple[str, int, str], set[int]] = {}
     stamp: dict[tuple[str, int, str], tuple[int, int]] = {}
     for f in chunks:
-        track = (f["channel"], f["period"], f["track"])
+        track: tuple[str, int, str] = (f["channel"], f["period"], f["track"])
         if f["index"] <= last.get(track, -1):
             continue
         last[track] = f["index"]
@@ -110,7 +109,7 @@ def recut(media: Iterable[tuple[int, bytes]], channels: Iterable[bytes], folder:
             whole.setdefault((f["channel"], f["msn"], f["track"]), set()).add(number)
             stamp[f["channel"], f["msn"], f["track"]] = (f["first_gop"] * parts_per_gop, (f["first_gop"] + f["gop_count"]) * parts_per_gop)
     for (channel, period_number, track_id, msn, part), data in pieces.items():
-        key = (channel, msn, track_id)
+        key: tuple[str, int, str] = (channel, msn, track_id)
         name = f"{channel}/{period_number}/{track_id}/{tfdt(data[0])}"
         if part is not None:
             if part in whole.get(key, ()):

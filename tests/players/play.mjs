@@ -1,0 +1,70 @@
+// Plays pages of the watch page in real Chromium and measures what a viewer sees, from the outside.
+//   node play.mjs < SPEC.json > RESULT.json
+//   SPEC: {chromium, seconds, pages: [{name, url}], screenshots: folder or ""}
+// A stall is a playhead that stands still for 0.18 s or more after the start; a jump is one that moves back, or further than
+// elapsed x rate + 0.12 s. Errors are those that the page's player reports and exceptions of the page.
+import { chromium } from 'playwright-core';
+import fs from 'node:fs';
+
+const STALL_S = 0.18, JUMP_S = 0.12, SETTLE_S = 0.3, SAMPLE_MS = 60, START_MS = 20_000;
+const spec = JSON.parse(fs.readFileSync(0));
+
+function watch(sampleMs) {
+  const samples = (window.__samples = []);
+  setInterval(() => {
+    const video = document.querySelector('video');
+    if (!video) return;
+    const quality = video.getVideoPlaybackQuality();
+    const ahead = video.buffered.length ? video.buffered.end(video.buffered.length - 1) - video.currentTime : 0;
+    samples.push([performance.now() / 1000, video.currentTime, video.playbackRate, video.paused, ahead, quality.droppedVideoFrames, quality.totalVideoFrames]);
+  }, sampleMs);
+}
+
+function judge(samples) {
+  const first = samples.findIndex((s) => s[1] > 0 && !s[3] && s[6] > 0);
+  const started = samples.findIndex((s, i) => i > 0 && first >= 0 && i > first && s[1] > samples[first][1]);
+  if (started < 0) return { started: false };
+  const played = samples.filter((s) => s[0] >= samples[started][0] + SETTLE_S);
+  const stalls = [], jumps = [];
+  let still = 0;
+  for (let i = 1; i < played.length; i++) {
+    const elapsed = played[i][0] - played[i - 1][0], moved = played[i][1] - played[i - 1][1];
+    if (Math.abs(moved) < 0.015) { still += elapsed; continue; }
+    if (still >= STALL_S) stalls.push({ at_s: +played[i - 1][1].toFixed(2), seconds: +still.toFixed(2) });
+    still = 0;
+    if (moved < -0.02 || moved > elapsed * Math.max(1, played[i][2]) + JUMP_S) jumps.push({ at_s: +played[i - 1][1].toFixed(2), seconds: +moved.toFixed(2) });
+  }
+  if (still >= STALL_S) stalls.push({ at_s: +played.at(-1)[1].toFixed(2), seconds: +still.toFixed(2) });
+  const buffers = played.map((s) => s[4]).sort((a, b) => a - b), last = samples.at(-1);
+  return {
+    started: true, startup_s: +samples[started][0].toFixed(2), played_s: +(played.at(-1)[1] - played[0][1]).toFixed(2), stalls, jumps,
+    buffer_min_s: +buffers[0].toFixed(2), buffer_median_s: +buffers[buffers.length >> 1].toFixed(2), dropped_frames: last[5], frames: last[6],
+  };
+}
+
+const browser = await chromium.launch({
+  executablePath: spec.chromium, headless: true,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+    '--autoplay-policy=no-user-gesture-required', '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows'],
+});
+try {
+  const pages = await Promise.all(spec.pages.map(async ({ name, url }) => {
+    const page = await browser.newPage({ viewport: { width: 1280, height: 860 } }), crashes = [];
+    page.on('pageerror', (error) => crashes.push(String(error)));
+    await page.addInitScript(watch, SAMPLE_MS);
+    await page.goto(url);
+    return { name, page, crashes };
+  }));
+  await Promise.all(pages.map(({ page }) => page.waitForFunction(() => (document.querySelector('video')?.currentTime ?? 0) > 0, null, { timeout: START_MS }).catch(() => null)));
+  process.stderr.write('playing\n');
+  await new Promise((resolve) => setTimeout(resolve, spec.seconds * 1000));
+  const results = [];
+  for (const { name, page, crashes } of pages) {
+    const seen = await page.evaluate(() => ({ samples: window.__samples, page: window.finecut ?? null }));
+    if (spec.screenshots) await page.screenshot({ path: `${spec.screenshots}/${name}.png` });
+    results.push({ name, ...judge(seen.samples), errors: [...crashes, ...(seen.page?.errors ?? [])], page: seen.page });
+  }
+  process.stdout.write(JSON.stringify(results));
+} finally {
+  await browser.close();
+}
