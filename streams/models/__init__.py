@@ -1,0 +1,1 @@
+"""What learns from the topics: online, pure, one forecaster per channel and one learner of packaging cost per pool."""
