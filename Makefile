@@ -63,8 +63,9 @@ clean:  ## remove all that was made here: environment, downloads, caches
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
 	@touch $@
 
+# setuptools warns at every editable install that folders of the same name may shadow it: here they are the same folders.
 .venv/project.stamp: pyproject.toml .venv/requirements.stamp
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .cache/kafka.stamp: infra/kafka/coordinates.txt infra/kafka/checksums.txt | .venv/project.stamp

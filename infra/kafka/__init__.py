@@ -19,6 +19,7 @@ __all__ = [
     "LocalKafkaError",
     "PortTakenError",
     "Runtime",
+    "find_java",
     "prepare",
 ]
 

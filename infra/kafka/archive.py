@@ -30,7 +30,7 @@ def ensure_archive(cache_dir: Path, java: Java, jars: Path) -> tuple[str, ...]:
             _train(archive, java, jars)
             for old in sorted(directory.glob("kafka-*"), key=lambda path: path.stat().st_mtime)[:-ARCHIVES_MAX]:
                 old.unlink()
-    return (_flag(java, archive, train=False),) if archive.exists() else ()
+    return _flags(java, archive, train=False) if archive.exists() else ()
 
 
 def _name(java: Java, jars: Path) -> str:
@@ -39,17 +39,18 @@ def _name(java: Java, jars: Path) -> str:
     return f"kafka-{java.major}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.archive"
 
 
-def _flag(java: Java, archive: Path, *, train: bool) -> str:
+def _flags(java: Java, archive: Path, *, train: bool) -> tuple[str, ...]:
     if java.major >= AOT_MAJOR_MIN:
-        return f"-XX:{'AOTCacheOutput' if train else 'AOTCache'}={archive.absolute()}"
-    return f"-XX:{'ArchiveClassesAtExit' if train else 'SharedArchiveFile'}={archive.absolute()}"
+        # What of the archive does not fit is compiled as usual; said at length, it would bury the broker's own log.
+        return f"-XX:{'AOTCacheOutput' if train else 'AOTCache'}={archive.absolute()}", "-Xlog:aot*=error"
+    return (f"-XX:{'ArchiveClassesAtExit' if train else 'SharedArchiveFile'}={archive.absolute()}",)
 
 
 def _train(archive: Path, java: Java, jars: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".train-", dir=archive.parent) as scratch:
         trained = Path(scratch) / archive.name
         runtime = Runtime(java=java, jars=jars)
-        broker = LocalBroker(Path(scratch) / "broker", runtime, jvm_flags=(_flag(java, trained, train=True),))
+        broker = LocalBroker(Path(scratch) / "broker", runtime, jvm_flags=_flags(java, trained, train=True))
         broker.start()
         broker.stop(TRAINING_STOP_TIMEOUT_S)
         if trained.exists():
