@@ -48,8 +48,7 @@ def default_experts(horizons_steps: tuple[int, ...], season_steps: int | None) -
         DampedTrend("level", horizons_steps, level_rate=0.3, trend_rate=0.0),
         DampedTrend("damped_trend", horizons_steps, level_rate=0.9, trend_rate=0.3),
         LinearExpert(horizons_steps),
-        RidgeExpert("ridge_slow", horizons_steps, memory=0.9995, prior=0.003, error_max=1.0),
-        RidgeExpert("ridge_quick", horizons_steps, memory=0.999, prior=0.001, error_max=1.5),
+        RidgeExpert(horizons_steps),
     ]
     if season_steps is not None:
         experts.append(ASeasonAgo())
@@ -123,7 +122,8 @@ class DemandForecaster:
     def _begin(self) -> None:
         self._history = History(self.horizons_steps, season_steps=self._season)
         self._experts = self._make_experts(self.horizons_steps, self._season)
-        self._horizons = [_Horizon(steps, len(self._experts)) for steps in self.horizons_steps]
+        self._names = [name for expert in self._experts for name in expert.names]
+        self._horizons = [_Horizon(steps, len(self._names)) for steps in self.horizons_steps]
         self._open: dict[int, tuple[Origin, list[_Outlook]]] = {}
         self._newest: list[_Outlook] = []
 
@@ -160,7 +160,7 @@ class DemandForecaster:
 
     def _predict(self) -> None:
         origin = self._history.origin()
-        opinions = [[_bounded(opinion) for opinion in expert.predict(origin)] for expert in self._experts]
+        opinions = [[_bounded(value) for value in opinion] for expert in self._experts for opinion in expert.predict(origin)]
         self._newest = [horizon.open(origin, said) for horizon, said in zip(self._horizons, zip(*opinions, strict=True), strict=True)]
         self._open[origin.step] = (origin, self._newest)
 
@@ -185,11 +185,11 @@ class DemandForecaster:
     def leaders(self) -> tuple[str, ...]:
         """Name of the expert with the largest weight, per horizon."""
         if not self._newest:
-            return (self._experts[0].name,) * len(self.horizons_steps)
+            return (self._names[0],) * len(self.horizons_steps)
         names = []
         for horizon, outlook in zip(self._horizons, self._newest, strict=True):
             weights = horizon.mix.weights(outlook.opinions)
-            names.append(self._experts[weights.index(max(weights)) if horizon.mix.has_earned_trust else 0].name)
+            names.append(self._names[weights.index(max(weights)) if horizon.mix.has_earned_trust else 0])
         return tuple(names)
 
     def relearn(self, series: Iterable[float]) -> None:
@@ -199,6 +199,6 @@ class DemandForecaster:
             self.learn(value)
 
 
-def _bounded(opinion: float) -> float:
-    """The opinion within the range of values; NaN stays."""
-    return VALUE_MAX if opinion > VALUE_MAX else 0.0 if opinion < 0.0 else opinion
+def _bounded(value: float) -> float:
+    """The forecast within the range of values; NaN stays."""
+    return VALUE_MAX if value > VALUE_MAX else 0.0 if value < 0.0 else value

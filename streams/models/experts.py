@@ -8,19 +8,20 @@ from streams.models.history import Origin
 
 class Expert(Protocol):
     """
-    One opinion about the values ahead.
+    One opinion, or several that share their work, about the values ahead.
 
     Per step: ``learn`` for each horizon whose truth has arrived, then ``observe``, then, if the step is an origin,
     ``predict``. Deterministic, in bounded memory. A forecast may be negative or NaN ("no opinion yet"); the mix deals with it.
     """
 
-    name: str
+    names: tuple[str, ...]
+    """One per opinion."""
 
     def observe(self, value: float) -> None:
         """The series goes on with one more value."""
 
-    def predict(self, origin: Origin) -> Sequence[float]:
-        """One forecast per horizon, made at the newest value."""
+    def predict(self, origin: Origin) -> Sequence[Sequence[float]]:
+        """Per opinion one forecast per horizon, made at the newest value."""
 
     def learn(self, index: int, origin: Origin, truth: float) -> None:
         """The value that horizon number ``index`` of an earlier origin asked for has arrived."""
@@ -29,7 +30,7 @@ class Expert(Protocol):
 class LastValue:
     """It stays as it is: the yardstick that no mix may miss for long."""
 
-    name = "last_value"
+    names = ("last_value",)
 
     def __init__(self, horizons_steps: tuple[int, ...]) -> None:
         self._size = len(horizons_steps)
@@ -37,9 +38,9 @@ class LastValue:
     def observe(self, value: float) -> None:
         """Nothing to remember: the origin has it."""
 
-    def predict(self, origin: Origin) -> Sequence[float]:
+    def predict(self, origin: Origin) -> Sequence[Sequence[float]]:
         """The newest value, for every horizon."""
-        return (origin.value,) * self._size
+        return ((origin.value,) * self._size,)
 
     def learn(self, index: int, origin: Origin, truth: float) -> None:
         """Nothing to learn."""
@@ -48,14 +49,14 @@ class LastValue:
 class ASeasonAgo:
     """As it was one season before; no opinion in the first season."""
 
-    name = "a_season_ago"
+    names = ("a_season_ago",)
 
     def observe(self, value: float) -> None:
         """Nothing to remember: the origin has it."""
 
-    def predict(self, origin: Origin) -> Sequence[float]:
+    def predict(self, origin: Origin) -> Sequence[Sequence[float]]:
         """The values one season before."""
-        return origin.a_season_ago
+        return (origin.a_season_ago,)
 
     def learn(self, index: int, origin: Origin, truth: float) -> None:
         """Nothing to learn."""
@@ -75,7 +76,7 @@ class DampedTrend:
     """
 
     def __init__(self, name: str, horizons_steps: tuple[int, ...], *, level_rate: float, trend_rate: float, fade: float = 0.9) -> None:
-        self.name = name
+        self.names = (name,)
         self._level_rate = level_rate
         self._trend_rate = trend_rate
         self._fade = fade
@@ -96,9 +97,9 @@ class DampedTrend:
         """Level plus what is left of the trend by each horizon."""
         return tuple((self._level or 0.0) + self._trend * reach for reach in self._reach)
 
-    def predict(self, origin: Origin) -> Sequence[float]:  # noqa: ARG002 -- one signature for all experts
+    def predict(self, origin: Origin) -> Sequence[Sequence[float]]:  # noqa: ARG002 -- one signature for all experts
         """Level plus what is left of the trend by each horizon."""
-        return self.forecast()
+        return (self.forecast(),)
 
     def learn(self, index: int, origin: Origin, truth: float) -> None:
         """Nothing to learn: it follows every value."""

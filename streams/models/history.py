@@ -108,11 +108,13 @@ class History:
         raw = [changes[lag] if lag < len(changes) else 0.0 for lag in LAGS]
         raw += [self._root - level for level in self._levels]
         seasonal, a_season_ago = self._seasonal()
-        features = np.clip(np.array(raw + seasonal) / scale, -FEATURE_MAX, FEATURE_MAX)
-        features = np.append(features, [*self._phase(), 1.0])
-        named = dict(enumerate(features[:-1].tolist()))
+        bounded = [max(-FEATURE_MAX, min(FEATURE_MAX, feature / scale)) for feature in raw + seasonal] + self._phase()
+        named = dict(enumerate(bounded))
         self._scaler.learn_one(named)
-        standard = {k: max(-STANDARD_MAX, min(STANDARD_MAX, v)) for k, v in self._scaler.transform_one(named).items()}
+        standard = self._scaler.transform_one(named)
+        if max(standard.values()) > STANDARD_MAX or min(standard.values()) < -STANDARD_MAX:
+            standard = {k: max(-STANDARD_MAX, min(STANDARD_MAX, v)) for k, v in standard.items()}
+        features = np.array([*bounded, 1.0])
         return Origin(self.count - 1, self._value, self._root, scale, features, standard, a_season_ago)
 
     def _seasonal(self) -> tuple[list[float], tuple[float, ...]]:

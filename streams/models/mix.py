@@ -12,7 +12,7 @@ GUARD_RATE = 1 / 60
 TOLERANCE = 1.1
 """How much worse than the last value the mix may lately have been; overlapping long horizons err together by chance."""
 SCORES_MIN = 10
-"""Errors an expert must have shown before it is heard."""
+"""Truths that must have arrived before anybody but the last value is heard."""
 
 
 class RunningError:
@@ -51,26 +51,23 @@ class Mix:
     """
 
     def __init__(self, experts_count: int) -> None:
-        self._errors = [RunningError(LOSS_RATE) for _ in range(experts_count)]
+        self._errors = [math.inf] * experts_count
         self._mixed = RunningError(GUARD_RATE)
         self._last_value = RunningError(GUARD_RATE)
 
     def weights(self, opinions: Sequence[float]) -> list[float]:
-        """Share of each expert, summing to 1; all on the last value while nobody has shown enough."""
-        heard = [
-            error.mean if error.count >= SCORES_MIN and not math.isnan(opinion) else math.inf
-            for error, opinion in zip(self._errors, opinions, strict=True)
-        ]
+        """Share of each expert, summing to 1; all on the last value while too little has arrived."""
+        heard = [math.inf if opinion != opinion else error for error, opinion in zip(self._errors, opinions, strict=True)]  # noqa: PLR0124
         best = min(heard)
-        if best == math.inf:
+        if self._mixed.count < SCORES_MIN or best == math.inf:
             return [1.0] + [0.0] * (len(heard) - 1)
-        raw = [1.0 if mean == best else (best / mean) ** SHARPNESS for mean in heard]
+        raw = [1.0 if error == best else (best / error) ** SHARPNESS for error in heard]
         total = sum(raw)
         return [weight / total for weight in raw]
 
     def combine(self, opinions: Sequence[float]) -> float:
         """Weighted mean of the opinions that are heard."""
-        return sum(weight * opinion for weight, opinion in zip(self.weights(opinions), opinions, strict=True) if weight)
+        return sum([weight * opinion for weight, opinion in zip(self.weights(opinions), opinions, strict=True) if weight])
 
     @property
     def has_earned_trust(self) -> bool:
@@ -79,8 +76,11 @@ class Mix:
 
     def learn(self, opinions: Sequence[float], mixed: float, truth: float) -> None:
         """The truth for earlier opinions has arrived."""
-        for error, opinion in zip(self._errors, opinions, strict=True):
-            if not math.isnan(opinion):
-                error.add(abs(opinion - truth))
         self._mixed.add(abs(mixed - truth))
         self._last_value.add(abs(opinions[0] - truth))
+        rate = max(LOSS_RATE, 1 / self._mixed.count)
+        for i, opinion in enumerate(opinions):
+            if opinion == opinion:  # noqa: PLR0124 -- NaN is no opinion
+                miss = abs(opinion - truth)
+                error = self._errors[i]
+                self._errors[i] = miss if error == math.inf else error + rate * (miss - error)
