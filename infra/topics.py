@@ -1,0 +1,161 @@
+"""Create or verify the topics in Kafka, from `schemas.topics`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # re-exported, not in __all__
+from confluent_kafka.cimpl import NewTopic
+
+from schemas.errors import UserError
+from schemas.settings import KafkaSettings
+from schemas.topics import TOPICS
+
+REACH_S = 5.0
+ANSWER_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """A topic as it should be in Kafka."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """
+    One way in which a topic is not as it should be.
+
+    Attributes:
+        topic: Name in Kafka.
+        what: ``partitions`` or the name of a configuration entry.
+        wanted: What it should be.
+        found: What it is; empty when the topic does not exist.
+    """
+
+    topic: str
+    what: str
+    wanted: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.topic}: {self.what} is {self.found}, not {self.wanted}" if self.found else f"{self.topic} does not exist"
+
+
+def reach(kafka: KafkaSettings, *, timeout_s: float = REACH_S) -> AdminClient:
+    """
+    A client of a cluster that answers.
+
+    Raises:
+        UserError: None does.
+    """
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0, "socket.connection.setup.timeout.ms": 2_000})
+    try:
+        admin.list_topics(timeout=timeout_s)
+    except KafkaException as error:
+        raise UserError(
+            f"no Kafka answers at {kafka.bootstrap_servers}: {_text(error)}",
+            do="start it (`finecut up` brings its own), or correct FINECUT_KAFKA__BOOTSTRAP_SERVERS",
+        ) from error
+    return admin
+
+
+def wanted_topics(kafka: KafkaSettings) -> tuple[Wanted, ...]:
+    """Every topic of the contract as it should be in Kafka."""
+    return tuple(
+        Wanted(name=topic.name(kafka), partitions=topic.partition_count(kafka), config=topic.configuration(kafka)) for topic in TOPICS
+    )
+
+
+def create(admin: AdminClient, wanted: Sequence[Wanted], *, replication_factor: int) -> tuple[str, ...]:
+    """
+    Make the topics that do not exist yet.
+
+    Returns:
+        Their names.
+
+    Raises:
+        UserError: Kafka refuses one.
+    """
+    existing = admin.list_topics(timeout=ANSWER_S).topics
+    missing = [topic for topic in wanted if topic.name not in existing]
+    if not missing:
+        return ()
+    made = admin.create_topics([NewTopic(t.name, t.partitions, replication_factor, config=t.config) for t in missing])
+    for name, future in made.items():
+        try:
+            future.result(ANSWER_S)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process made it meanwhile: `verify` judges it
+                raise UserError(f"Kafka does not create {name}: {_text(error)}") from error
+    return tuple(topic.name for topic in missing)
+
+
+def verify(admin: AdminClient, wanted: Sequence[Wanted]) -> tuple[Difference, ...]:
+    """How the cluster's topics differ from what they should be; empty when all is well."""
+    existing = admin.list_topics(timeout=ANSWER_S).topics
+    there = [topic for topic in wanted if topic.name in existing]
+    configs = describe(admin, [topic.name for topic in there])
+    found = [Difference(topic=t.name, what="topic", wanted="there", found="") for t in wanted if t.name not in existing]
+    for topic in there:
+        partitions = len(existing[topic.name].partitions)
+        if partitions != topic.partitions:
+            found.append(Difference(topic=topic.name, what="partitions", wanted=str(topic.partitions), found=str(partitions)))
+        found += [
+            Difference(topic=topic.name, what=what, wanted=value, found=configs[topic.name].get(what, "unset"))
+            for what, value in topic.config.items()
+            if configs[topic.name].get(what) != value
+        ]
+    return tuple(sorted(found, key=lambda difference: (difference.topic, difference.what)))
+
+
+def describe(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Configuration of existing topics, by name."""
+    if not names:
+        return {}
+    answers = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, name) for name in names])
+    return {resource.name: {key: entry.value for key, entry in future.result(ANSWER_S).items()} for resource, future in answers.items()}
+
+
+def ensure(admin: AdminClient, wanted: Sequence[Wanted], *, replication_factor: int) -> tuple[str, ...]:
+    """
+    Make what is missing and check the rest.
+
+    Returns:
+        Names of the topics made.
+
+    Raises:
+        UserError: A topic that exists is not as it should be, or Kafka refuses one.
+    """
+    made = create(admin, wanted, replication_factor=replication_factor)
+    differences = verify(admin, [topic for topic in wanted if topic.name not in made])
+    if differences:
+        raise UserError(
+            "topics differ from what the settings say:\n  " + "\n  ".join(map(str, differences)),
+            do="change the settings, alter or delete the topics, or choose another FINECUT_KAFKA__TOPIC_PREFIX",
+        )
+    return made
+
+
+def as_json(admin: AdminClient, wanted: Sequence[Wanted]) -> str:
+    """Partitions and configuration of the topics as they are, as JSON."""
+    existing = admin.list_topics(timeout=ANSWER_S).topics
+    there = [topic for topic in wanted if topic.name in existing]
+    configs = describe(admin, [topic.name for topic in there])
+    plain = {
+        topic.name: {
+            "partitions": len(existing[topic.name].partitions),
+            "replicas": len(existing[topic.name].partitions[0].replicas),
+            "config": {key: configs[topic.name].get(key) for key in topic.config},
+        }
+        for topic in there
+    }
+    return json.dumps(plain, indent=2)
+
+
+def _text(error: KafkaException) -> str:
+    return str(error.args[0].str())
