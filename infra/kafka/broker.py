@@ -87,6 +87,7 @@ class LocalBroker:
         self._identity_file = self.data_dir / "broker.json"
         self._process: subprocess.Popen[bytes] | None = None
         self.data_dir.mkdir(parents=True, exist_ok=True)
+        self._check_space()
         self._identity = self._identify(port)
         self._remember(self._identity)
 
@@ -144,27 +145,24 @@ class LocalBroker:
             BrokerDiedError: It ended for another reason; carries the tail of its log.
         """
         if self._process is None:
-            raise BrokerDiedError("was not started", self.log, self.log_tail())
+            raise BrokerDiedError("is not running", self.log, self.log_tail())
         status = self._process.poll()
         if status is None:
             return
-        tail = self.log_tail()
-        if NO_SPACE in tail:
-            raise DiskFullError(self.data_dir, NO_SPACE)
-        raise BrokerDiedError(f"ended with status {status}", self.log, tail)
+        raise self._died(f"ended with status {status}")
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End it in order, by force after the time; harmless when it does not run."""
         if self._process is not None:
             terminate(self._process, timeout_s=timeout_s)
-        self._forget()
+        self._process = None
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-        self._forget()
+        self._process = None
 
     def log_tail(self, lines: int = TAIL_LINES) -> str:
         """The last lines it logged."""
@@ -191,6 +189,9 @@ class LocalBroker:
         for port in (held.port, held.controller_port):
             if not is_free(port):
                 raise PortTakenError(port)
+        self._check_space()
+
+    def _check_space(self) -> None:
         free = shutil.disk_usage(self.data_dir).free
         if free < FREE_BYTES_MIN:
             raise DiskFullError(self.data_dir, f"{free // 1024**2} MiB free, {FREE_BYTES_MIN // 1024**2} needed")
@@ -200,11 +201,14 @@ class LocalBroker:
         tool = self._run(
             [], "kafka.tools.StorageTool", "format", "--standalone", "--ignore-formatted", "-t", cluster_id, "-c", self._properties()
         )
-        status = tool.wait(START_TIMEOUT_S)
-        if status == 0:
-            return
-        tail = self.log_tail()
-        raise DiskFullError(self.data_dir, NO_SPACE) if NO_SPACE in tail else BrokerDiedError("could not format its log", self.log, tail)
+        if tool.wait(START_TIMEOUT_S):
+            raise self._died("could not format its log")
+
+    def _died(self, how: str) -> DiskFullError | BrokerDiedError:
+        # The reason may stand far above the end: a broker that finds its disk full logs many consequences.
+        if self.log.exists() and NO_SPACE in self.log.read_text(errors="replace"):
+            return DiskFullError(self.data_dir, NO_SPACE)
+        return BrokerDiedError(how, self.log, self.log_tail())
 
     def _run(self, jvm_flags: Sequence[str], main: str, *arguments: str | Path) -> subprocess.Popen[bytes]:
         # Sorted and spelt out: the class archive is only used for exactly the class path it was trained with.
@@ -262,10 +266,6 @@ class LocalBroker:
         part = self._identity_file.with_suffix(".part")
         part.write_text(json.dumps(asdict(identity)))
         part.replace(self._identity_file)
-
-    def _forget(self) -> None:
-        self._process = None
-        self._remember(_Identity(port=self._identity.port, controller_port=self._identity.controller_port))
 
 
 def _knows_a_broker(admin: AdminClient) -> bool:

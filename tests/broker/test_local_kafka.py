@@ -76,10 +76,8 @@ def test_a_second_broker_on_the_same_directory_is_refused(own_kafka: LocalBroker
 
 def test_too_little_disk_is_said_before_anything_starts(kafka_runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, 10**6))
-    broker = LocalBroker(tmp_path, kafka_runtime)
     with pytest.raises(DiskFullError, match="disk full"):
-        broker.start()
-    assert not broker.is_alive
+        LocalBroker(tmp_path, kafka_runtime)
 
 
 def test_a_broker_that_cannot_start_shows_the_end_of_its_log(kafka_runtime: Runtime, tmp_path: Path) -> None:
@@ -94,6 +92,16 @@ def test_a_broker_that_ends_by_itself_is_noticed(own_kafka: LocalBroker) -> None
     os.kill(own_kafka.pid, signal.SIGKILL)
     until(lambda: not own_kafka.is_alive)
     with pytest.raises(BrokerDiedError, match="ended with status -9"):
+        own_kafka.check()
+
+
+def test_a_broker_that_ends_for_want_of_space_says_so_though_it_logged_much_since(own_kafka: LocalBroker) -> None:
+    assert own_kafka.pid is not None
+    os.kill(own_kafka.pid, signal.SIGKILL)
+    until(lambda: not own_kafka.is_alive)
+    with own_kafka.log.open("a") as log:
+        log.write("java.io.IOException: No space left on device\n" + "at some.Class\n" * 1_000)
+    with pytest.raises(DiskFullError, match="No space left"):
         own_kafka.check()
 
 
