@@ -3,24 +3,34 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 bin=.venv/bin
+results=.cache/results
+rm -rf "$results" && mkdir -p "$results"
 
 leg() {
     case $1 in
         lint) $bin/ruff check ;;
         types) $bin/mypy ;;
         imports) $bin/lint-imports ;;
-        unit) $bin/python -m pytest --ignore=tests/sim --ignore=tests/broker --ignore=tests/players --ignore=tests/bench ;;
-        sim | broker | players) $bin/python -m pytest "tests/$1" ;;
+        unit) tests_in unit --ignore=tests/sim --ignore=tests/broker --ignore=tests/players --ignore=tests/bench ;;
+        sim | broker | players) tests_in "$1" "tests/$1" ;;
         *) echo "no such leg: $1" >&2 && return 2 ;;
     esac
 }
 
+tests_in() {
+    $bin/python -m pytest --junit-xml="$results/$1.xml" "${@:2}"
+}
+
+total() {
+    grep -ohE "<testsuite [^>]*" "$results"/*.xml 2> /dev/null | grep -oE " $1=\"[0-9]+" | awk -F '"' '{ n += $2 } END { print n + 0 }'
+}
+
 seconds_since() {
-    local us=$((${EPOCHREALTIME/./} - ${1/./}))
+    local us=$((${EPOCHREALTIME/[.,]/} - ${1/[.,]/}))
     printf '%d.%d' $((us / 1000000)) $((us / 100000 % 10))
 }
 
-closing=() failed=0
+start=$EPOCHREALTIME closing=() failed=0
 for name in "$@"; do
     printf '\n== %s\n' "$name"
     begin=$EPOCHREALTIME
@@ -32,4 +42,7 @@ done
 
 printf '\n== all legs\n'
 printf '%s\n' "${closing[@]}"
+bad=$(($(total failures) + $(total errors)))
+printf '==== %d passed, %d failed, %d skipped in %s s ====\n' \
+    $(($(total tests) - bad - $(total skipped))) "$bad" "$(total skipped)" "$(seconds_since "$start")"
 exit $failed
