@@ -1,0 +1,467 @@
+"""
+What of a channel can be watched: a fold of the ``channels``, ``parts`` and ``reports`` topics.
+
+It is a function of facts, not of a clock, and does not depend on how the topics interleave: any number of origins come to the
+same presentation (design law 4). A segment is listed once all tracks of its period are published or void, gap-free from the last
+start; what is listed is never edited (media rule 3).
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from schemas.records import Action, Level, Outcome, Packaging, Part, Parts, Period, PeriodEnd, Reason, Reports, SegmentReport, Track, Void
+from schemas.timeline import PART_SUFFIX, object_name
+from schemas.units import Ms, Msn, Ticks, ms_from_ticks
+
+# Segments are at least a quarter of the target long (media section 4), so this bounds what is remembered of a channel that is off.
+SEGMENTS_PER_TARGET_MAX = 4
+# Parts are listed near the edge only (media rule 18), and nobody waits longer for announcements of parts that do not come.
+PART_TARGETS = 3
+
+
+class TrackSegment(NamedTuple):
+    """
+    One segment of one track: published, or void.
+
+    Attributes:
+        start_ticks: First tick.
+        duration_ticks: Duration.
+        size: Bytes; 0 when void.
+        is_void: Whether it is declared lost.
+        parts: Its parts, all of them; empty when it has none that are known.
+    """
+
+    start_ticks: Ticks
+    duration_ticks: Ticks
+    size: int
+    is_void: bool
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """
+    One listed segment, in all tracks of its period.
+
+    Attributes:
+        msn: Media sequence number.
+        period: Its period.
+        start_ms: First instant on the channel's timeline, by the period's first track.
+        end_ms: Instant after its last.
+        run_msn: First segment of the stretch without a void one that it belongs to.
+        run_ms: Instant at which that stretch starts: the period's start, or the end of a hole.
+        tracks: What became of it in each track.
+    """
+
+    msn: Msn
+    period: Period
+    start_ms: Ms
+    end_ms: Ms
+    run_msn: Msn
+    run_ms: Ms
+    tracks: Mapping[str, TrackSegment]
+
+    @property
+    def is_void(self) -> bool:
+        """Whether any track of it is lost."""
+        return any(made.is_void for made in self.tracks.values())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View:
+    """
+    One state of a channel's presentation, from which every manifest is rendered.
+
+    Attributes:
+        channel: Channel id.
+        period: Period of the live edge; its configuration holds for the channel's life in all that may not change.
+        level: What is packaged.
+        segments: Listed segments, oldest first, without a gap in their numbers.
+        open_msn: Number of the segment after the last one listed.
+        open_period: Period of the open segment's parts.
+        open_parts: Parts of the open segment, in step: the same number in every track.
+        hints: Object name of each track's next part; empty when there will be none.
+        is_ended: Whether the channel ended and everything of it is listed.
+    """
+
+    channel: str
+    period: Period
+    level: Level
+    segments: tuple[Segment, ...]
+    open_msn: Msn
+    open_period: Period
+    open_parts: Mapping[str, tuple[Part, ...]]
+    hints: Mapping[str, str]
+    is_ended: bool
+
+    @property
+    def open_count(self) -> int:
+        """Parts listed of the open segment."""
+        return max(map(len, self.open_parts.values()), default=0)
+
+    @property
+    def edge_ms(self) -> Ms:
+        """End of the newest listed media on the channel's timeline."""
+        track = self.open_period.tracks[0]
+        parts = self.open_parts.get(track.track, ())
+        if parts:
+            return ms_from_ticks(parts[-1].start_ticks + parts[-1].duration_ticks, track.timescale)
+        return self.segments[-1].end_ms if self.segments else Ms(0)
+
+    def track(self, track_id: str) -> Track | None:
+        """The newest configuration of a track, None if no listed period has it."""
+        for period in (self.open_period, *(s.period for s in reversed(self.segments))):
+            for track in period.tracks:
+                if track.track == track_id:
+                    return track
+        return None
+
+    def has(self, msn: int, part: int | None) -> bool:
+        """Whether a segment, or a part of it, is listed; a part beyond a finished segment's last is the next segment's first."""
+        if part is None or msn != self.open_msn - 1:
+            return msn < self.open_msn or (part is not None and msn == self.open_msn and part < self.open_count)
+        return part < self.last_count or self.open_count > 0
+
+    @property
+    def last_count(self) -> int:
+        """Parts of the last segment listed; 0 when it has none that are known."""
+        return max((len(t.parts) for t in self.segments[-1].tracks.values()), default=0) if self.segments else 0
+
+
+class _Fact(NamedTuple):
+    period: int
+    segment: TrackSegment
+
+
+class Presentation:
+    """The fold of one channel. Memory is bounded by its time shift buffer."""
+
+    def __init__(self, channel: str) -> None:
+        """
+        Args:
+            channel: Channel id.
+        """
+        self.channel = channel
+        self.periods: dict[int, Period] = {}
+        self._ends: dict[int, PeriodEnd] = {}
+        self._packaging: Packaging | None = None
+        self._decision = -1
+        self._is_restated = False
+        self._facts: dict[int, dict[str, _Fact]] = {}
+        self._parts: dict[int, dict[str, dict[int, Part]]] = {}
+        self._segments: deque[Segment] = deque()
+        self._next: int | None = None
+        self._view: View | None = None
+        self._is_stale = True
+
+    # ------------------------------------------------------------ facts
+
+    def add_period(self, period: Period) -> None:
+        """A period's configuration; the first one stands."""
+        self.periods.setdefault(period.period, period)
+        self._is_stale = True
+
+    def add_end(self, end: PeriodEnd) -> None:
+        """How a period ended."""
+        self._ends.setdefault(end.period, end)
+        self._is_stale = True
+
+    def forget(self, period: int, *, is_end: bool) -> None:
+        """A record of ``channels`` was deleted."""
+        (self._ends if is_end else self.periods).pop(period, None)
+        self._is_stale = True
+
+    def add_part(self, part: Part) -> bool:
+        """A part that can be fetched; false if it was known or lies behind what is listed."""
+        if self._next is not None and part.msn < self._next:
+            return False
+        known = self._parts.setdefault(part.msn, {}).setdefault(part.track, {})
+        if part.index in known:
+            return False
+        known[part.index] = part
+        self._is_stale = True
+        return True
+
+    def add_report(self, report: SegmentReport) -> None:
+        """What became of a segment; a failure is the planner's business."""
+        if report.outcome is Outcome.PUBLISHED:
+            segment = TrackSegment(report.start_ticks, report.duration_ticks, report.size, is_void=False)
+            self._add_fact(report.msn, report.track, _Fact(report.period, segment))
+
+    def add_void(self, void: Void) -> None:
+        """A segment is declared lost, unless it was published before."""
+        segment = TrackSegment(void.start_ticks, void.duration_ticks, 0, is_void=True)
+        self._add_fact(void.msn, void.track, _Fact(void.period, segment))
+
+    def _add_fact(self, msn: int, track: str, fact: _Fact) -> None:
+        if self._next is None or msn >= self._next:
+            self._facts.setdefault(msn, {}).setdefault(track, fact)
+            self._is_stale = True
+
+    def add_packaging(self, packaging: Packaging) -> None:
+        """A start or stop; the highest decision counts. The stop of a channel that ended leaves its last playlists up."""
+        if packaging.decision <= self._decision:
+            return
+        self._decision = packaging.decision
+        if packaging.reason is Reason.CHANNEL_ENDED:
+            return
+        held = self._packaging
+        is_same = held is not None and held.action is packaging.action and held.from_msn == packaging.from_msn
+        if not is_same:
+            self._is_restated = not packaging.cause
+        continues = packaging.action is Action.START and self._next is not None and packaging.from_msn <= self._next
+        if not continues:
+            self._unlist()
+        self._packaging = packaging
+        self._is_stale = True
+
+    def _unlist(self) -> None:
+        """Ends the run; what was published counts again when it begins anew."""
+        for segment in self._segments:
+            self._facts[segment.msn] = {track: _Fact(segment.period.period, made) for track, made in segment.tracks.items()}
+            self._parts[segment.msn] = {track: {p.index: p for p in made.parts} for track, made in segment.tracks.items()}
+        self._segments.clear()
+        self._next = None
+
+    # ------------------------------------------------------------ the run of segments
+
+    @property
+    def level(self) -> Level:
+        """What is packaged."""
+        if self._packaging is None or self._packaging.action is Action.STOP:
+            return Level.OFF
+        return self._packaging.level
+
+    def view(self) -> View | None:
+        """The presentation as it stands; None while there is nothing to show."""
+        if self._is_stale:
+            self._advance()
+            self._view = self._build()
+            self._is_stale = False
+        return self._view
+
+    def _advance(self) -> None:
+        if self.level is not Level.OFF and self._next is None:
+            self._next = self._first()
+        while self._next is not None and (segment := self._finished(self._next)) is not None:
+            self._segments.append(segment)
+            self._facts.pop(self._next, None)
+            self._parts.pop(self._next, None)
+            self._next += 1
+        self._trim()
+
+    def _first(self) -> int | None:
+        """
+        Where the run begins: at the start's number. Whoever began to read after the start knows nothing of its oldest
+        segments; it begins with what the time shift buffer would show anyway.
+        """
+        assert self._packaging is not None  # noqa: S101
+        wanted = self._packaging.from_msn
+        known = sorted(msn for msn in self._facts if msn >= wanted)
+        if not self._is_restated or wanted in self._facts or not known:
+            return wanted if not self._is_restated or wanted in self._facts else None
+        ends = {msn: end for msn in known if (end := self._end_ms(msn)) is not None}
+        if not ends:
+            return None
+        newest = max(ends.values())
+        for msn in known:
+            period = self._period_of(msn)
+            if period is not None and ends.get(msn, 0) > newest - period.time_shift_ms and self._is_reported(msn, period):
+                return msn
+        return None
+
+    def _period_of(self, msn: int) -> Period | None:
+        for fact in self._facts.get(msn, {}).values():
+            return self.periods.get(fact.period)
+        for parts in self._parts.get(msn, {}).values():
+            for part in parts.values():
+                return self.periods.get(part.period)
+        return None
+
+    def _end_ms(self, msn: int) -> int | None:
+        period = self._period_of(msn)
+        if period is None:
+            return None
+        scales = {track.track: track.timescale for track in period.tracks}
+        spans = ((scales[track], fact.segment) for track, fact in self._facts[msn].items() if track in scales)
+        return max((ms_from_ticks(s.start_ticks + s.duration_ticks, scale) for scale, s in spans), default=None)
+
+    def _is_reported(self, msn: int, period: Period) -> bool:
+        facts = self._facts.get(msn, {})
+        return all(track.track in facts for track in period.tracks)
+
+    def _finished(self, msn: int) -> Segment | None:
+        period = self._period_of(msn)
+        if period is None or not self._is_reported(msn, period):
+            return None
+        facts = self._facts[msn]
+        tracks = {t.track: self._with_parts(msn, t.track, facts[t.track].segment) for t in period.tracks}
+        first = tracks[period.tracks[0].track]
+        timescale = period.tracks[0].timescale
+        end_ms = ms_from_ticks(first.start_ticks + first.duration_ticks, timescale)
+        lacks_parts = self.level is Level.PARTS and not all(track.parts or track.is_void for track in tracks.values())
+        if lacks_parts and not self._is_far_behind(end_ms + PART_TARGETS * period.target_duration_ms):
+            return None
+        start_ms = ms_from_ticks(first.start_ticks, timescale)
+        last = self._segments[-1] if self._segments else None
+        run_msn, run_ms = period.first_msn, Ms(period.anchor_unix_ms - period.zero_unix_ms)
+        if last is not None and last.period.period == period.period:
+            run_msn, run_ms = (Msn(msn), start_ms) if last.is_void else (last.run_msn, last.run_ms)
+        return Segment(msn=Msn(msn), period=period, start_ms=start_ms, end_ms=end_ms, run_msn=run_msn, run_ms=run_ms, tracks=tracks)
+
+    def _is_far_behind(self, instant_ms: int) -> bool:
+        """Whether something is reported beyond an instant: announcements of parts before it are not waited for any longer."""
+        return any((self._end_ms(msn) or 0) >= instant_ms for msn in self._facts)
+
+    def _with_parts(self, msn: int, track: str, segment: TrackSegment) -> TrackSegment:
+        parts = tuple(self._run(msn, track))
+        if segment.is_void or sum(part.duration_ticks for part in parts) != segment.duration_ticks:
+            return segment
+        return segment._replace(parts=parts)
+
+    def _run(self, msn: int, track: str) -> Iterator[Part]:
+        parts = self._parts.get(msn, {}).get(track, {})
+        for index in range(len(parts)):
+            if index not in parts:
+                return
+            yield parts[index]
+
+    def _trim(self) -> None:
+        """Drops what lies a whole time shift buffer behind the edge, and what was remembered of it."""
+        if self._segments:
+            last = self._segments[-1]
+            depth_ms = max(last.period.time_shift_ms, PART_TARGETS * last.period.target_duration_ms)
+            while len(self._segments) > 1 and last.end_ms - self._segments[0].end_ms >= depth_ms:
+                self._segments.popleft()
+        if self._next is not None:
+            floor = self._next
+        elif self.periods:
+            newest = self.periods[max(self.periods)]
+            targets = -(-newest.time_shift_ms // newest.target_duration_ms) + PART_TARGETS
+            floor = max((*self._facts, *self._parts), default=0) - targets * SEGMENTS_PER_TARGET_MAX
+        else:
+            return
+        for facts in (self._facts, self._parts):
+            for msn in [msn for msn in facts if msn < floor]:
+                del facts[msn]
+
+    # ------------------------------------------------------------ the view
+
+    def _build(self) -> View | None:
+        if self._next is None:
+            return None
+        open_period = self._period_of(self._next)
+        last = self._segments[-1] if self._segments else None
+        if open_period is None:
+            open_period = last.period if last else None
+        if open_period is None:
+            return None
+        open_parts = self._open_parts(open_period)
+        if last is None and not any(open_parts.values()):
+            return None
+        is_ended = self._is_ended()
+        hints = {} if is_ended or self.level is not Level.PARTS else dict(self._hints(open_period, open_parts, last))
+        return View(
+            channel=self.channel,
+            period=self.periods.get(max(self.periods, default=-1), open_period),
+            level=self.level,
+            segments=tuple(self._segments),
+            open_msn=Msn(self._next),
+            open_period=open_period,
+            open_parts=open_parts,
+            hints=hints,
+            is_ended=is_ended,
+        )
+
+    def _open_parts(self, period: Period) -> dict[str, tuple[Part, ...]]:
+        assert self._next is not None  # noqa: S101
+        facts = self._facts.get(self._next, {})
+        live = [t.track for t in period.tracks if not (t.track in facts and facts[t.track].segment.is_void)]
+        runs = {track: tuple(part for part in self._run(self._next, track) if part.period == period.period) for track in live}
+        count = min(map(len, runs.values()), default=0)
+        return {track: run[:count] for track, run in runs.items()}
+
+    def _hints(self, period: Period, open_parts: Mapping[str, tuple[Part, ...]], last: Segment | None) -> Iterator[tuple[str, str]]:
+        following = self._following(period) if not any(open_parts.values()) else None
+        if following is not None:
+            for track in following.tracks:
+                yield track.track, object_name(self.channel, following.period, track.track, track.start_ticks, PART_SUFFIX)
+            return
+        for track in period.tracks:
+            parts = open_parts.get(track.track)
+            before = last.tracks.get(track.track) if last is not None and last.period.period == period.period else None
+            if parts:
+                ticks = parts[-1].start_ticks + parts[-1].duration_ticks
+            elif before:
+                ticks = before.start_ticks + before.duration_ticks
+            else:
+                ticks = track.start_ticks
+            yield track.track, object_name(self.channel, period.period, track.track, ticks, PART_SUFFIX)
+
+    def _following(self, period: Period) -> Period | None:
+        """The period that the next part belongs to, if everything of the given one is listed."""
+        end = self._ends.get(period.period)
+        if end is None or self._next is None or self._next < end.next_msn or self._period_of(self._next) is not None:
+            return None
+        return self.periods.get(period.period + 1)
+
+    def _is_ended(self) -> bool:
+        newest = max(self.periods, default=-1)
+        end = self._ends.get(newest)
+        return end is not None and end.channel_ended and self._next is not None and self._next >= end.next_msn
+
+
+class Presentations:
+    """All channels."""
+
+    def __init__(self) -> None:
+        self.channels: dict[str, Presentation] = {}
+
+    def apply(self, record: object) -> set[str]:
+        """
+        Folds one record.
+
+        Returns:
+            Channels it may have changed.
+
+        Raises:
+            TypeError: The record is none of those a presentation is made of.
+        """
+        match record:
+            case Period():
+                self._of(record.channel).add_period(record)
+            case PeriodEnd():
+                self._of(record.channel).add_end(record)
+            case Parts():
+                return {part.channel for part in record.parts if self._of(part.channel).add_part(part)}
+            case Reports():
+                for report in record.segments:
+                    self._of(report.channel).add_report(report)
+                return {report.channel for report in record.segments}
+            case Packaging():
+                self._of(record.channel).add_packaging(record)
+            case Void():
+                self._of(record.channel).add_void(record)
+            case _:
+                raise TypeError(f"a {type(record).__name__} is no part of a presentation")
+        return {record.channel}
+
+    def forget(self, channel: str, period: int, *, is_end: bool) -> set[str]:
+        """A record of ``channels`` was deleted; a channel without any period is gone."""
+        held = self.channels.get(channel)
+        if held is None:
+            return set()
+        held.forget(period, is_end=is_end)
+        if not held.periods:
+            del self.channels[channel]
+        return {channel}
+
+    def _of(self, channel: str) -> Presentation:
+        return self.channels.setdefault(channel, Presentation(channel))
+
+    def get(self, channel: str) -> Presentation | None:
+        """The channel's presentation, None if no period of it is known."""
+        held = self.channels.get(channel)
+        return held if held is not None and held.periods else None
