@@ -8,7 +8,7 @@ rm -rf "$results" && mkdir -p "$results"
 
 leg() {
     case $1 in
-        lint) $bin/ruff check ;;
+        lint) $bin/ruff check --output-format concise ;;
         types) $bin/mypy ;;
         imports) $bin/lint-imports ;;
         unit) tests_in unit --ignore=tests/sim --ignore=tests/broker --ignore=tests/players --ignore=tests/bench ;;
