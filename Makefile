@@ -51,8 +51,8 @@ lock: .venv/project.stamp  ## pin the newest of everything that pyproject.toml a
 	cd $(CONSOLE) && npm install --package-lock-only --ignore-scripts
 	cd $(PLAYERS) && npm install --package-lock-only --ignore-scripts
 
-clean:  ## remove all that was made here: environment, downloads, caches
-	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info $(VENDOR) $(PLAYERS)/node_modules
+clean:  ## remove all that was made here: environment, downloads, caches, recorded runs
+	rm -rf .venv .cache .finecut .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info $(VENDOR) $(PLAYERS)/node_modules
 	find schemas streams packager infra tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/requirements.stamp: requirements.lock

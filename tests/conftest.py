@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from infra.kafka import LocalBroker, Runtime, prepare
@@ -10,7 +11,12 @@ from infra.kafka import LocalBroker, Runtime, prepare
 ROOT = Path(__file__).parents[1]
 MARKED_FOLDERS = ("broker", "players", "sim")
 
+# What is true of any input is not about speed: on a busy machine the usual limit of 200 ms an example says nothing of the code.
+hypothesis.settings.register_profile("finecut", deadline=None)
+hypothesis.settings.load_profile("finecut")
 
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test in tests/broker is marked `broker`, and so on: legs are chosen with -m, by hand and in the Makefile."""
     for item in items:
