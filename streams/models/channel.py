@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from schemas.records import ChannelForecast, HorizonForecast
 from schemas.units import Ms, UnixMs
-from streams.models.demand import DemandForecaster, ExpertFactory, Quantiles, default_experts
+from streams.models.demand import DemandForecaster, Quantiles, quick_experts
 from streams.models.history import checked
 
 SECOND_MS = 1_000
@@ -28,9 +28,9 @@ class Second:
 class _Signal:
     """One signal of a channel: forecast from its seconds for the near, from means over steps for the far."""
 
-    def __init__(self, near_steps: tuple[int, ...], far_steps: tuple[int, ...], experts: ExpertFactory) -> None:
-        self._near = DemandForecaster(near_steps, experts=experts) if near_steps else None
-        self._far = DemandForecaster(far_steps, experts=experts) if far_steps else None
+    def __init__(self, near_steps: tuple[int, ...], far_steps: tuple[int, ...]) -> None:
+        self._near = DemandForecaster(near_steps, experts=quick_experts) if near_steps else None
+        self._far = DemandForecaster(far_steps) if far_steps else None
         self._far_count = len(far_steps)
         self._total = 0.0
         self._seconds = 0
@@ -70,7 +70,6 @@ class ChannelForecaster:
     Args:
         channel: Channel id.
         horizons_ms: Rising; those up to the step of 5 s in whole seconds, longer ones in whole steps.
-        experts: Who is asked.
 
     Raises:
         ValueError: The horizons are none of these.
@@ -82,7 +81,7 @@ class ChannelForecaster:
     [40, 40, 40, 40, 40]
     """
 
-    def __init__(self, channel: str, *, horizons_ms: tuple[Ms, ...] = HORIZONS_MS, experts: ExpertFactory = default_experts) -> None:
+    def __init__(self, channel: str, *, horizons_ms: tuple[Ms, ...] = HORIZONS_MS) -> None:
         step_ms = STEP_SECONDS * SECOND_MS
         near = tuple(horizon // SECOND_MS for horizon in horizons_ms if horizon <= step_ms)
         far = tuple(horizon // step_ms for horizon in horizons_ms if horizon > step_ms)
@@ -91,12 +90,11 @@ class ChannelForecaster:
         self.channel = channel
         self._horizons_ms = horizons_ms
         self._steps = (near, far)
-        self._experts = experts
         self._begin()
 
     def _begin(self) -> None:
-        self._sessions = _Signal(*self._steps, self._experts)
-        self._joins = _Signal(*self._steps, self._experts)
+        self._sessions = _Signal(*self._steps)
+        self._joins = _Signal(*self._steps)
         self._newest: int | None = None
         self._last_sessions = 0.0
 
@@ -150,9 +148,7 @@ class ChannelForecaster:
                     joins_p50=joins.p50,
                     joins_p90=joins.p90,
                 )
-                for horizon_ms, sessions, joins in zip(
-                    self._horizons_ms, self._sessions.forecast(), self._joins.forecast(), strict=True
-                )
+                for horizon_ms, sessions, joins in zip(self._horizons_ms, self._sessions.forecast(), self._joins.forecast(), strict=True)
             ),
             mae=error.mae,
             mae_last_value=error.mae_last_value,

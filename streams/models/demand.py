@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from streams.models.band import Band
 from streams.models.experts import ASeasonAgo, DampedTrend, Expert, LastValue
 from streams.models.history import VALUE_MAX, History, Origin, checked
-from streams.models.mix import Mix, RunningError
+from streams.models.mix import Mix
 from streams.models.regression import LinearExpert, RidgeExpert
 
 SCORE_RATE = 1 / 1_000
@@ -41,18 +41,20 @@ class ErrorSoFar:
 ExpertFactory = Callable[[tuple[int, ...], int | None], Sequence[Expert]]
 
 
-def default_experts(horizons_steps: tuple[int, ...], season_steps: int | None) -> Sequence[Expert]:
-    """The experts of a forecaster, the last value first."""
+def quick_experts(horizons_steps: tuple[int, ...], season_steps: int | None) -> Sequence[Expert]:
+    """The cheap experts, the last value first: enough for the next seconds."""
     experts: list[Expert] = [
         LastValue(horizons_steps),
         DampedTrend("level", horizons_steps, level_rate=0.3, trend_rate=0.0),
         DampedTrend("damped_trend", horizons_steps, level_rate=0.9, trend_rate=0.3),
         LinearExpert(horizons_steps),
-        RidgeExpert(horizons_steps),
     ]
-    if season_steps is not None:
-        experts.append(ASeasonAgo())
-    return experts
+    return experts if season_steps is None else [*experts, ASeasonAgo()]
+
+
+def all_experts(horizons_steps: tuple[int, ...], season_steps: int | None) -> Sequence[Expert]:
+    """The cheap experts and the ridge regressions."""
+    return [*quick_experts(horizons_steps, season_steps), RidgeExpert(horizons_steps)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,9 +72,7 @@ class _Horizon:
     def __init__(self, steps: int, experts_count: int) -> None:
         self.mix = Mix(experts_count)
         self.band = Band(steps)
-        self.error = RunningError(SCORE_RATE)
-        self.error_last_value = RunningError(SCORE_RATE)
-        self.uncovered = RunningError(SCORE_RATE)
+        self.score = ErrorSoFar(count=0, mae=0.0, mae_last_value=0.0, coverage=1.0)
 
     def open(self, origin: Origin, opinions: Sequence[float]) -> _Outlook:
         mixed = self.mix.combine(opinions)
@@ -82,9 +82,14 @@ class _Horizon:
 
     def close(self, outlook: _Outlook, origin: Origin, truth: float) -> None:
         said = outlook.said
-        self.error.add(abs(said.p50 - truth))
-        self.error_last_value.add(abs(origin.value - truth))
-        self.uncovered.add(float(truth > said.p90))
+        so_far = self.score
+        rate = max(SCORE_RATE, 1 / (so_far.count + 1))
+        self.score = ErrorSoFar(
+            count=so_far.count + 1,
+            mae=so_far.mae + rate * (abs(said.p50 - truth) - so_far.mae),
+            mae_last_value=so_far.mae_last_value + rate * (abs(origin.value - truth) - so_far.mae_last_value),
+            coverage=so_far.coverage + rate * ((truth <= said.p90) - so_far.coverage),
+        )
         self.mix.learn(outlook.opinions, outlook.mixed, truth)
         self.band.learn(median=said.p50, upper=said.p90, truth=truth)
 
@@ -107,9 +112,7 @@ class DemandForecaster:
     [3.0, 3.0]
     """
 
-    def __init__(
-        self, horizons_steps: tuple[int, ...], *, season_steps: int | None = None, experts: ExpertFactory = default_experts
-    ) -> None:
+    def __init__(self, horizons_steps: tuple[int, ...], *, season_steps: int | None = None, experts: ExpertFactory = all_experts) -> None:
         if not horizons_steps or horizons_steps[0] < 1 or list(horizons_steps) != sorted(set(horizons_steps)):
             raise ValueError(f"horizons {horizons_steps!r} must rise from at least 1")
         if season_steps is not None and season_steps < horizons_steps[-1]:
@@ -172,15 +175,7 @@ class DemandForecaster:
 
     def errors(self) -> tuple[ErrorSoFar, ...]:
         """How well each horizon was forecast so far."""
-        return tuple(
-            ErrorSoFar(
-                count=horizon.error.count,
-                mae=horizon.error.mean,
-                mae_last_value=horizon.error_last_value.mean,
-                coverage=1.0 - horizon.uncovered.mean,
-            )
-            for horizon in self._horizons
-        )
+        return tuple(horizon.score for horizon in self._horizons)
 
     def leaders(self) -> tuple[str, ...]:
         """Name of the expert with the largest weight, per horizon."""
@@ -201,4 +196,4 @@ class DemandForecaster:
 
 def _bounded(value: float) -> float:
     """The forecast within the range of values; NaN stays."""
-    return VALUE_MAX if value > VALUE_MAX else 0.0 if value < 0.0 else value
+    return min(max(value, 0.0), VALUE_MAX)  # both keep their first argument when it is NaN

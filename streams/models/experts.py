@@ -14,8 +14,9 @@ class Expert(Protocol):
     ``predict``. Deterministic, in bounded memory. A forecast may be negative or NaN ("no opinion yet"); the mix deals with it.
     """
 
-    names: tuple[str, ...]
-    """One per opinion."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One per opinion."""
 
     def observe(self, value: float) -> None:
         """The series goes on with one more value."""
@@ -97,7 +98,7 @@ class DampedTrend:
         """Level plus what is left of the trend by each horizon."""
         return tuple((self._level or 0.0) + self._trend * reach for reach in self._reach)
 
-    def predict(self, origin: Origin) -> Sequence[Sequence[float]]:  # noqa: ARG002 -- one signature for all experts
+    def predict(self, origin: Origin) -> Sequence[Sequence[float]]:
         """Level plus what is left of the trend by each horizon."""
         return (self.forecast(),)
 

@@ -5,11 +5,7 @@ from array import array
 from collections import deque
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from river.preprocessing import StandardScaler
-
-Vector = NDArray[np.float64]
 
 VALUE_MAX = 1e15
 """Beyond any audience; above it the arithmetic of squared values would lose its digits."""
@@ -32,7 +28,7 @@ class Origin:
         value: Newest value.
         root: Its square root: in roots, the noise of a count is the same at every level.
         scale: Running mean of the absolute change of the root per step, > 0.
-        features: Changes and deviations of the root in units of ``scale``, bounded.
+        features: Changes and deviations of the root in units of ``scale``, bounded; last a 1.
         standard: The same, standardised, for River.
         a_season_ago: Per horizon the value one season before the instant forecast; NaN while unknown.
     """
@@ -41,7 +37,7 @@ class Origin:
     value: float
     root: float
     scale: float
-    features: Vector
+    features: list[float]
     standard: dict[int, float]
     a_season_ago: tuple[float, ...]
 
@@ -110,12 +106,11 @@ class History:
         seasonal, a_season_ago = self._seasonal()
         bounded = [max(-FEATURE_MAX, min(FEATURE_MAX, feature / scale)) for feature in raw + seasonal] + self._phase()
         named = dict(enumerate(bounded))
-        self._scaler.learn_one(named)
-        standard = self._scaler.transform_one(named)
+        self._scaler.learn_one(named)  # type: ignore[no-untyped-call]  # River is half typed
+        standard = self._scaler.transform_one(named)  # type: ignore[no-untyped-call]  # River is half typed
         if max(standard.values()) > STANDARD_MAX or min(standard.values()) < -STANDARD_MAX:
             standard = {k: max(-STANDARD_MAX, min(STANDARD_MAX, v)) for k, v in standard.items()}
-        features = np.array([*bounded, 1.0])
-        return Origin(self.count - 1, self._value, self._root, scale, features, standard, a_season_ago)
+        return Origin(self.count - 1, self._value, self._root, scale, [*bounded, 1.0], standard, a_season_ago)
 
     def _seasonal(self) -> tuple[list[float], tuple[float, ...]]:
         """Seasonal features, and the values one season before each horizon."""

@@ -15,29 +15,6 @@ SCORES_MIN = 10
 """Truths that must have arrived before anybody but the last value is heard."""
 
 
-class RunningError:
-    """
-    Mean absolute error with forgetting; a plain mean at first.
-
-    >>> error = RunningError(0.5)
-    >>> for miss in (4.0, 2.0, 0.0): error.add(miss)
-    >>> error.mean, error.count
-    (1.5, 3)
-    """
-
-    __slots__ = ("count", "mean", "rate")
-
-    def __init__(self, rate: float) -> None:
-        self.rate = rate
-        self.mean = 0.0
-        self.count = 0
-
-    def add(self, miss: float) -> None:
-        """One more absolute error."""
-        self.count += 1
-        self.mean += max(self.rate, 1 / self.count) * (miss - self.mean)
-
-
 class Mix:
     """
     Weighted mean of experts for one horizon; the first expert must be the last value.
@@ -52,14 +29,15 @@ class Mix:
 
     def __init__(self, experts_count: int) -> None:
         self._errors = [math.inf] * experts_count
-        self._mixed = RunningError(GUARD_RATE)
-        self._last_value = RunningError(GUARD_RATE)
+        self._mixed = 0.0
+        self._last_value = 0.0
+        self._count = 0
 
     def weights(self, opinions: Sequence[float]) -> list[float]:
         """Share of each expert, summing to 1; all on the last value while too little has arrived."""
-        heard = [math.inf if opinion != opinion else error for error, opinion in zip(self._errors, opinions, strict=True)]  # noqa: PLR0124
+        heard = [math.inf if math.isnan(opinion) else error for error, opinion in zip(self._errors, opinions, strict=True)]
         best = min(heard)
-        if self._mixed.count < SCORES_MIN or best == math.inf:
+        if self._count < SCORES_MIN or best == math.inf:
             return [1.0] + [0.0] * (len(heard) - 1)
         raw = [1.0 if error == best else (best / error) ** SHARPNESS for error in heard]
         total = sum(raw)
@@ -72,15 +50,17 @@ class Mix:
     @property
     def has_earned_trust(self) -> bool:
         """Whether the mix has lately been about as good as the last value or better."""
-        return self._mixed.mean <= TOLERANCE * self._last_value.mean
+        return self._mixed <= TOLERANCE * self._last_value
 
     def learn(self, opinions: Sequence[float], mixed: float, truth: float) -> None:
         """The truth for earlier opinions has arrived."""
-        self._mixed.add(abs(mixed - truth))
-        self._last_value.add(abs(opinions[0] - truth))
-        rate = max(LOSS_RATE, 1 / self._mixed.count)
-        for i, opinion in enumerate(opinions):
-            if opinion == opinion:  # noqa: PLR0124 -- NaN is no opinion
-                miss = abs(opinion - truth)
-                error = self._errors[i]
-                self._errors[i] = miss if error == math.inf else error + rate * (miss - error)
+        self._count += 1
+        rate = max(GUARD_RATE, 1 / self._count)
+        misses = [abs(opinion - truth) for opinion in opinions]
+        self._mixed += rate * (abs(mixed - truth) - self._mixed)
+        self._last_value += rate * (misses[0] - self._last_value)
+        rate = max(LOSS_RATE, 1 / self._count)
+        self._errors = [
+            error if math.isnan(miss) else miss if error == math.inf else error + rate * (miss - error)
+            for error, miss in zip(self._errors, misses, strict=True)
+        ]

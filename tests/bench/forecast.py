@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import geometric_mean
 
@@ -45,10 +46,9 @@ class Result:
 
 
 def column(path: Path, name: str, keep: Callable[[dict[str, str]], bool] = lambda _: True) -> list[float]:
-    """One column of a CSV file, gaps filled by straight lines."""
+    """One column of a CSV file; NaN for an empty cell."""
     with path.open(newline="") as file:
-        cells = [float(row[name]) if row[name] else math.nan for row in csv.DictReader(file) if keep(row)]
-    return cells
+        return [float(row[name]) if row[name] else math.nan for row in csv.DictReader(file) if keep(row)]
 
 
 def filled(cells: list[float]) -> list[float]:
@@ -59,7 +59,7 @@ def filled(cells: list[float]) -> list[float]:
         values[i] = cells[known[0]]
     for i in range(known[-1], len(cells)):
         values[i] = cells[known[-1]]
-    for left, right in zip(known, known[1:], strict=False):
+    for left, right in pairwise(known):
         for i in range(left + 1, right):
             values[i] = cells[left] + (cells[right] - cells[left]) * (i - left) / (right - left)
     return values
@@ -109,18 +109,24 @@ def line(name: str, errors: list[float], coverage: list[float], step_us: float) 
     return f"{name:<24}{''.join(cells[:3])}  {''.join(cells[3:])}  {step_us:8.0f}"
 
 
+def say(text: str) -> None:
+    """Print one row at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def main(root: Path) -> None:
     """Print the table."""
-    print(f"{'':<24}{'relMAE, steps ahead':^21}  {'covered by p90':^21}  {'CPU us':>8}")
-    print(f"{'series':<24}{''.join(f'{h:>7}' for h in HORIZONS)}  {''.join(f'{h:>7}' for h in HORIZONS)}  {'per step':>8}")
+    say(f"{'':<24}{'relMAE, steps ahead':^21}  {'covered by p90':^21}  {'CPU us':>8}")
+    say(f"{'series':<24}{''.join(f'{h:>7}' for h in HORIZONS)}  {''.join(f'{h:>7}' for h in HORIZONS)}  {'per step':>8}")
     results = []
     for series in recorded(root):
         results.append(run(series))
-        print(line(series.name, results[-1].errors, results[-1].coverage, results[-1].step_us), flush=True)
+        say(line(series.name, results[-1].errors, results[-1].coverage, results[-1].step_us))
     for name, chosen in (("all", results), ("live viewers only", [r for r in results if r.series.is_live])):
         errors = [geometric_mean(r.errors[i] for r in chosen) for i in range(len(HORIZONS))]
         coverage = [sum(r.coverage[i] for r in chosen) / len(chosen) for i in range(len(HORIZONS))]
-        print(line(f"{name}: mean", errors, coverage, sum(r.step_us for r in chosen) / len(chosen)))
+        say(line(f"{name}: mean", errors, coverage, sum(r.step_us for r in chosen) / len(chosen)))
 
 
 if __name__ == "__main__":
