@@ -72,6 +72,8 @@ class IngestSettings(_Section):
     queue_wait_ms: Positive = Field(5_000, description="How long sending blocks on a full queue before it is an error.")
     silence_ms: Positive = Field(5_000, description="An encoder silent for this long is reported as stalled.")
     jump_ms: Positive = Field(200, description="A step of the input's timestamps beyond this opens a new period.")
+    metrics_host: str = Field("127.0.0.1", description="Where metrics are served.")
+    metrics_port: int = Field(0, description="Port of the metrics; 0: a free one.")
 
 
 class LivenessSettings(_Section):
