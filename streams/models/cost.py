@@ -95,7 +95,8 @@ class CostLearner:
         bounded = max(-bound, min(bound, error))
         size = sum(share * share for share in shares.values())
         gradient: dict[Hashable, float] = {name: bounded * share / size for name, share in shares.items()}
-        moved = cast(Multipliers, self._step.step({**self._multipliers}, gradient))
+        before: dict[Hashable, float] = {name: self._multipliers[name] for name in self._names}
+        moved = cast(Multipliers, self._step.step(before, gradient))
         self._multipliers = {name: max(0.0, multiplier) for name, multiplier in moved.items()}
         rate = max(ERROR_RATE, 1 / (so_far.count + 1))
         self._error = CostError(

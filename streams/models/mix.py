@@ -39,7 +39,10 @@ class Mix:
         best = min(heard)
         if self._count < SCORES_MIN or best == math.inf:
             return [1.0] + [0.0] * (len(heard) - 1)
-        raw = [1.0 if error == best else (best / error) ** SHARPNESS for error in heard]
+        if best == 0.0:  # of the faultless, the first alone: at silence the last value, which is the quickest to see its end
+            first = heard.index(best)
+            return [float(i == first) for i in range(len(heard))]
+        raw = [(best / error) ** SHARPNESS for error in heard]
         total = sum(raw)
         return [weight / total for weight in raw]
 

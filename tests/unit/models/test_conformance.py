@@ -11,13 +11,15 @@ import pytest
 import streams.models
 from streams.models.demand import DemandForecaster, ExpertFactory, all_experts, quick_experts
 from streams.models.experts import Expert, LastValue
-from streams.models.history import History
+from streams.models.history import History, Origin
 from tests.unit.models.series import ALL, Make, wander, waves
 
 HORIZONS = (1, 4, 12)
 SEASON = 50
 CASES = [
-    pytest.param(experts, season, id=f"{experts.__name__}-{season}") for experts in (quick_experts, all_experts) for season in (None, SEASON)
+    pytest.param(experts, season, id=f"{experts.__name__}-{season}")
+    for experts in (quick_experts, all_experts)
+    for season in (None, SEASON)
 ]
 AUDIENCES = [pytest.param(make, id=make.__name__) for make in ALL]
 
@@ -39,7 +41,8 @@ def fresh() -> list[Expert]:
 
 def drive(expert: Expert, values: list[float]) -> list[list[list[float]]]:
     """All forecasts of one expert, in the order of the contract: learn, observe, predict."""
-    history, origins, said = History(HORIZONS, season_steps=SEASON), {}, []
+    history, said = History(HORIZONS, season_steps=SEASON), []
+    origins: dict[int, Origin] = {}
     for step, value in enumerate(values):
         for index, horizon in enumerate(HORIZONS):
             if step - horizon in origins:

