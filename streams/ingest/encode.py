@@ -1,0 +1,106 @@
+"""``finecut encode``: a file, an address, or a recorded ladder, into channels of the log until its end or a signal."""
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+from prometheus_client import start_http_server
+
+from schemas.errors import RetryableError, UserError
+from schemas.records import Level
+from schemas.settings import Settings
+from streams.ingest.encoder import Encoder
+from streams.ingest.link import Link
+from streams.ingest.playout import play
+from streams.ingest.producer import ChannelWriter
+from streams.ingest.recording import is_recording, load_recording
+
+log = structlog.get_logger()
+
+
+def run(
+    settings: Settings,
+    source: str,
+    channels: Sequence[str],
+    *,
+    realtime: bool = False,
+    loop: bool = False,
+    idle_level: Level | None = None,
+    preset: str = "superfast",
+) -> int:
+    """
+    Exit status, 0 after the source's end, SIGTERM or SIGINT: the channels are ended then.
+
+    Args:
+        source: What FFmpeg reads, or a folder from `make_recording`, which is always played in real time and repeated.
+        channels: Their names; several only for a recording.
+        realtime: Feed a file at the speed of a camera.
+        loop: Begin again at its end, for ever.
+        idle_level: What is packaged while nobody watches.
+        preset: Of x264; ``superfast`` leaves room for others on two cores.
+
+    Raises:
+        UserError: Source, names or settings do not fit, or Kafka stayed away for too long.
+    """
+    if len(set(channels)) != len(channels) or not channels:
+        raise UserError("name each channel once, and at least one", do="finecut encode INPUT --channel NAME")
+    server, thread = start_http_server(settings.ingest.metrics_port, settings.ingest.metrics_host)
+    log.info("metrics_served", host=settings.ingest.metrics_host, port=server.server_port)
+    try:
+        if is_recording(Path(source)):
+            _play(settings, Path(source), channels, idle_level)
+        elif len(channels) > 1:
+            raise UserError(f"{source} is encoded once, for one channel, not {len(channels)}", do="give a recording for several")
+        else:
+            _encode(settings, source, channels[0], realtime=realtime, loop=loop, idle_level=idle_level, preset=preset)
+    except RetryableError as error:
+        raise UserError(str(error), do="see that the broker runs, then start the encoder again: it continues where the log ends") from error
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    return 0
+
+
+def _encode(settings: Settings, source: str, channel: str, *, realtime: bool, loop: bool, idle_level: Level | None, preset: str) -> None:
+    with (
+        Encoder(source, realtime=realtime, loop=loop, preset=preset) as encoder,
+        ChannelWriter(
+            settings,
+            channel=channel,
+            tracks=encoder.tracks,
+            frame_rate=encoder.rate,
+            gop_frames=encoder.gop_frames,
+            idle_level=idle_level,
+        ) as writer,
+        _on_signal(encoder.stop),
+    ):
+        for item in encoder.samples():
+            if item:
+                writer.write(*item)
+            writer.poll()
+
+
+def _play(settings: Settings, folder: Path, channels: Sequence[str], idle_level: Level | None) -> None:
+    stop = threading.Event()
+    link = Link(settings)
+    try:
+        with _on_signal(stop.set):
+            play(settings, load_recording(folder), channels, link=link, stop=stop, idle_level=idle_level)
+    finally:
+        link.close()
+
+
+@contextmanager
+def _on_signal(act: object) -> Iterator[None]:
+    """Call ``act`` on SIGTERM and SIGINT."""
+    assert callable(act)  # noqa: S101
+    before = {number: signal.signal(number, lambda *_: act()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,160 @@
+"""The ladder in one process: one decoder, one thread per track, bounded queues between them, samples out as they are ready."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from types import TracebackType
+from typing import Self, TypeVar
+
+import structlog
+from av.audio.frame import AudioFrame
+
+from streams.ingest import metrics
+from streams.ingest.codecs import AUDIO_TRACK, AudioEncoder, VideoEncoder
+from streams.ingest.ladder import AUDIO_FRAME, AUDIO_RATE_HZ, LADDER, Rendition, fit, gop_frames_of
+from streams.ingest.samples import Sample
+from streams.ingest.source import Numbered, Source
+
+log = structlog.get_logger()
+
+# Frames before each encoder: enough that one slow frame does not stop the others, 14 MB at 720p.
+FRAMES_MAX = 10
+SAMPLES_MAX = 200
+# How often a thread that waits on a queue looks whether it should end.
+LOOK_S = 0.2
+# A real-time encoder this late says so.
+BEHIND_WARN_S = 1.0
+
+Coder = VideoEncoder | AudioEncoder
+T = TypeVar("T")
+
+
+class Encoder:
+    """
+    A ladder of H.264 renditions and AAC from one source; a context manager.
+
+    Raises:
+        UserError: The source does not exist, is no video, or cannot be decoded.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        realtime: bool = False,
+        loop: bool = False,
+        ladder: tuple[Rendition, ...] = LADDER,
+        preset: str = "superfast",
+    ) -> None:
+        self._source = Source(source, loop=loop, in_order=realtime)
+        self._realtime = realtime
+        self.rate: Fraction = self._source.rate
+        self.gop_frames = gop_frames_of(self.rate)
+        renditions = fit(ladder, width=self._source.width, height=self._source.height)
+        self._coders: dict[str, Coder] = {r.track: VideoEncoder(r, self.rate, preset=preset) for r in renditions}
+        if self._source.has_audio:
+            self._coders[AUDIO_TRACK] = AudioEncoder()
+        self.tracks = tuple(coder.track for coder in self._coders.values())
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+        self._frames: dict[str, queue.Queue[Numbered | None]] = {track: queue.Queue(FRAMES_MAX) for track in self._coders}
+        self._samples: queue.Queue[tuple[str, Sample] | None] = queue.Queue(SAMPLES_MAX)
+        self._threads = [threading.Thread(target=self._guard, args=(self._read,), name="decode")]
+        self._threads += [threading.Thread(target=self._guard, args=(self._code, track), name=f"encode-{track}") for track in self._coders]
+
+    def samples(self, *, look_s: float = 0.01) -> Iterator[tuple[str, Sample] | None]:
+        """
+        Track id and sample, as they are ready, to the end of the source; None when nothing was ready for ``look_s``.
+        """
+        for thread in self._threads:
+            thread.start()
+        running = len(self._coders)
+        while running and self._failure is None:
+            try:
+                item = self._samples.get(timeout=look_s)
+            except queue.Empty:
+                yield None
+                continue
+            if item is None:
+                running -= 1
+            else:
+                yield item
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Let what was decoded come out, and no more; from any thread or signal handler."""
+        self._stop.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._failure = self._failure or InterruptedError("the encoder was closed")
+        self._stop.set()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
+        self._source.close()
+
+    def _guard(self, work: Callable[..., None], *arguments: str) -> None:
+        try:
+            work(*arguments)
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
+            self._failure = self._failure or error
+            self._stop.set()
+
+    def _read(self) -> None:
+        began: float | None = None
+        is_behind = False
+        try:
+            for number, frame in self._source.frames():
+                is_sound = isinstance(frame, AudioFrame)
+                if self._realtime:
+                    began = began or time.monotonic()
+                    # A picture is there when it begins, sound when its last sample was heard.
+                    due = began + (float((number + AUDIO_FRAME) / AUDIO_RATE_HZ) if is_sound else float(number / self.rate))
+                    late = time.monotonic() - due
+                    metrics.BEHIND.set(max(0.0, late))
+                    if late < 0 and self._stop.wait(-late):
+                        return
+                    if (late > BEHIND_WARN_S) != is_behind:
+                        is_behind = not is_behind
+                        log.warning("encoder_behind" if is_behind else "encoder_in_time", late_ms=round(late * 1_000))
+                if self._stop.is_set():
+                    return
+                for track, frames in self._frames.items():
+                    if (track == AUDIO_TRACK) is is_sound:
+                        self._put(frames, (number, frame))
+        finally:
+            for frames in self._frames.values():
+                self._put(frames, None)
+
+    def _code(self, track: str) -> None:
+        coder = self._coders[track]
+        while True:
+            try:
+                item = self._frames[track].get(timeout=LOOK_S)
+            except queue.Empty:
+                if self._failure is not None:
+                    return
+                continue
+            if item is None:
+                break
+            number, frame = item
+            for sample in coder.encode(number, frame):  # type: ignore[arg-type]  # each queue holds one kind of frame
+                self._put(self._samples, (track, sample))
+        for sample in coder.finish():
+            self._put(self._samples, (track, sample))
+        self._put(self._samples, None)
+
+    def _put(self, into: "queue.Queue[T]", item: T) -> None:
+        """Wait for room, unless all is over."""
+        while self._failure is None:
+            try:
+                into.put(item, timeout=LOOK_S)
+            except queue.Full:
+                continue
+            return

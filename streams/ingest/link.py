@@ -1,0 +1,152 @@
+"""
+One process's connection to Kafka for producing: idempotent, acknowledged by all replicas, bounded in bytes, never silent.
+
+Acknowledgements are served inside `poll` and the sending calls, in the caller's thread. What the broker refused surfaces at the next call.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaError, Producer
+
+from schemas.codec import Codec
+from schemas.errors import RetryableError, UserError
+from schemas.settings import Settings
+from schemas.topics import Topic
+from schemas.units import UnixMs
+from streams.ingest import metrics
+from streams.ingest.follow import Follower
+
+log = structlog.get_logger()
+
+Acked = Callable[[int, UnixMs], None]
+"""Called with the record's offset and its broker time."""
+# While waiting for room or for an acknowledgement: how long one look lasts.
+LOOK_S = 0.1
+
+
+def _ignore(_offset: int, _unix_ms: UnixMs) -> None:
+    return
+
+
+class Link:
+    """Producer of all channels of a process, and what it follows for them; used from one thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.codec = Codec()
+        self.follower = Follower(settings.kafka)
+        self.queued_bytes = 0
+        self._failure: KafkaError | None = None
+        self._reachable = True
+        self._acks: deque[tuple[Acked, int, UnixMs]] = deque()
+        limit = settings.ingest.queue_bytes_max
+        self._producer = Producer(
+            settings.kafka.client()
+            | {
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": 0,
+                "delivery.timeout.ms": settings.kafka.delivery_timeout_ms,
+                # Our own count below is the limit; this one only has to be out of its way.
+                "queue.buffering.max.kbytes": 2 * limit // 1024 + settings.kafka.message_bytes_max // 1024,
+                "error_cb": self._on_error,
+                "log_level": 2,
+            }
+        )
+
+    def send(self, topic: Topic, partition: int, key: str, record: Any, acked: Acked = _ignore) -> None:
+        """
+        Queue a record; blocks while the queue is full.
+
+        Raises:
+            RetryableError: The queue stayed full for ``queue_wait_ms``.
+            UserError: A record sent earlier was not delivered.
+        """
+        value = self.codec.encode(record)
+        self._wait_for_room(len(value))
+        self.queued_bytes += len(value)
+        self._producer.produce(
+            topic.name(self.settings.kafka), value, key, partition, on_delivery=lambda e, m: self._delivered(e, m, len(value), acked)
+        )
+        self.poll()
+
+    def send_now(self, topic: Topic, partition: int, key: str, record: Any) -> tuple[int, UnixMs]:
+        """
+        Offset and broker time of a record, once it is acknowledged.
+
+        Raises:
+            UserError: It was not delivered within ``delivery_timeout_ms``.
+        """
+        done: list[tuple[int, UnixMs]] = []
+        self.send(topic, partition, key, record, lambda offset, at: done.append((offset, at)))
+        while not done:
+            self.poll(LOOK_S)
+        return done[0]
+
+    def poll(self, timeout_s: float = 0.0) -> None:
+        """
+        Serve acknowledgements; returns after the first of them or the time.
+
+        Raises:
+            UserError: A record was not delivered.
+        """
+        self._producer.poll(timeout_s)
+        while self._acks:
+            acked, offset, at_unix_ms = self._acks.popleft()
+            acked(offset, at_unix_ms)
+        metrics.QUEUE.set(self.queued_bytes)
+        if self._failure:
+            raise UserError(
+                f"Kafka at {self.settings.kafka.bootstrap_servers} did not take a record: {self._failure.str()}",
+                do="see that the broker runs and has room, then start the encoder again: it continues where the log ends",
+            )
+
+    def flush(self) -> None:
+        """
+        Return when everything sent is acknowledged.
+
+        Raises:
+            UserError: Something was not delivered within ``delivery_timeout_ms``.
+        """
+        while self.queued_bytes:
+            self.poll(LOOK_S)
+
+    def close(self) -> None:
+        """Let go; what is not acknowledged by now is given up."""
+        self.follower.close()
+        self._producer.purge()
+        self._producer.poll(0)
+
+    def _wait_for_room(self, size: int) -> None:
+        limit, wait_ms = self.settings.ingest.queue_bytes_max, self.settings.ingest.queue_wait_ms
+        deadline = time.monotonic() + wait_ms / 1_000
+        while self.queued_bytes and self.queued_bytes + size > limit:
+            if time.monotonic() >= deadline:
+                raise RetryableError(
+                    f"Kafka at {self.settings.kafka.bootstrap_servers} took nothing for {wait_ms} ms; {self.queued_bytes} bytes wait",
+                    retry_after_ms=wait_ms,
+                )
+            self.poll(LOOK_S)
+
+    def _delivered(self, error: KafkaError | None, message: Any, size: int, acked: Acked) -> None:
+        self.queued_bytes -= size
+        if error is not None:
+            if error.code() != KafkaError._PURGE_QUEUE and error.code() != KafkaError._PURGE_INFLIGHT:  # noqa: SLF001
+                self._failure = self._failure or error
+            return
+        if not self._reachable:
+            self._reachable = True
+            log.info("kafka_reachable", queued_bytes=self.queued_bytes)
+        # Called once librdkafka's callback is over: what follows from an acknowledgement may send.
+        self._acks.append((acked, message.offset(), UnixMs(message.timestamp()[1])))
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._failure = self._failure or error
+        elif self._reachable:
+            self._reachable = False
+            log.warning("kafka_unreachable", error=error.str(), queued_bytes=self.queued_bytes)

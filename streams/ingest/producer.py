@@ -1,0 +1,450 @@
+"""
+The client library of producers: `ChannelWriter` takes coded frames and keeps a channel in the log.
+
+It cuts frames into chunks on the channel's grid, stamps each with its segment by the plan in force, opens a new period when the
+timestamps jump, indexes whole GOPs, and after a crash continues the numbers where the log ends.
+"""
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from schemas.errors import RejectedError, UserError
+from schemas.records import (
+    Chunk,
+    Level,
+    MarkKind,
+    MediaMark,
+    Period,
+    PeriodEnd,
+    Track,
+    TrackKind,
+    check_id,
+)
+from schemas.settings import Settings
+from schemas.timeline import make_grid, part_target
+from schemas.topics import CHANNELS, GOPS, MEDIA, period_end_key, period_key, pool_of
+from schemas.units import Ms, Msn, UnixMs, ms_from_ticks, ticks_from_ms
+from streams.core.segmentation import Lengths, Stamp, stamp
+from streams.ingest import metrics
+from streams.ingest.cmaf import build_chunk
+from streams.ingest.grid import Cut, TrackCutter
+from streams.ingest.history import Past, choose_media_partition, read_registry, recall
+from streams.ingest.init import InitSegment
+from streams.ingest.link import Link
+from streams.ingest.nal import has_idr
+from streams.ingest.progress import GopIndex, Reached
+from streams.ingest.reading import partition_count
+from streams.ingest.samples import Sample
+
+log = structlog.get_logger()
+
+# Samples of other tracks kept until the first key frame says where a period starts.
+EARLY_SAMPLES_MAX = 1_000
+
+
+@dataclass(slots=True)
+class _Line:
+    """One track: what never changes, and its place in the open period."""
+
+    track: Track
+    init: InitSegment
+    cutter: TrackCutter | None = None
+    shift: int = 0
+    """Ticks of the period minus ticks of the encoder's clock."""
+
+    def seconds(self, sample: Sample) -> Fraction:
+        return Fraction(sample.time_ticks, self.track.timescale)
+
+    def is_sync(self, sample: Sample) -> bool:
+        if self.init.is_avc or self.init.is_hevc:
+            return has_idr(sample.data, hevc=self.init.is_hevc)
+        return sample.sync
+
+
+@dataclass(slots=True)
+class _Open:
+    """The open period."""
+
+    period: Period
+    start: Fraction
+    """Its first instant on the encoder's clock, in seconds."""
+    channels_offset: int
+    reached: Reached
+    index: GopIndex
+    stamps: dict[int, Stamp] = field(default_factory=dict)
+
+
+class ChannelWriter:
+    """
+    Writes one channel; a context manager that ends the channel when it is left without an error.
+
+    After an error, or when the process dies, the channel stays open: the next writer of the same name continues it with a new period.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        channel: str,
+        tracks: Sequence[Track],
+        frame_rate: Fraction,
+        gop_frames: int,
+        idle_level: Level | None = None,
+        pool: int | None = None,
+        link: Link | None = None,
+    ) -> None:
+        """
+        Args:
+            channel: Its name, 1 to 63 of a-z, 0-9 and '-'.
+            tracks: From `describe_track`; all video tracks have their key frames at the same instants.
+            frame_rate: Video frames per second.
+            gop_frames: Frames from one key frame to the next; fixed.
+            idle_level: What is packaged while nobody watches; by default that of the settings.
+            pool: Pool of a new channel; by default a stable hash of its name.
+            link: Connection shared with other channels of the process, used from one thread.
+
+        Raises:
+            UserError: The name is no id, the tracks or the grid do not fit, or Kafka does not answer.
+        """
+        try:
+            self.channel = check_id(channel, what="channel")
+            self._lengths = Lengths.of(
+                gop_frames=gop_frames,
+                frame_rate_num=frame_rate.numerator,
+                frame_rate_den=frame_rate.denominator,
+                target_duration_ms=settings.media.target_duration_ms,
+            )
+            self._lines = {t.track: _Line(t, InitSegment(t.init)) for t in tracks}
+        except RejectedError as error:
+            raise UserError(str(error)) from error
+        self._settings = settings
+        self._tracks = tuple(tracks)
+        self._frame_rate = frame_rate
+        self._gop_frames = gop_frames
+        self._idle_level = idle_level or settings.idle_level
+        part_frames = max(1, round(settings.media.part_ms * frame_rate / 1_000))
+        self._grid = make_grid(gop_frames, part_frames=part_frames, chunks_per_part=settings.media.chunks_per_part)
+        self._check_grid()
+        self.life = uuid.uuid4().hex
+        self._owns_link = link is None
+        self._link = link or Link(settings)
+        self._open: _Open | None = None
+        self._early: list[tuple[_Line, Sample]] = []
+        self._cause = "start"
+        self._heard = time.monotonic()
+        self._is_silent = False
+        self._past = self._recover(pool)
+
+    # ------------------------------------------------------------ for callers
+
+    def write(self, track: str, sample: Sample) -> None:
+        """
+        One coded frame, in decode order of its track.
+
+        Raises:
+            RetryableError: The queue to Kafka stayed full for ``queue_wait_ms``.
+            SupersededError: Another writer took the channel over.
+            UserError: Frames do not fit the tracks, or a record was not delivered.
+        """
+        line = self._lines.get(track)
+        if line is None:
+            raise UserError(f"channel {self.channel} has no track {track!r}", do=f"use one of {', '.join(self._lines)}")
+        self._hear()
+        if self._open and line.cutter and self._has_jumped(line, sample):
+            self._close_period("jump")
+        if self._open is None:
+            self._begin(line, sample)
+        else:
+            self._take(line, sample)
+
+    def poll(self, timeout_s: float = 0.0) -> None:
+        """
+        Serve acknowledgements for at most this long; to be called while there is nothing to write.
+
+        Raises:
+            UserError: A record was not delivered.
+        """
+        self._link.poll(timeout_s)
+        silent_ms = (time.monotonic() - self._heard) * 1_000
+        if silent_ms > self._settings.ingest.silence_ms and not self._is_silent:
+            self._is_silent = True
+            metrics.STALLED.inc()
+            log.warning("encoder_stalled", channel=self.channel, silent_ms=round(silent_ms))
+
+    def cut_seconds(self, track: str) -> Fraction | None:
+        """Encoder time, in seconds, at which the open chunk of a track ends; None while no period is open."""
+        line = self._lines[track]
+        return Fraction(line.cutter.cut_ticks - line.shift, line.track.timescale) if line.cutter else None
+
+    def end(self) -> None:
+        """
+        End the channel; returns when all of it is acknowledged.
+
+        Raises:
+            UserError: Something was not delivered.
+        """
+        if self._open:
+            self._close_period("end")
+        if self._past:
+            self._link.flush()
+            past = self._past
+            mark = MediaMark(
+                channel=self.channel,
+                life=self.life,
+                kind=MarkKind.CHANNEL_END,
+                period=past.period.period,
+                ended_period=past.period.period,
+                parts_reached=past.parts_reached,
+                next_msn=past.next_msn,
+            )
+            self._link.send_now(MEDIA, self._media_partition, self.channel, mark)
+            self._send_period_end(past, channel_ended=True)
+            log.info("channel_ended", channel=self.channel, period=past.period.period, next_msn=past.next_msn)
+        self._link.flush()
+
+    def close(self) -> None:
+        """Let go without ending the channel; the next writer continues it."""
+        if self._owns_link:
+            self._link.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self.end()
+        finally:
+            self.close()
+
+    # ------------------------------------------------------------ start and recovery
+
+    def _check_grid(self) -> None:
+        shortest = min(frames for part in self._grid for frames in part.chunk_frames) / self._frame_rate
+        for track in self._tracks:
+            if Fraction(track.frame_ticks, track.timescale) > shortest:
+                raise UserError(
+                    f"a frame of track {track.track} is longer than the shortest chunk of {round(shortest * 1_000)} ms",
+                    do="set FINECUT_MEDIA__CHUNKS_PER_PART lower or FINECUT_MEDIA__PART_MS higher",
+                )
+
+    def _recover(self, pool: int | None) -> Past | None:
+        kafka = self._settings.kafka
+        registry = read_registry(kafka)
+        past = recall(kafka, registry, self.channel, now_unix_ms=_now())
+        self._part_target = part_target(
+            self._grid, frame_rate_num=self._frame_rate.numerator, frame_rate_den=self._frame_rate.denominator, tracks=self._tracks
+        )
+        if past is None:
+            live = [p for p in registry.periods.values() if registry.is_live(p)]
+            self._pool = pool_of(self.channel, partition_count(kafka, CHANNELS)) if pool is None else pool
+            self._media_partition = choose_media_partition(self.channel, live, partition_count(kafka, MEDIA))
+        else:
+            before = past.period
+            fixed = {"target_duration_ms": self._settings.media.target_duration_ms, "part_target_ms": self._part_target}
+            for name, value in fixed.items():
+                if getattr(before, name) != value:
+                    raise UserError(
+                        f"channel {self.channel} has {name}={getattr(before, name)} for its life; now it is {value}",
+                        do="use the old media settings and GOP, or another channel name",
+                    )
+            self._pool, self._media_partition = before.pool, before.media_partition
+            for gop in past.unindexed:
+                self._link.send(GOPS, self._pool, self.channel, gop)
+            log.info("channel_recovered", channel=self.channel, period=before.period, parts_reached=past.parts_reached,
+                     next_msn=past.next_msn, gops_indexed=len(past.unindexed))  # fmt: skip
+        self._link.follower.follow(self._pool)
+        return past
+
+    # ------------------------------------------------------------ periods
+
+    def _begin(self, line: _Line, sample: Sample) -> None:
+        """While no period is open: keep what comes until a key frame says where one starts."""
+        has_video = any(t.kind is TrackKind.VIDEO for t in self._tracks)
+        if (line.track.kind is TrackKind.VIDEO or not has_video) and line.is_sync(sample):
+            self._open_period(line.seconds(sample))
+            early, self._early = self._early, []
+            for other, held in early:
+                self._take(other, held)
+            self._take(line, sample)
+        elif line.track.kind is not TrackKind.VIDEO:
+            self._early.append((line, sample))
+            if len(self._early) > EARLY_SAMPLES_MAX:
+                del self._early[0]
+                metrics.DROPPED.inc()
+        else:
+            metrics.DROPPED.inc()
+
+    def _open_period(self, start: Fraction) -> None:
+        arrived = time.monotonic()
+        past = self._past
+        number = past.period.period + 1 if past else 0
+        mark = MediaMark(
+            channel=self.channel,
+            life=self.life,
+            kind=MarkKind.PERIOD_START,
+            period=number,
+            ended_period=past.period.period if past else None,
+            parts_reached=past.parts_reached if past else 0,
+            next_msn=past.next_msn if past else Msn(0),
+        )
+        first_offset, appended = self._link.send_now(MEDIA, self._media_partition, self.channel, mark)
+        # The first instant is that of its first frame, which arrived this much before; two periods never overlap.
+        waited_ms = round((time.monotonic() - arrived) * 1_000)
+        anchor = UnixMs(max(appended - waited_ms, past.ended_unix_ms if past else 0))
+        zero = past.period.zero_unix_ms if past else anchor
+        if past:
+            self._send_period_end(past, channel_ended=False)
+        media = self._settings.media
+        period = Period(
+            channel=self.channel,
+            period=number,
+            life=self.life,
+            pool=self._pool,
+            media_partition=self._media_partition,
+            tracks=tuple(replace(t, start_ticks=ticks_from_ms(anchor - zero, t.timescale)) for t in self._tracks),
+            frame_rate_num=self._frame_rate.numerator,
+            frame_rate_den=self._frame_rate.denominator,
+            grid=self._grid,
+            anchor_unix_ms=anchor,
+            zero_unix_ms=zero,
+            first_msn=past.next_msn if past else Msn(0),
+            discontinuity=past.discontinuity if past else 0,
+            target_duration_ms=Ms(media.target_duration_ms),
+            part_target_ms=self._part_target,
+            publish_allowance_ms=past.period.publish_allowance_ms if past else Ms(media.publish_allowance_ms),
+            idle_level=self._idle_level,
+            time_shift_ms=Ms(media.time_shift_ms),
+            first_offset=first_offset,
+        )
+        channels_offset, _ = self._link.send_now(CHANNELS, self._pool, period_key(self.channel, number), period)
+        self._open = _Open(period, start, channels_offset, Reached(period), GopIndex(period))
+        metrics.PERIODS.labels(cause=self._cause).inc()
+        log.info("period_opened", channel=self.channel, period=number, cause=self._cause, first_msn=period.first_msn,
+                 pool=self._pool, media_partition=self._media_partition)  # fmt: skip
+
+    def _close_period(self, cause: str) -> None:
+        """What was sent stays; samples of unfinished chunks are given up."""
+        opened = self._open
+        assert opened is not None  # noqa: S101
+        self._past = Past(period=opened.period, parts_reached=opened.reached.parts, next_msn=opened.reached.next_msn)
+        self._open, self._early, self._cause = None, [], cause
+        for line in self._lines.values():
+            line.cutter = None
+        log.info("period_closed", channel=self.channel, period=opened.period.period, cause=cause, parts_reached=self._past.parts_reached)
+
+    def _send_period_end(self, past: Past, *, channel_ended: bool) -> None:
+        end = PeriodEnd(
+            channel=self.channel,
+            period=past.period.period,
+            parts_reached=past.parts_reached,
+            next_msn=past.next_msn,
+            channel_ended=channel_ended,
+        )
+        self._link.send_now(CHANNELS, self._pool, period_end_key(self.channel, past.period.period), end)
+
+    # ------------------------------------------------------------ samples
+
+    def _has_jumped(self, line: _Line, sample: Sample) -> bool:
+        assert line.cutter is not None  # noqa: S101
+        off = sample.time_ticks + line.shift - line.cutter.next_ticks
+        return abs(off) * 1_000 > self._settings.ingest.jump_ms * line.track.timescale
+
+    def _take(self, line: _Line, sample: Sample) -> None:
+        """A sample of the open period, or one from before its start."""
+        opened = self._open
+        assert opened is not None  # noqa: S101
+        if line.cutter is None:
+            off_ms = (line.seconds(sample) - opened.start) * 1_000
+            frame_ms = Fraction(line.track.frame_ticks * 1_000, line.track.timescale)
+            if not -frame_ms / 2 <= off_ms <= self._settings.ingest.jump_ms:
+                metrics.DROPPED.inc()
+                return
+            track = next(t for t in opened.period.tracks if t.track == line.track.track)
+            line.cutter = TrackCutter(opened.period, track)
+            line.shift = track.start_ticks - sample.time_ticks
+        if line.cutter.starts_gop and not line.is_sync(sample):
+            if opened.reached.parts < len(self._grid):
+                raise UserError(
+                    f"channel {self.channel}: frame {self._gop_frames} of track {line.track.track} after a key frame is none",
+                    do=f"encode with a fixed GOP of {self._gop_frames} frames, closed, in all video tracks",
+                )
+            self._close_period("gop")
+            metrics.DROPPED.inc()
+            return
+        cut = line.cutter.add(sample)
+        if cut:
+            self._send_cut(opened, line, cut)
+
+    def _send_cut(self, opened: _Open, line: _Line, cut: Cut) -> None:
+        began = time.monotonic()
+        period = opened.period
+        at = opened.stamps.get(cut.gop)
+        if at is None:
+            at = stamp(
+                opened.stamps.get(cut.gop - 1),
+                gop=cut.gop,
+                first_msn=period.first_msn,
+                wanted=self._link.follower.gops_per_segment(self.channel),
+                lengths=self._lengths,
+            )
+            self._link.follower.check_owner(self.channel, life=self.life, period=period.period, offset=opened.channels_offset)
+            opened.stamps[cut.gop] = at
+        now = _now()
+        chunk = Chunk(
+            channel=self.channel,
+            period=period.period,
+            track=cut.track,
+            life=self.life,
+            gop=cut.gop,
+            msn=at.msn,
+            first_gop=at.first_gop,
+            gop_count=at.gop_count,
+            index=cut.index,
+            part=cut.part,
+            ends_part=cut.ends_part,
+            ends_gop=cut.ends_gop,
+            independent=cut.samples[0].sync,
+            start_ticks=cut.start_ticks,
+            duration_ticks=cut.duration_ticks,
+            produced_unix_ms=now,
+            payload=build_chunk(
+                cut.samples, track_id=line.init.track_id, index=cut.index, start_ticks=cut.start_ticks, frame_ticks=line.track.frame_ticks
+            ),
+        )
+        head, size, kind = replace(chunk, payload=b""), len(chunk.payload), line.track.kind.value
+        opened.reached.add(head)
+
+        def acked(offset: int, at_unix_ms: UnixMs) -> None:
+            metrics.READY.set(1)
+            metrics.CHUNKS.labels(kind=kind).inc()
+            metrics.BYTES.labels(kind=kind).inc(size)
+            metrics.ACK.observe(time.monotonic() - began)
+            gop = opened.index.add(head, size=size, offset=offset, durable_unix_ms=at_unix_ms)
+            if gop:
+                opened.stamps.pop(gop.gop - 1, None)
+                self._link.send(GOPS, self._pool, self.channel, gop)
+
+        self._link.send(MEDIA, self._media_partition, self.channel, chunk, acked)
+        metrics.CUT.observe(time.monotonic() - began)
+        start = next(t.start_ticks for t in period.tracks if t.track == cut.track)
+        end_ms = period.anchor_unix_ms + ms_from_ticks(cut.start_ticks + cut.duration_ticks - start, line.track.timescale)
+        metrics.SKEW.labels(channel=self.channel).set((now - end_ms) / 1_000)
+
+    def _hear(self) -> None:
+        self._heard = time.monotonic()
+        if self._is_silent:
+            self._is_silent = False
+            metrics.STALLED.dec()
+            log.info("encoder_resumed", channel=self.channel)
+
+
+def _now() -> UnixMs:
+    return UnixMs(time.time_ns() // 1_000_000)
