@@ -933,6 +933,7 @@ class Scaling:
         since_unix_ms: Since when ``wanted`` holds.
         decision: Number of the decision.
         reason: Why.
+        low_since_unix_ms: Since when fewer would do; 0: they would not. While set, ``at_horizon`` is the most that was needed since.
     """
 
     pool: int
@@ -942,6 +943,7 @@ class Scaling:
     since_unix_ms: UnixMs
     decision: int
     reason: Reason
+    low_since_unix_ms: UnixMs = UnixMs(0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
