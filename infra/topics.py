@@ -1,6 +1,7 @@
 """Create or verify the topics in Kafka, from `schemas.topics`."""
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,11 +10,12 @@ from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[at
 from confluent_kafka.cimpl import NewTopic
 
 from schemas.errors import UserError
-from schemas.settings import KafkaSettings
+from schemas.settings import KafkaSettings, Settings
 from schemas.topics import TOPICS
 
 REACH_S = 5.0
 ANSWER_S = 30.0
+POLL_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,11 +66,14 @@ def reach(kafka: KafkaSettings, *, timeout_s: float = REACH_S) -> AdminClient:
     return admin
 
 
-def wanted_topics(kafka: KafkaSettings) -> tuple[Wanted, ...]:
-    """Every topic of the contract as it should be in Kafka."""
-    return tuple(
-        Wanted(name=topic.name(kafka), partitions=topic.partition_count(kafka), config=topic.configuration(kafka)) for topic in TOPICS
-    )
+def wanted_topics(settings: Settings) -> tuple[Wanted, ...]:
+    """Every topic as it should be in Kafka: those of the contract, and those behind the tables of the control plane."""
+    from streams.tables import changelog_topics
+
+    kafka = settings.kafka
+    contract = [Wanted(name=t.name(kafka), partitions=t.partition_count(kafka), config=t.configuration(kafka)) for t in TOPICS]
+    behind = [Wanted(name=t.name, partitions=t.partition_count, config=t.configuration) for t in changelog_topics(kafka)]
+    return (*contract, *behind)
 
 
 def create(admin: AdminClient, wanted: Sequence[Wanted], *, replication_factor: int) -> tuple[str, ...]:
@@ -92,6 +97,13 @@ def create(admin: AdminClient, wanted: Sequence[Wanted], *, replication_factor: 
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process made it meanwhile: `verify` judges it
                 raise UserError(f"Kafka does not create {name}: {_text(error)}") from error
+    names = {topic.name for topic in missing}
+    # The controller has them; each broker learns of them a moment later.
+    deadline = time.monotonic() + ANSWER_S
+    while not names <= admin.list_topics(timeout=ANSWER_S).topics.keys():
+        if time.monotonic() > deadline:
+            raise UserError(f"Kafka made {', '.join(sorted(names))} but does not show them")
+        admin.poll(POLL_S)
     return tuple(topic.name for topic in missing)
 
 

@@ -1,0 +1,183 @@
+"""Commands about the log: its topics, its schemas, and reading it back."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from schemas.topics import Topic
+    from streams.replay.positions import Position
+
+topics = typer.Typer(help="Create, verify, describe and tail the topics.", no_args_is_help=True)
+schemas = typer.Typer(help="Schemas of the records.", no_args_is_help=True)
+
+From = Annotated[str | None, typer.Option("--from", help="Offset (1200), time (2026-01-31T18:00:00) or span (-5m); else the beginning.")]
+To = Annotated[str | None, typer.Option("--to", help="The same, excluded; else the end.")]
+
+
+@topics.command()
+def create() -> None:
+    """Make the topics that are missing and check the others."""
+    from infra.state import settings_at_hand
+    from infra.topics import ensure, reach, wanted_topics
+
+    settings = settings_at_hand()
+    wanted = wanted_topics(settings)
+    made = ensure(reach(settings.kafka), wanted, replication_factor=settings.kafka.replication_factor)
+    typer.echo(f"{len(made)} topics made, {len(wanted) - len(made)} were there and are right")
+
+
+@topics.command()
+def verify() -> None:
+    """Say how the topics differ from what the settings say."""
+    from infra.state import log_at_hand
+    from infra.topics import reach, verify, wanted_topics
+
+    with log_at_hand() as settings:
+        wanted = wanted_topics(settings)
+        differences = verify(reach(settings.kafka), wanted)
+    for difference in differences:
+        typer.secho(str(difference), fg="red")
+    if not differences:
+        typer.echo(f"{len(wanted)} topics are as they should be")
+    raise typer.Exit(1 if differences else 0)
+
+
+@topics.command()
+def describe() -> None:
+    """Print partitions and configuration of the topics as they are, as JSON."""
+    from infra.state import log_at_hand
+    from infra.topics import as_json, reach, wanted_topics
+
+    with log_at_hand() as settings:
+        typer.echo(as_json(reach(settings.kafka), wanted_topics(settings)))
+
+
+@topics.command()
+def tail(topic: Annotated[str, typer.Argument(help="Topic, as in `decisions`.")]) -> None:
+    """Print records as they are written, one line of JSON each, until Ctrl-C."""
+    from infra.state import settings_at_hand
+    from infra.topics import reach
+    from streams.replay.entries import to_line
+    from streams.replay.reader import follow
+
+    settings = settings_at_hand()
+    chosen = _topics([topic])[0]
+    reach(settings.kafka)
+    for entry in follow(settings.kafka, chosen):
+        print(to_line(entry), flush=True)
+
+
+@schemas.command()
+def check(
+    old: Annotated[str | None, typer.Argument(help="Released version (0.1.0) or folder of schemas; else every released version.")] = None,
+) -> None:
+    """Check that code of a release and today's can read each other's records."""
+    from schemas.codec import FOLDER, RELEASED
+    from schemas.compatibility import incompatibilities, read_folder
+
+    versions = sorted(path for path in RELEASED.glob("*") if path.is_dir())
+    chosen = versions if old is None else [RELEASED / old if (RELEASED / old).is_dir() else Path(old)]
+    now, broken = read_folder(FOLDER), 0
+    for folder in chosen:
+        found = incompatibilities(read_folder(folder), now)
+        broken += len(found)
+        typer.echo(f"{folder.name}: {f'{len(found)} incompatibilities' if found else 'compatible both ways'}")
+        for problem in found:
+            typer.secho(f"  {problem.record}: {problem.reader} code could not read it: {problem.problem}", fg="red")
+    if not chosen:
+        typer.echo(f"{len(now)} schemas are well formed; no version is released yet")
+    raise typer.Exit(1 if broken else 0)
+
+
+def replay(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]...", help="Topics, as in `decisions`; else all.")] = None,
+    begin: From = None,
+    end: To = None,
+    channel: Annotated[str | None, typer.Option(help="Only what speaks of this channel.")] = None,
+    payloads: Annotated[bool, typer.Option(help="With the bytes of chunks.")] = False,
+    parquet: Annotated[Path | None, typer.Option(help="Write one Parquet table per topic into this folder.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw demand, forecast, segment length and packager load to this PNG file.")] = None,
+) -> None:
+    """
+    Read the log back: print records as lines of JSON, write Parquet tables, or draw what happened.
+
+    After `demo` or `up` ended, the log they left is read.
+    """
+    from infra.state import log_at_hand
+    from infra.topics import reach
+    from schemas.topics import MEDIA
+    from streams.replay.entries import to_line
+    from streams.replay.reader import read, stretches
+
+    chosen = _topics(names or [])
+    first, last = _position(begin), _position(end)
+    with log_at_hand() as settings:
+        reach(settings.kafka)
+        wanted = stretches(settings.kafka, [t for t in chosen if plot is None or t is not MEDIA], begin=first, end=last)
+        with _progress(visible=parquet is not None or plot is not None or not sys.stdout.isatty()) as progress:
+            entries = read(settings.kafka, wanted, channel=channel, payloads=payloads, progress=progress)
+            if plot is not None:
+                from streams.replay.report import draw
+
+                draw(entries, plot)
+            elif parquet is not None:
+                from streams.replay.tables import write_tables
+
+                rows = write_tables(entries, parquet, payloads=payloads)
+                typer.echo(json.dumps(rows))
+            else:
+                for entry in entries:
+                    print(to_line(entry))
+
+
+def redecide(begin: From = None, end: To = None) -> None:
+    """Recompute every recorded decision from the recorded topics; all must come out equal."""
+    from streams.replay.redecide import redecide_log
+
+    from infra.state import log_at_hand
+    from infra.topics import reach
+
+    first, last = _position(begin), _position(end)
+    with log_at_hand() as settings:
+        reach(settings.kafka)
+        with _progress(visible=True) as progress:
+            verdict = redecide_log(settings.kafka, begin=first, end=last, progress=progress)
+    typer.echo(str(verdict))
+    raise typer.Exit(0 if verdict.is_equal else 1)
+
+
+def _topics(names: list[str]) -> "list[Topic]":
+    from schemas.errors import UserError
+    from schemas.topics import TOPICS
+
+    titles = {topic.title: topic for topic in TOPICS}
+    unknown = [name for name in names if name not in titles]
+    if unknown:
+        raise UserError(f"no topic is called {', '.join(unknown)}", do=f"choose from {', '.join(titles)}")
+    return [titles[name] for name in names] or list(TOPICS)
+
+
+def _position(text: str | None) -> "Position | None":
+    import time
+
+    from schemas.units import UnixMs
+    from streams.replay.positions import parse_position
+
+    return None if text is None else parse_position(text, now_unix_ms=UnixMs(time.time_ns() // 1_000_000))
+
+
+@contextmanager
+def _progress(*, visible: bool) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("records"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not (visible and sys.stderr.isatty()), transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+        yield lambda seen, total: bar.update(task, completed=seen, total=total)

@@ -1,0 +1,246 @@
+"""Everything on one machine: started in order on free ports of the loopback, stopped in reverse, known to other commands."""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from infra import state, topics
+from infra.kafka import LocalBroker, prepare
+from infra.kafka.ports import free_ports, is_free
+from infra.process import started_at
+from infra.processes import Child, ProcessDiedError, Readiness, Supervisor, Usage, measure
+from infra.state import CACHE, Process, Run
+from schemas.errors import UserError
+from schemas.settings import KafkaSettings, OriginSettings, Settings, load
+
+# On one machine one worker decides, and a handful of channels needs no 64 partitions.
+POOLS = 1
+MEDIA_PARTITIONS = 16
+# Runs whose logs are kept: this one, and the one before it to compare with.
+RUNS_MAX = 2
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LiveInput:
+    """
+    A channel to be encoded.
+
+    Attributes:
+        channel: Channel id.
+        source: What `finecut encode` is given.
+        arguments: More words for it.
+    """
+
+    channel: str
+    source: Path
+    arguments: tuple[str, ...] = ()
+
+
+class LocalRun:
+    """
+    A whole finecut on this machine.
+
+    Args:
+        settings: As loaded; what they leave open is chosen for one machine.
+        packagers: How many.
+        say: Told each step, in a few words.
+    """
+
+    def __init__(self, settings: Settings, *, packagers: int, say: Say) -> None:
+        self.run_id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        self.directory = settings.state_dir.absolute() / "run" / self.run_id
+        self.began_s = time.monotonic()
+        self.startup_s = 0.0
+        self.packagers = tuple(f"packager-{number}" for number in range(1, packagers + 1))
+        self._asked = settings
+        self._say = say
+        self._broker: LocalBroker | None = None
+        self._broker_usage = Usage()
+        self._ports = free_ports()
+        self._origin_port = _origin_port(settings.origin)
+        self.environment = {
+            **_shape(settings.kafka),
+            "FINECUT_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+            "FINECUT_STATE_DIR": str(settings.state_dir.absolute()),
+            "FINECUT_STORE__DIRECTORY": str(_chosen(settings.store, "directory", self.directory / "store")),
+            "FINECUT_CONTROL__DATA_DIR": str(_chosen(settings.control, "data_dir", self.directory / "control")),
+            "FINECUT_CONTROL__PORT": str(_chosen(settings.control, "port", next(self._ports))),
+            "FINECUT_ORIGIN__PORT": str(self._origin_port),
+        }
+        self.supervisor = Supervisor(self.directory / "logs", {})
+        self.settings = settings
+
+    @property
+    def origin_url(self) -> str:
+        """Address of the origin and its watch page."""
+        return f"http://{self._asked.origin.host}:{self._origin_port}"
+
+    def start(self) -> None:
+        """
+        Kafka, topics, control plane, origin and packagers, each ready.
+
+        Raises:
+            UserError: The machine or the settings do not allow it.
+            ProcessDiedError: A process did not come up.
+        """
+        _forget_old_runs(self.directory.parent)
+        self._start_kafka()
+        self.settings = self._settings()
+        self._make_topics()
+        self.supervisor = Supervisor(self.directory / "logs", self.environment)
+        control = self.supervisor.start("control", "control", ["control"], readiness=self._readiness("control", self.settings.control.port))
+        origin = self.supervisor.start(
+            "origin", "origin", ["origin", "--id", "origin-1"], readiness=Readiness(f"{self.origin_url}/metrics", "finecut_origin_ready")
+        )
+        packagers = [self._start_packager(name) for name in self.packagers]
+        self.leave_word()
+        for child in (control, origin, *packagers):
+            self.supervisor.wait_ready([child])
+            self._say(f"{child.name} is ready")
+        self.startup_s = round(time.monotonic() - self.began_s, 2)
+
+    def go_live(self, live: LiveInput) -> Child:
+        """Start the encoder of a channel."""
+        child = self.supervisor.start(
+            f"encode-{live.channel}", "encode", ["encode", str(live.source), "--channel", live.channel, *live.arguments]
+        )
+        self.leave_word()
+        return child
+
+    def check(self) -> None:
+        """
+        Nothing, if all run that should.
+
+        Raises:
+            ProcessDiedError: One ended by itself.
+            UserError: The broker did.
+        """
+        if self._broker is not None:
+            self._broker.check()
+        self.supervisor.check()
+
+    def usage(self) -> dict[str, Usage]:
+        """CPU and memory of each process so far."""
+        if self._broker is not None and self._broker.pid is not None:
+            self._broker_usage = measure(self._broker.pid, self._broker_usage)
+        broker = {"kafka": self._broker_usage} if self._broker_usage.rss_mb else {}
+        return {**broker, **self.supervisor.usage()}
+
+    def stop(self) -> None:
+        """End all processes, Kafka last; the log stays on disk."""
+        self.supervisor.stop()
+        if self._broker is not None:
+            self._broker.stop()
+
+    def leave_word(self) -> None:
+        """Tell other commands of the run."""
+        children = [child for child in self.supervisor.children.values() if child.is_alive]
+        processes = [Process(name=child.name, pid=child.popen.pid, role=child.role, log=str(child.log)) for child in children]
+        if self._broker is not None and self._broker.pid is not None:
+            processes.insert(0, Process(name="kafka", pid=self._broker.pid, role="kafka", log=str(self._broker.log)))
+        addresses = {"kafka": self.settings.kafka.bootstrap_servers, "origin": self.origin_url, "watch": f"{self.origin_url}/"}
+        addresses |= {f"{c.name} metrics": c.readiness.metrics_url for c in children if c.readiness}
+        run = Run(
+            run_id=self.run_id, pid=os.getpid(), started_at=started_at(os.getpid()), directory=str(self.directory),
+            environment=self.environment, addresses=addresses, processes=tuple(processes),
+        )  # fmt: skip
+        state.write(self._asked.state_dir, run)
+
+    def _start_kafka(self) -> None:
+        if self._asked.kafka.bootstrap_servers:
+            self._say(f"Kafka is at {self._asked.kafka.bootstrap_servers}")
+            return
+        self._broker = LocalBroker(self.directory / "kafka", prepare(CACHE, self._tell_fetching))
+        self._broker.start()
+        self.environment["FINECUT_KAFKA__BOOTSTRAP_SERVERS"] = self._broker.bootstrap
+        self._say(f"Apache Kafka is up at {self._broker.bootstrap}")
+
+    def _tell_fetching(self, have: int, wanted: int) -> None:
+        if have < wanted:
+            self._say(f"fetching Apache Kafka: {have} of {wanted} files")
+
+    def _settings(self) -> Settings:
+        os.environ.update(self.environment)
+        return load()
+
+    def _make_topics(self) -> None:
+        wanted = topics.wanted_topics(self.settings)
+        made = topics.ensure(topics.reach(self.settings.kafka), wanted, replication_factor=self.settings.kafka.replication_factor)
+        self._say(f"{len(made)} topics created" if made else f"{len(wanted)} topics are there and right")
+
+    def _start_packager(self, name: str) -> Child:
+        port = next(self._ports)
+        return self.supervisor.start(
+            name, "packager", ["packager", "--pool", "0", "--id", name],
+            readiness=self._readiness("packager", port), environment={"FINECUT_PACKAGER__METRICS_PORT": str(port)},
+        )  # fmt: skip
+
+    def _readiness(self, part: str, port: int) -> Readiness:
+        return Readiness(f"http://127.0.0.1:{port}/metrics", f"finecut_{part}_ready")
+
+
+@contextmanager
+def running(settings: Settings, *, packagers: int, say: Say) -> Iterator[LocalRun]:
+    """
+    A local run that is stopped in order whatever happens, Ctrl-C and SIGTERM included.
+
+    Raises:
+        UserError: Another one lives in this folder.
+    """
+    held = state.read(settings.state_dir)
+    if held is not None and held.is_alive:
+        raise UserError(f"a run of this folder lives already, as process {held.pid}", do="stop it with Ctrl-C, or set FINECUT_STATE_DIR")
+    run = LocalRun(settings, packagers=packagers, say=say)
+    handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        run.start()
+        yield run
+    finally:
+        run.stop()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _chosen(section: OriginSettings | object, field: str, otherwise: object) -> object:
+    """The setting if somebody set it, else what suits one machine."""
+    is_set = field in getattr(section, "model_fields_set", ())
+    return getattr(section, field) if is_set else otherwise
+
+
+def _shape(kafka: KafkaSettings) -> Mapping[str, str]:
+    return {
+        "FINECUT_KAFKA__POOL_COUNT": str(_chosen(kafka, "pool_count", POOLS)),
+        "FINECUT_KAFKA__MEDIA_PARTITION_COUNT": str(_chosen(kafka, "media_partition_count", MEDIA_PARTITIONS)),
+    }
+
+
+def _origin_port(origin: OriginSettings) -> int:
+    if is_free(origin.port) and origin.port:
+        return origin.port
+    if "port" in origin.model_fields_set and origin.port:
+        raise UserError(
+            f"port {origin.port} of the origin is taken",
+            do=f"stop what listens there (`ss -ltnp 'sport = :{origin.port}'` names it), or set FINECUT_ORIGIN__PORT=0 for a free one",
+        )
+    return next(free_ports())
+
+
+def _forget_old_runs(folder: Path) -> None:
+    for old in sorted(path for path in folder.glob("*") if path.is_dir())[: -RUNS_MAX + 1]:
+        shutil.rmtree(old)
+
+
+__all__ = ["LiveInput", "LocalRun", "ProcessDiedError", "running"]
