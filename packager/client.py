@@ -1,0 +1,286 @@
+"""
+What a packager needs of the log, for ours and for anybody's own: assignments in, chunks by offset, parts and reports out.
+
+    with Client(load(), pool=0, packager_id="mine") as client:
+        while True:
+            for event in client.poll(0.01):
+                match event:
+                    case Assigned():
+                        client.follow(event.key, event.assignment)
+                    case Withdrawn():
+                        client.leave(event.key)
+                    case Arrival():
+                        chunk = client.whole(event)  # cut it, publish it, then client.announce(...), client.report(...)
+
+It registers with its first heartbeat and goes on beating as long as it is polled: a heartbeat means that the loop moves.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Self, cast
+from uuid import uuid4
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from packager import metrics
+from packager.capacity import Meter, capacity
+from packager.receiver import Assigned, Receiver, Unreadable, Withdrawn
+from packager.source import Arrival, Source, check
+from schemas import topics
+from schemas.codec import Codec
+from schemas.errors import RejectedError
+from schemas.records import (
+    Assignment,
+    Chunk,
+    Heartbeat,
+    MediaMark,
+    PackagerState,
+    Part,
+    Parts,
+    Period,
+    Reject,
+    Reports,
+    SegmentReport,
+    SliceProgress,
+    check_id,
+)
+from schemas.settings import Settings
+from schemas.topics import Topic
+from schemas.units import Ms
+
+log = structlog.get_logger()
+
+__all__ = ["Arrival", "Assigned", "Client", "Event", "Media", "Withdrawn"]
+
+# How long a poll waits for the slices that catch up, so that the live edge of the others is looked at often.
+PAST_WAIT_S = 0.002
+# Room for the other fields of a reject.
+REJECT_MARGIN_BYTES = 4_096
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Media:
+    """
+    A chunk or mark that slices in hand need.
+
+    Attributes:
+        arrival: Where it stood in the log, its bytes, and the slices.
+        record: The mark, or the chunk without its payload.
+    """
+
+    arrival: Arrival
+    record: Chunk | MediaMark
+
+
+Event = Assigned | Withdrawn | Media
+
+
+class Client:
+    """One packager as the rest of the system sees it; used by one thread."""
+
+    def __init__(self, settings: Settings, *, pool: int, packager_id: str) -> None:
+        """
+        Args:
+            settings: All settings.
+            pool: Pool to join.
+            packager_id: Name, used by nobody else in the pool.
+        """
+        self.packager_id = check_id(packager_id, what="packager")
+        self.life = uuid4().hex[:16]
+        self.state = PackagerState.READY
+        self.meter = Meter()
+        self._settings = settings
+        self._pool = pool
+        self._codec = Codec()
+        self._capacity = capacity(settings.packager.cores, settings.assignment.part_ms_budget)
+        self._progress: dict[str, SliceProgress] = {}
+        self._beats = 0
+        self._next_beat = 0.0
+        self._counted = (0, 0)
+        self._failure: KafkaError | None = None
+        self._producer = Producer(
+            settings.kafka.client()
+            | {
+                "client.id": f"{packager_id}-{self.life}",
+                "acks": "all",
+                "enable.idempotence": True,
+                "linger.ms": 0,
+                "delivery.timeout.ms": settings.kafka.delivery_timeout_ms,
+                "error_cb": check,
+            }
+        )
+        self._receiver = Receiver(settings.kafka, self._codec, pool=pool, packager_id=packager_id, life=self.life)
+        self._source = Source(settings.kafka, settings.packager, client_id=f"{packager_id}-{self.life}")
+        for resource, amount in asdict(self._capacity).items():
+            metrics.PACKAGER_CAPACITY.labels(resource).set(amount)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def periods(self) -> Mapping[str, Mapping[int, Period]]:
+        """Periods of every channel of the pool, as far as known."""
+        return self._receiver.periods
+
+    def poll(self, timeout_s: float, *, read_live: bool = True, read_past: bool = True) -> list[Event]:
+        """
+        What happened; beats when it is time.
+
+        Args:
+            timeout_s: How long to wait for something, at most.
+            read_live: Whether to read on at the tails; not reading is how a slow packager keeps its memory.
+            read_past: Whether to read on where slices catch up.
+
+        Raises:
+            UserError: A younger packager uses our name.
+            KafkaException: A record of ours was not taken in time, or Kafka refuses us.
+        """
+        self._beat_if_due()
+        self._producer.poll(0)
+        if self._failure:
+            raise KafkaException(self._failure)
+        live = read_live and self._source.has_tail
+        past = read_past and self._source.is_catching_up
+        events = self._receiver.read(0 if live or past else timeout_s)
+        arrivals = self._source.read_live(0 if past or events else timeout_s) if live else []
+        if past:
+            arrivals += self._source.read_past(0 if arrivals else min(PAST_WAIT_S, timeout_s))
+        self._count()
+        return [*self._readable(events), *self._decoded(arrivals)]
+
+    def follow(self, key: str, assignment: Assignment, *, offset: int | None = None) -> None:
+        """Reads the channel of an assignment, from an offset on; absent: from where its first segment can be read."""
+        start = assignment.first_offset if offset is None else offset
+        self._source.follow(key, channel=assignment.channel, partition=assignment.media_partition, offset=start)
+
+    def leave(self, key: str) -> None:
+        """Reads no longer for a slice, which leaves the heartbeats, too."""
+        self._source.leave(key)
+        self._progress.pop(key, None)
+        self.meter.drop(key)
+
+    def pause(self, key: str) -> None:
+        """Reads no longer for a slice, which stays in hand."""
+        self._source.leave(key)
+
+    def progress(self, key: str, progress: SliceProgress) -> None:
+        """What the next heartbeat says of a slice."""
+        self._progress[key] = progress
+
+    def whole(self, arrival: Arrival) -> Chunk:
+        """
+        A chunk with its payload.
+
+        Raises:
+            RejectedError: Its bytes are not all there.
+        """
+        return cast(Chunk, self._codec.decode(arrival.data))
+
+    def announce(self, parts: tuple[Part, ...]) -> None:
+        """Tells the origins of parts that can be fetched."""
+        self._send(topics.PARTS, self.packager_id, Parts(packager_id=self.packager_id, life=self.life, parts=parts))
+
+    def report(self, segments: tuple[SegmentReport, ...]) -> None:
+        """Tells everybody what became of segments."""
+        self._send(topics.REPORTS, self.packager_id, Reports(packager_id=self.packager_id, life=self.life, segments=segments))
+
+    def reject(self, arrival: Arrival, error: str) -> None:
+        """Puts a record of ``media`` aside with its bytes and what is wrong with it."""
+        topic = topics.MEDIA.name(self._settings.kafka)
+        self._reject(topic, arrival.partition, arrival.offset, arrival.key, arrival.data, error)
+
+    def beat(self) -> None:
+        """Sends a heartbeat now."""
+        interval = Ms(self._settings.liveness.heartbeat_ms)
+        self._next_beat = time.monotonic() + interval / 1_000
+        use = self.meter.read()
+        for resource, amount in asdict(use).items():
+            metrics.PACKAGER_USE.labels(resource).set(amount)
+        beat = Heartbeat(
+            packager_id=self.packager_id,
+            life=self.life,
+            state=self.state,
+            number=self._beats,
+            interval_ms=interval,
+            capacity=self._capacity,
+            use=use,
+            slices=tuple(self._progress[key] for key in sorted(self._progress)),
+        )
+        self._beats += 1
+        self._send(topics.HEARTBEATS, self.packager_id, beat)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Whether all that was sent is acknowledged, waiting for it no longer than this."""
+        return self._producer.flush(timeout_s) == 0 and self._failure is None
+
+    def close(self) -> None:
+        """Ends the clients; what was not acknowledged may be lost."""
+        self._source.close()
+        self._receiver.close()
+
+    def _beat_if_due(self) -> None:
+        # Registered only once the compacted topics are read: who is given work must know the channels.
+        if self._receiver.is_caught_up and time.monotonic() >= self._next_beat:
+            self.beat()
+
+    def _readable(self, events: list[Assigned | Withdrawn | Unreadable]) -> list[Event]:
+        readable: list[Event] = []
+        for event in events:
+            if isinstance(event, Unreadable):
+                message = event.message
+                partition, offset = message.partition() or 0, message.offset() or 0
+                self._reject(message.topic() or "", partition, offset, message.key() or b"", message.value() or b"", event.error)
+            else:
+                readable.append(event)
+        return readable
+
+    def _decoded(self, arrivals: list[Arrival]) -> list[Event]:
+        decoded: list[Event] = []
+        for arrival in arrivals:
+            try:
+                record = self._codec.decode_chunk_header(arrival.data)
+                if record.channel.encode() != arrival.key:
+                    raise RejectedError(f"a record of channel {record.channel} under the key {arrival.key!r}")
+                decoded.append(Media(arrival=arrival, record=record))
+            except RejectedError as error:
+                self.reject(arrival, str(error))
+        return decoded
+
+    def _reject(self, topic: str, partition: int, offset: int, key: bytes, data: bytes, error: str) -> None:
+        log.warning("rejected", topic=topic, partition=partition, offset=offset, key=key.decode(errors="replace"), error=error)
+        metrics.PACKAGER_REJECTS.inc()
+        reject = Reject(
+            source_topic=topic,
+            source_partition=partition,
+            source_offset=offset,
+            source_key=key,
+            payload=data[: self._settings.kafka.message_bytes_max - REJECT_MARGIN_BYTES],
+            payload_size=len(data),
+            error=error,
+            rejected_by=f"packager {self.packager_id}",
+        )
+        self._send(topics.REJECTS, topic, reject)
+
+    def _send(self, topic: Topic, key: str, record: Any) -> None:
+        name = topic.name(self._settings.kafka)
+        self._producer.produce(name, self._codec.encode(record), key.encode(), partition=self._pool, on_delivery=self._delivered)
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error:
+            log.error("not_delivered", topic=message.topic(), error=error.str())
+            self._failure = self._failure or error
+        elif message.topic() == topics.HEARTBEATS.name(self._settings.kafka):
+            metrics.PACKAGER_READY.set(self.state is not PackagerState.GONE)
+
+    def _count(self) -> None:
+        read, over = self._source.read_bytes, self._source.overread_bytes
+        self.meter.in_bytes = read
+        metrics.PACKAGER_READ.inc(read - self._counted[0])
+        metrics.PACKAGER_OVERREAD.inc(over - self._counted[1])
+        self._counted = (read, over)

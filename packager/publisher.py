@@ -1,0 +1,89 @@
+"""Publishes objects: create if absent, tried again within one deadline, measured."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from packager.store import Publication, Store, digest
+from schemas.errors import RetryableError
+from schemas.units import Ms
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Published:
+    """
+    An object that can be fetched.
+
+    Attributes:
+        name: Its name.
+        size: Bytes.
+        digest: SHA-256 of its bytes, first 16 bytes.
+        existed: Whether equal bytes were there before.
+        attempts: Tries it took.
+        cpu_us: CPU time of this thread.
+        publish_us: Wall time from the first try to the end of the last.
+    """
+
+    name: str
+    size: int
+    digest: bytes
+    existed: bool
+    attempts: int
+    cpu_us: int
+    publish_us: int
+
+
+class Publisher:
+    """Puts objects into a store; may be used by many threads at once."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        retry_ms: Ms,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """
+        Args:
+            store: Where objects go.
+            retry_ms: How long a failing store is tried for one object, all attempts together.
+            monotonic_ns: The clock that measures and ends tries.
+            wait: Waits some seconds; returns true to give up at once.
+        """
+        self._store = store
+        self._retry_ms = retry_ms
+        self._monotonic_ns = monotonic_ns
+        self._wait = wait
+
+    def publish(self, name: str, pieces: Sequence[bytes]) -> Published:
+        """
+        The object, once it can be fetched.
+
+        Raises:
+            ConflictError: It exists with other bytes.
+            RetryableError: The store refused it until the deadline; says what the last refusal was.
+        """
+        began, cpu = self._monotonic_ns(), time.thread_time_ns()
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                result = self._store.create_if_absent(name, pieces)
+                break
+            except RetryableError as error:
+                spent_ms = (self._monotonic_ns() - began) // 1_000_000
+                left_ms = self._retry_ms - spent_ms
+                if left_ms <= 0 or self._wait(min(error.retry_after_ms, left_ms) / 1_000):
+                    raise RetryableError(
+                        f"{error}; given up after {attempts} tries in {spent_ms} ms", retry_after_ms=error.retry_after_ms
+                    ) from error
+        return Published(
+            name=name,
+            size=sum(map(len, pieces)),
+            digest=digest(pieces),
+            existed=result is Publication.EXISTED,
+            attempts=attempts,
+            cpu_us=(time.thread_time_ns() - cpu) // 1_000,
+            publish_us=(self._monotonic_ns() - began) // 1_000,
+        )

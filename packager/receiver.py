@@ -1,0 +1,199 @@
+"""Follows the control topics of a pool: which slices are ours, how the channels are configured, whether our name is used twice."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, Message, TopicPartition
+
+from packager.source import check
+from schemas import topics
+from schemas.codec import Codec
+from schemas.errors import RejectedError, UserError
+from schemas.records import Assignment, Heartbeat, Period
+from schemas.settings import KafkaSettings
+from schemas.units import Msn
+
+log = structlog.get_logger()
+
+BATCH_MAX = 256
+# Slices whose newest decision is remembered after they ended, so that a stale planner's record stays unheard.
+KEYS_REMEMBERED_MAX = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Assigned:
+    """
+    A slice is ours, or its assignment changed.
+
+    Attributes:
+        key: ``slice/copy``.
+        assignment: What to do.
+    """
+
+    key: str
+    assignment: Assignment
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Withdrawn:
+    """
+    A slice is no longer ours.
+
+    Attributes:
+        key: ``slice/copy``.
+        from_msn: First segment that somebody else makes; absent if nobody does.
+    """
+
+    key: str
+    from_msn: Msn | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unreadable:
+    """
+    A control record that is none.
+
+    Attributes:
+        message: As Kafka gave it.
+        error: What is wrong.
+    """
+
+    message: Message
+    error: str
+
+
+class Receiver:
+    """The control topics of a pool as one packager sees them."""
+
+    def __init__(self, kafka: KafkaSettings, codec: Codec, *, pool: int, packager_id: str, life: str) -> None:
+        """
+        Args:
+            kafka: The cluster.
+            codec: Reads the records.
+            pool: Partition of the control topics.
+            packager_id: Our name.
+            life: Our run.
+        """
+        self.periods: dict[str, dict[int, Period]] = {}
+        self._codec = codec
+        self._packager_id = packager_id
+        self._life = life
+        self._own_offset: int | None = None
+        self._ours: set[str] = set()
+        self._newest: dict[str, int] = {}
+        self._channels = topics.CHANNELS.name(kafka)
+        self._assignments = topics.ASSIGNMENTS.name(kafka)
+        self._heartbeats = topics.HEARTBEATS.name(kafka)
+        name = f"{packager_id}-{life}-control"
+        self._consumer = Consumer(
+            kafka.client()
+            | {
+                "client.id": name,
+                "group.id": name,  # librdkafka wants one; it is never joined
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": kafka.fetch_wait_ms,
+                "queued.max.messages.kbytes": kafka.message_bytes_max // 1_024,
+                "error_cb": check,
+            }
+        )
+        # Heartbeats from the end as it is now: those of lives that begin after ours, and ours among them.
+        end = self._consumer.get_watermark_offsets(TopicPartition(self._heartbeats, pool), timeout=kafka.delivery_timeout_ms / 1_000)
+        self._consumer.assign(
+            [
+                TopicPartition(self._channels, pool, OFFSET_BEGINNING),
+                TopicPartition(self._assignments, pool, OFFSET_BEGINNING),
+                TopicPartition(self._heartbeats, pool, end[1] if end else OFFSET_END),
+            ]
+        )
+        self._unread = {self._channels, self._assignments}
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether the compacted topics were read to their ends."""
+        return not self._unread
+
+    def read(self, timeout_s: float) -> list[Assigned | Withdrawn | Unreadable]:
+        """
+        What changed.
+
+        Args:
+            timeout_s: How long to wait for the first record.
+
+        Raises:
+            UserError: A younger packager uses our name.
+        """
+        return [event for message in self._messages(timeout_s) for event in self._fold(message)]
+
+    def close(self) -> None:
+        """Ends the client."""
+        self._consumer.close()
+
+    def _messages(self, timeout_s: float) -> Iterator[Message]:
+        first = self._consumer.poll(timeout_s)
+        if first is None:
+            return
+        for message in (first, *self._consumer.consume(BATCH_MAX, 0)):
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                self._unread.discard(message.topic() or "")
+            else:
+                check(error)
+
+    def _fold(self, message: Message) -> Iterator[Assigned | Withdrawn | Unreadable]:
+        key, value = (message.key() or b"").decode(errors="replace"), message.value()
+        try:
+            record = None if value is None else self._codec.decode(value)
+        except RejectedError as error:
+            yield Unreadable(message=message, error=str(error))
+            return
+        if message.topic() == self._channels:
+            self._configure(key, record)
+        elif message.topic() == self._heartbeats:
+            if isinstance(record, Heartbeat):
+                self._watch_name(record, message.offset() or 0)
+        else:
+            yield from self._assign(key, record)
+
+    def _configure(self, key: str, record: object) -> None:
+        if isinstance(record, Period):
+            self.periods.setdefault(record.channel, {})[record.period] = record
+        elif record is None:
+            channel, _, period = key.partition("/")
+            if period.isdigit() and channel in self.periods:
+                self.periods[channel].pop(int(period), None)
+                if not self.periods[channel]:
+                    del self.periods[channel]
+
+    def _assign(self, key: str, record: object) -> Iterator[Assigned | Withdrawn]:
+        if isinstance(record, Assignment):
+            if record.decision < self._newest.get(key, 0):
+                log.warning("stale_assignment_ignored", slice=key, decision=record.decision, seen=self._newest[key])
+                return
+            self._newest.pop(key, None)  # so that the order is that of the newest decision
+            self._newest[key] = record.decision
+            if len(self._newest) > KEYS_REMEMBERED_MAX:
+                del self._newest[next(iter(self._newest))]
+            if (record.packager_id, record.life) == (self._packager_id, self._life):
+                self._ours.add(key)
+                yield Assigned(key=key, assignment=record)
+                return
+        if key in self._ours:
+            self._ours.discard(key)
+            yield Withdrawn(key=key, from_msn=record.from_msn if isinstance(record, Assignment) else None)
+
+    def _watch_name(self, beat: Heartbeat, offset: int) -> None:
+        """A life is younger than ours if its first heartbeat follows our first in the log."""
+        if beat.packager_id != self._packager_id or beat.number != 0:
+            return
+        if beat.life == self._life:
+            self._own_offset = offset
+        elif self._own_offset is not None:
+            raise UserError(
+                f"packager {self._packager_id} was started a second time (life {beat.life}): this one, life {self._life}, ends",
+                do="give every packager of a pool a name of its own",
+            )

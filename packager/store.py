@@ -1,0 +1,194 @@
+"""Where objects go: a small protocol, and the directory that is the default."""
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+from schemas.errors import ConflictError, RejectedError, RetryableError, UserError
+from schemas.settings import StoreSettings
+
+# Begins no id, so no object is ever named like a file that is still being written.
+TEMPORARY = ".tmp-"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+RETRY_AFTER_MS = 250
+COMPARED_BYTES = 2**20
+
+
+class Publication(StrEnum):
+    """What create-if-absent did."""
+
+    CREATED = "created"
+    EXISTED = "existed"
+
+
+class Store(Protocol):
+    """Objects by name; a name determines the bytes (media rule 8), so nothing is ever overwritten."""
+
+    def create_if_absent(self, name: str, pieces: Sequence[bytes]) -> Publication:
+        """
+        Whether the object was made now, or was there already with these very bytes. It appears whole or not at all.
+
+        Raises:
+            ConflictError: It exists with other bytes, which stay.
+            RetryableError: The store cannot take it now.
+        """
+        ...
+
+    def get(self, name: str) -> bytes:
+        """
+        All bytes of an object.
+
+        Raises:
+            KeyError: There is none of this name.
+        """
+        ...
+
+    def range(self, name: str, start: int, size: int) -> bytes:
+        """
+        Up to ``size`` bytes of an object from ``start`` on.
+
+        Raises:
+            KeyError: There is none of this name.
+        """
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Names that begin with a prefix, in order."""
+        ...
+
+    def delete(self, name: str) -> bool:
+        """Whether there was such an object; now there is none."""
+        ...
+
+
+def digest(pieces: Sequence[bytes]) -> bytes:
+    """
+    What an object is known by: the first 16 bytes of the SHA-256 of its bytes.
+
+    >>> digest([b"a", b"bc"]) == digest([b"abc"])
+    True
+    """
+    sha = hashlib.sha256()
+    for piece in pieces:
+        sha.update(piece)
+    return sha.digest()[:16]
+
+
+class DirectoryStore:
+    """
+    A store in a folder of a local or shared file system; any number of processes may use it at once.
+
+    An object is written to a file of its own beside its place and then linked there: link(2) never replaces, so of several
+    writers one wins and the others compare. Nothing is synced to disk: `media` is what is durable, and an object lost with
+    the machine is made again from it, byte for byte.
+    """
+
+    def __init__(self, settings: StoreSettings) -> None:
+        """
+        Args:
+            settings: The folder, and the free space below which nothing is written.
+
+        Raises:
+            UserError: The folder cannot be made or written to.
+        """
+        self._root = settings.directory.absolute()
+        self._free_bytes_min = settings.free_bytes_min
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            probe = self._root / f"{TEMPORARY}{uuid4().hex}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(f"the store {self._root} cannot be written: {error.strerror}", do="set FINECUT_STORE__DIRECTORY") from error
+
+    def create_if_absent(self, name: str, pieces: Sequence[bytes]) -> Publication:
+        """See `Store`."""
+        path = self._path(name)
+        if path.exists():
+            return self._compare(name, path, pieces)
+        temporary = path.parent / f"{TEMPORARY}{uuid4().hex}"
+        try:
+            self._write(temporary, pieces)
+            os.link(temporary, path)
+        except FileExistsError:
+            return self._compare(name, path, pieces)
+        except OSError as error:
+            full = error.errno in FULL
+            problem = f"the store {self._root} {'is full' if full else 'fails'} at {name}: {error.strerror}"
+            raise RetryableError(problem, retry_after_ms=RETRY_AFTER_MS) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return Publication.CREATED
+
+    def get(self, name: str) -> bytes:
+        """See `Store`."""
+        try:
+            return self._path(name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise KeyError(name) from error
+
+    def range(self, name: str, start: int, size: int) -> bytes:
+        """See `Store`."""
+        try:
+            with self._path(name).open("rb") as file:
+                file.seek(start)
+                return file.read(size)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise KeyError(name) from error
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """See `Store`."""
+        files = (file for file in self._root.rglob("*") if not file.name.startswith(TEMPORARY) and file.is_file())
+        yield from sorted(name for file in files if (name := file.relative_to(self._root).as_posix()).startswith(prefix))
+
+    def delete(self, name: str) -> bool:
+        """See `Store`."""
+        try:
+            self._path(name).unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def _path(self, name: str) -> Path:
+        """
+        The file of an object, always inside the folder.
+
+        Raises:
+            RejectedError: The name would lead out of it.
+        """
+        parts = name.split("/")
+        if any(not part or part.startswith(".") or "\0" in part or "\\" in part for part in parts):
+            raise RejectedError(f"{name!r} is no name of an object")
+        return self._root.joinpath(*parts)
+
+    def _write(self, path: Path, pieces: Sequence[bytes]) -> None:
+        state = os.statvfs(self._root)
+        free = state.f_bavail * state.f_frsize
+        if free < self._free_bytes_min:
+            problem = f"the store {self._root} is full: {free >> 20} MiB free, {self._free_bytes_min >> 20} MiB must stay"
+            raise RetryableError(problem, retry_after_ms=RETRY_AFTER_MS)
+        try:
+            file = path.open("xb", buffering=0)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("xb", buffering=0)
+        with file:
+            for piece in pieces:
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[file.write(rest) :]
+
+    @staticmethod
+    def _compare(name: str, path: Path, pieces: Sequence[bytes]) -> Publication:
+        with path.open("rb") as file:
+            same = os.fstat(file.fileno()).st_size == sum(map(len, pieces)) and all(file.read(len(piece)) == piece for piece in pieces)
+            if same:
+                return Publication.EXISTED
+            file.seek(0)
+            held = digest(list(iter(lambda: file.read(COMPARED_BYTES), b"")))
+        raise ConflictError(name, held=held.hex(), offered=digest(pieces).hex())

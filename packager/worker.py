@@ -1,0 +1,364 @@
+"""The loop of a packager: read, cut, check, publish, announce, report, beat; drain when asked to."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from packager import metrics
+from packager.boxes import check_chunk
+from packager.client import Client, Media
+from packager.cutter import Cut, CutFailed, CutPart, CutReject, CutSegment, Scope
+from packager.publisher import Published, Publisher
+from packager.receiver import Assigned, Withdrawn
+from packager.slicing import PeriodUnknownError, SliceCutter
+from packager.store import Store
+from schemas.errors import ConflictError, FinecutError, RejectedError, RetryableError
+from schemas.records import Assignment, Chunk, Fault, Outcome, PackagerState, Part, SegmentReport, SliceProgress
+from schemas.settings import Settings
+from schemas.units import Ms, Msn
+
+log = structlog.get_logger()
+
+# Objects on their way to the store at once: enough to hide the latency of a store behind a network.
+PUBLISHING_MAX = 8
+# Longest wait for Kafka while nothing, or while something, is on its way to the store.
+IDLE_S = 0.01
+BUSY_S = 0.001
+
+
+@dataclass(slots=True)
+class _Job:
+    """A cut on its way to the store; without a future it needs none."""
+
+    cut: CutPart | CutSegment | CutFailed
+    future: Future[Published] | None
+
+
+@dataclass(slots=True)
+class _Work:
+    """A slice in hand."""
+
+    key: str
+    assignment: Assignment
+    cutter: SliceCutter
+    jobs: deque[_Job] = field(default_factory=deque)
+    cpu_us: dict[str, int] = field(default_factory=dict)
+    beyond: int = 0
+    is_stopped: bool = False
+    waits_for: tuple[int, int] | None = None  # a period, and the offset to go on from once it is known
+    instant: tuple[int, int] = (-1, -1)
+    instant_us: int = 0
+
+    @property
+    def next_msn(self) -> Msn:
+        """The first segment not yet reported."""
+        return min([self.cutter.next_msn, *(job.cut.msn for job in self.jobs)])
+
+
+class Worker:
+    """One packager at work."""
+
+    def __init__(self, settings: Settings, client: Client, store: Store) -> None:
+        """
+        Args:
+            settings: All settings.
+            client: Its side of the log.
+            store: Where objects go.
+        """
+        self._settings = settings
+        self._client = client
+        self._closing = threading.Event()
+        self._publisher = Publisher(store, retry_ms=Ms(settings.packager.publish_retry_ms), wait=self._closing.wait)
+        self._pool = ThreadPoolExecutor(PUBLISHING_MAX, thread_name_prefix="publish")
+        self._works: dict[str, _Work] = {}
+        self._publishing_bytes = 0
+        self._is_paused = False
+
+    @property
+    def held_bytes(self) -> int:
+        """Payload bytes in memory: of open segments and on their way to the store."""
+        return self._publishing_bytes + sum(work.cutter.held_bytes for work in self._works.values())
+
+    def run(self, must_drain: Callable[[], bool]) -> None:
+        """
+        Works until asked to drain and drained.
+
+        Args:
+            must_drain: Whether to finish what is in hand and leave.
+
+        Raises:
+            UserError: A younger packager uses our name.
+        """
+        deadline = 0.0
+        try:
+            while True:
+                self._turn()
+                if not deadline and must_drain():
+                    deadline = time.monotonic() + self._settings.packager.drain_ms / 1_000
+                    log.info("draining", slices=len(self._works))
+                    self._client.state = PackagerState.DRAINING
+                    self._client.beat()
+                if deadline and self._has_drained(deadline):
+                    break
+            self._client.state = PackagerState.GONE
+            self._client.beat()
+            self._client.flush(self._settings.packager.drain_ms / 1_000)
+        finally:
+            self._closing.set()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _turn(self) -> None:
+        held, limit = self.held_bytes, self._settings.packager.tail_bytes_max
+        # With nothing on its way to the store only reading on can free the segments that are open.
+        free = self._publishing_bytes == 0
+        if not (free or held < limit) and not self._is_paused:
+            metrics.PACKAGER_PAUSES.inc()
+        self._is_paused = not (free or held < limit)
+        busy = any(work.jobs for work in self._works.values())
+        for event in self._client.poll(BUSY_S if busy else IDLE_S, read_live=not self._is_paused, read_past=free or held < limit // 2):
+            match event:
+                case Assigned():
+                    self._obey(event)
+                case Withdrawn():
+                    self._withdraw(event)
+                case Media():
+                    for key in event.arrival.slices:
+                        if work := self._works.get(key):
+                            self._take(work, event)
+        self._resume()
+        self._collect()
+
+    # ------------------------------------------------------------ assignments
+
+    def _obey(self, event: Assigned) -> None:
+        new, work = event.assignment, self._works.get(event.key)
+        log.info("slice_assigned", slice=event.key, epoch=new.epoch, from_msn=new.from_msn, until_msn=new.until_msn, cause=new.cause)
+        if work and not work.is_stopped and _continues(work.assignment, new):
+            work.assignment = new
+            work.cutter.scope = Scope.of(new)
+            return
+        fresh = _Work(key=event.key, assignment=new, cutter=SliceCutter(Scope.of(new), check=check_chunk))
+        if work:
+            fresh.jobs = work.jobs
+        self._works[event.key] = fresh
+        self._client.follow(event.key, new)
+
+    def _withdraw(self, event: Withdrawn) -> None:
+        """Another holder goes on from a segment: what lies before it is finished here, equal bytes harm nobody."""
+        work = self._works.get(event.key)
+        if work is None:
+            return
+        log.info("slice_withdrawn", slice=event.key, epoch=work.assignment.epoch, from_msn=event.from_msn)
+        if event.from_msn is not None and event.from_msn > work.cutter.next_msn:
+            self._limit(work, event.from_msn)
+        else:
+            self._stop(work)
+
+    def _limit(self, work: _Work, until_msn: Msn) -> None:
+        until = until_msn if work.cutter.scope.until_msn is None else min(until_msn, work.cutter.scope.until_msn)
+        work.cutter.scope = replace(work.cutter.scope, until_msn=until)
+
+    def _stop(self, work: _Work) -> None:
+        work.is_stopped = True
+        self._client.leave(work.key)
+
+    def _resume(self) -> None:
+        """Reads on where the configuration of a period was missing and has come."""
+        for work in self._works.values():
+            if work.waits_for and work.waits_for[0] in self._client.periods.get(work.assignment.channel, {}):
+                self._client.follow(work.key, work.assignment, offset=work.waits_for[1])
+                work.waits_for = None
+
+    def _has_drained(self, deadline: float) -> bool:
+        left_ms = (deadline - time.monotonic()) * 1_000
+        if left_ms < self._settings.packager.drain_ms / 2:
+            # The planner had its time to move them: leave each at the end of its open segment.
+            for work in self._works.values():
+                self._limit(work, Msn(work.cutter.next_msn + 1))
+        return not self._works or left_ms <= 0
+
+    # ------------------------------------------------------------ cutting
+
+    def _take(self, work: _Work, event: Media) -> None:
+        if work.is_stopped or work.waits_for:
+            return
+        arrival, record = event.arrival, event.record
+        began, cpu = time.perf_counter(), time.thread_time_ns()
+        try:
+            if isinstance(record, Chunk) and work.cutter.needs(record):
+                record = self._client.whole(arrival)
+            periods = self._client.periods.get(work.assignment.channel, {})
+            cuts = work.cutter.feed(record, offset=arrival.offset, durable_unix_ms=arrival.durable_unix_ms, periods=periods)
+        except RejectedError as error:
+            self._client.reject(arrival, str(error))
+            return
+        except PeriodUnknownError as missing:
+            log.info("period_awaited", slice=work.key, period=missing.period)
+            work.waits_for = (missing.period, arrival.offset)
+            self._client.pause(work.key)
+            return
+        if isinstance(record, Chunk):
+            work.cpu_us[record.track] = work.cpu_us.get(record.track, 0) + (time.thread_time_ns() - cpu) // 1_000
+            metrics.PACKAGER_STAGE.labels("cut", "chunk").observe(time.perf_counter() - began)
+        metrics.PACKAGER_CUT_OFF.inc(work.cutter.chunks_beyond - work.beyond)
+        work.beyond = work.cutter.chunks_beyond
+        for cut in cuts:
+            self._dispatch(work, cut, event)
+
+    def _dispatch(self, work: _Work, cut: Cut, event: Media) -> None:
+        if isinstance(cut, CutReject):
+            self._client.reject(event.arrival, cut.error)
+        elif isinstance(cut, CutFailed):
+            work.jobs.append(_Job(cut, None))
+        else:
+            self._publishing_bytes += cut.size
+            work.jobs.append(_Job(cut, self._pool.submit(self._publisher.publish, cut.name, cut.pieces)))
+
+    # ------------------------------------------------------------ publishing
+
+    def _collect(self) -> None:
+        """Announces and reports what has reached the store, each slice in the order of its cuts."""
+        parts: list[Part] = []
+        reports: list[SegmentReport] = []
+        for work in list(self._works.values()):
+            while work.jobs and (work.jobs[0].future is None or work.jobs[0].future.done()):
+                job = work.jobs.popleft()
+                if isinstance(job.cut, CutFailed):
+                    reports.append(self._failed(work, job.cut, Fault.INPUT, job.cut.error))
+                    continue
+                assert job.future is not None  # noqa: S101
+                self._publishing_bytes -= job.cut.size
+                try:
+                    published = job.future.result()
+                except ConflictError as error:
+                    metrics.PACKAGER_CONFLICTS.inc()
+                    reports += self._refused(work, job.cut, Fault.OWN, error)
+                except RetryableError as error:
+                    reports += self._refused(work, job.cut, Fault.STORE, error)
+                else:
+                    self._count(job.cut, published)
+                    if isinstance(job.cut, CutPart):
+                        parts.append(_part(job.cut, published))
+                        self._weigh(work, job.cut, published)
+                    else:
+                        reports.append(self._published(work, job.cut, published))
+            if not work.jobs and (work.is_stopped or work.cutter.is_done):
+                log.info("slice_left", slice=work.key, epoch=work.assignment.epoch, next_msn=work.cutter.next_msn)
+                self._client.leave(work.key)
+                del self._works[work.key]
+            elif not work.is_stopped:
+                self._tell_progress(work)
+        if parts:
+            self._client.announce(tuple(parts))
+        if reports:
+            self._client.report(tuple(reports))
+        metrics.PACKAGER_SLICES.set(len(self._works))
+        metrics.PACKAGER_HELD.labels("publishing").set(self._publishing_bytes)
+        metrics.PACKAGER_HELD.labels("open").set(self.held_bytes - self._publishing_bytes)
+
+    def _tell_progress(self, work: _Work) -> None:
+        now = work.assignment
+        self._client.progress(work.key, SliceProgress(slice_id=now.slice_id, copy=now.copy, epoch=now.epoch, next_msn=work.next_msn))
+
+    def _weigh(self, work: _Work, cut: CutPart, published: Published) -> None:
+        """Part work of one instant is that of all tracks of the slice together."""
+        instant = (cut.msn, cut.index)
+        if instant != work.instant:
+            if work.instant_us:
+                self._client.meter.add_part(work.key, work.instant_us / 1_000)
+            work.instant, work.instant_us = instant, 0
+        work.instant_us += published.publish_us
+        work.cpu_us[cut.track.track] = work.cpu_us.get(cut.track.track, 0) + published.cpu_us
+
+    def _count(self, cut: CutPart | CutSegment, published: Published) -> None:
+        kind = "part" if isinstance(cut, CutPart) else "segment"
+        metrics.PACKAGER_OBJECTS.labels(kind, "existed" if published.existed else "created").inc()
+        metrics.PACKAGER_STAGE.labels("publish", kind).observe(published.publish_us / 1e6)
+        metrics.PACKAGER_LATENESS.labels(kind).observe(max(0.0, time.time() - cut.durable_unix_ms / 1_000))
+        metrics.PACKAGER_PUBLISHED.inc(published.size)
+        metrics.PACKAGER_RETRIES.inc(published.attempts - 1)
+        self._client.meter.out_bytes += 0 if published.existed else published.size
+
+    def _published(self, work: _Work, cut: CutSegment, published: Published) -> SegmentReport:
+        cpu_us = work.cpu_us.pop(cut.track.track, 0) + published.cpu_us
+        metrics.PACKAGER_SEGMENT_CPU.observe(cpu_us / 1e6)
+        return SegmentReport(
+            channel=cut.period.channel,
+            period=cut.period.period,
+            track=cut.track.track,
+            msn=cut.msn,
+            slice_id=work.assignment.slice_id,
+            epoch=work.assignment.epoch,
+            outcome=Outcome.PUBLISHED,
+            start_ticks=cut.start_ticks,
+            duration_ticks=cut.duration_ticks,
+            part_count=cut.part_count,
+            chunk_count=len(cut.pieces),
+            size=published.size,
+            digest=published.digest,
+            durable_unix_ms=cut.durable_unix_ms,
+            cpu_us=cpu_us,
+            publish_us=published.publish_us,
+        )
+
+    def _refused(self, work: _Work, cut: CutPart | CutSegment, fault: Fault, error: FinecutError) -> list[SegmentReport]:
+        """The report of a segment that the store did not take; a part has none, its segment is tried by itself."""
+        if isinstance(cut, CutSegment):
+            return [self._failed(work, cut, fault, str(error))]
+        log.error("part_failed", name=cut.name, fault=fault, error=str(error))
+        metrics.PACKAGER_FAILURES.labels(fault).inc()
+        return []
+
+    def _failed(self, work: _Work, cut: CutSegment | CutFailed, fault: Fault, error: str) -> SegmentReport:
+        log.error("segment_failed", slice=work.key, track=cut.track.track, msn=cut.msn, fault=fault, error=error)
+        metrics.PACKAGER_FAILURES.labels(fault).inc()
+        return SegmentReport(
+            channel=cut.period.channel,
+            period=cut.period.period,
+            track=cut.track.track,
+            msn=cut.msn,
+            slice_id=work.assignment.slice_id,
+            epoch=work.assignment.epoch,
+            outcome=Outcome.FAILED,
+            start_ticks=cut.start_ticks,
+            duration_ticks=cut.duration_ticks,
+            part_count=0,
+            chunk_count=0,
+            size=0,
+            digest=b"",
+            durable_unix_ms=cut.durable_unix_ms,
+            cpu_us=work.cpu_us.pop(cut.track.track, 0),
+            fault=fault,
+            error=error,
+        )
+
+
+def _continues(held: Assignment, new: Assignment) -> bool:
+    """Whether the work on one assignment can go on as the other: same reading, nothing wanted that was passed over."""
+    same = (held.channel, held.media_partition, held.tracks, held.turn, held.turns) == (
+        new.channel, new.media_partition, new.tracks, new.turn, new.turns,
+    )  # fmt: skip
+    return same and held.from_msn <= new.from_msn
+
+
+def _part(cut: CutPart, published: Published) -> Part:
+    return Part(
+        channel=cut.period.channel,
+        period=cut.period.period,
+        track=cut.track.track,
+        msn=cut.msn,
+        index=cut.index,
+        segment_start_ticks=cut.segment_start_ticks,
+        segment_ticks=cut.segment_ticks,
+        start_ticks=cut.start_ticks,
+        duration_ticks=cut.duration_ticks,
+        independent=cut.independent,
+        size=published.size,
+        digest=published.digest,
+        durable_unix_ms=cut.durable_unix_ms,
+    )
