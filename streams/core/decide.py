@@ -1,0 +1,258 @@
+"""State, standing and time to a decision: the one entrance to everything that is decided."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from schemas.records import Action, Assignment, DeadLife, Decision, Level, Packaging, Plan, Queued, Reason, Scaling, Void
+from schemas.units import UnixMs
+from streams.core.facts import ChannelFacts, Facts, read
+from streams.core.granularity import SESSIONS_EXPECTED, choose_plan, gops_ahead
+from streams.core.liveness import Packager, Status, judge
+from streams.core.load import channel_load
+from streams.core.policy import Policy
+from streams.core.progress import start_msn
+from streams.core.scaling import choose_wanted, packagers_needed
+from streams.core.slices import Dealt, Scene, Source, deal
+from streams.core.standing import Projection, Standing, apply, life_key, orphans, projections
+from streams.core.state import State
+
+# Plain players hold back three target durations: a channel that starts is packaged from there.
+HOLD_BACK_TARGETS = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cause:
+    """
+    The newest record that urged a decision.
+
+    Attributes:
+        source: ``topic/partition/offset``.
+    """
+
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changes:
+    """What a decision changes; fields as in `schemas.records.Decision`."""
+
+    plans: tuple[Plan, ...] = ()
+    ended_channels: tuple[str, ...] = ()
+    assignments: tuple[Assignment, ...] = ()
+    ended_slices: tuple[str, ...] = ()
+    packaging: tuple[Packaging, ...] = ()
+    voids: tuple[Void, ...] = ()
+    dead: tuple[DeadLife, ...] = ()
+    queued: tuple[Queued, ...] = ()
+    scaling: Scaling | None = None
+
+
+def decide(state: State, standing: Standing, policy: Policy, *, now: UnixMs, code_version: str, cause: Cause | None) -> Decision | None:
+    """
+    The next decision of a pool; None if nothing changes and no restatement is due.
+
+    It reads the state, what stands, the policy and the time, and nothing else: equal inputs give equal decisions.
+
+    Args:
+        state: The folds of the pool.
+        standing: What the decisions before put in force.
+        policy: Settings.
+        now: Broker time of the decision.
+        code_version: Version of the code, for the record.
+        cause: Newest record that urged it, for the record.
+    """
+    changes = _changes(state, standing, policy, now)
+    queue = tuple(standing.queued[key] for key in sorted(standing.queued))
+    is_due = now - standing.whole_unix_ms >= policy.planner.restate_ms
+    if changes == Changes(queued=queue) and not is_due:
+        return None
+    decision = Decision(
+        pool=standing.pool,
+        number=standing.number + 1,
+        at_unix_ms=now,
+        whole=False,
+        inputs=state.inputs(),
+        policy=policy.to_json(),
+        code_version=code_version,
+        plans=changes.plans,
+        ended_channels=changes.ended_channels,
+        assignments=changes.assignments,
+        ended_slices=changes.ended_slices,
+        packaging=changes.packaging,
+        voids=changes.voids,
+        dead=changes.dead,
+        queued=changes.queued,
+        scaling=changes.scaling,
+        cause=cause.source if cause else "",
+    )
+    return _restated(decision, apply(standing, decision)) if is_due else decision
+
+
+def whole(state: State, standing: Standing, policy: Policy, *, now: UnixMs, code_version: str, cause: Cause | None = None) -> Decision:
+    """Everything in force as one decision that changes nothing: the first word of a planner that takes over."""
+    return _restated(
+        Decision(
+            pool=standing.pool,
+            number=standing.number + 1,
+            at_unix_ms=now,
+            whole=True,
+            inputs=state.inputs(),
+            policy=policy.to_json(),
+            code_version=code_version,
+            cause=cause.source if cause else "",
+        ),
+        standing,
+    )
+
+
+def _restated(decision: Decision, after: Standing) -> Decision:
+    return replace(
+        decision,
+        whole=True,
+        plans=tuple(after.plans[channel] for channel in sorted(after.plans)),
+        assignments=tuple(after.assignments[key] for key in sorted(after.assignments)),
+        packaging=tuple(after.packaging[channel] for channel in sorted(after.packaging)),
+        voids=after.voids,
+        dead=tuple(after.dead.values()),
+        queued=tuple(after.queued[key] for key in sorted(after.queued)),
+        scaling=after.scaling,
+    )
+
+
+def _changes(state: State, standing: Standing, policy: Policy, now: UnixMs) -> Changes:
+    facts, number = read(state, policy, now=now), standing.number + 1
+    judged, deaths = judge(facts.heartbeats.values(), standing.dead, policy.liveness, now=now)
+    packagers = {life_key(p.packager_id, p.life): p for p in judged}
+    deaths += _forgotten(standing, packagers, now)
+    plans = _plans(facts, standing, policy, number)
+    packaging, sources = _packaging(state, facts, standing, plans, number)
+    scene = Scene(
+        facts=facts,
+        standing=standing,
+        policy=policy,
+        number=number,
+        packagers=packagers,
+        plans=plans,
+        packaging={**standing.packaging, **packaging},
+        sources=sources,
+        heard={key: _heard(state, packager) for key, packager in packagers.items()},
+        since=UnixMs(now - state.memory_ms),
+    )
+    dealt = deal(scene)
+    scaling = _scaling(scene, dealt)
+    return Changes(
+        plans=tuple(plan for plan in plans.values() if plan.decision == number),
+        ended_channels=_ended_channels(scene, dealt),
+        assignments=dealt.assignments,
+        ended_slices=dealt.ended,
+        packaging=tuple(packaging[channel] for channel in sorted(packaging)),
+        voids=scene.voids,
+        dead=deaths,
+        queued=dealt.queued,
+        scaling=None if scaling == standing.scaling else scaling,
+    )
+
+
+def _forgotten(standing: Standing, packagers: Mapping[str, Packager], now: UnixMs) -> tuple[DeadLife, ...]:
+    """Holders that nothing was heard of for the whole memory."""
+    holders = {life_key(a.packager_id, a.life): a for a in standing.assignments.values()}
+    return tuple(
+        DeadLife(packager_id=held.packager_id, life=held.life, at_unix_ms=now, reason=Reason.PACKAGER_DEAD)
+        for key, held in sorted(holders.items())
+        if key not in packagers and key not in standing.dead
+    )
+
+
+def _heard(state: State, packager: Packager) -> Source:
+    if packager.offset is None:
+        return Source()
+    return Source(text=state.cause("heartbeats", packager.offset), at_unix_ms=packager.at_unix_ms)
+
+
+def _plans(facts: Facts, standing: Standing, policy: Policy, number: int) -> dict[str, Plan]:
+    """Granularity of every channel that is in force or begins, by id in order."""
+    plans = {}
+    for channel, seen in facts.channels.items():
+        before = standing.plans.get(channel)
+        if seen.end is not None or (before is None and not seen.is_live):
+            if before:
+                plans[channel] = before
+            continue
+        plans[channel] = choose_plan(seen, before, facts.cost, policy, now=facts.now, number=number)
+    return plans
+
+
+def _packaging(
+    state: State, facts: Facts, standing: Standing, plans: Mapping[str, Plan], number: int
+) -> tuple[dict[str, Packaging], dict[str, Source]]:
+    """Starts and stops that follow from levels, and what led to each start."""
+    words, sources = {}, {}
+    for channel, plan in plans.items():
+        seen, is_on = facts.channels[channel], plan.level is not Level.OFF
+        if is_on == standing.is_packaged(channel) or seen.end is not None:
+            continue
+        source = _source(state, facts, seen, plan) if is_on else Source()
+        back_ms = HOLD_BACK_TARGETS * seen.period.target_duration_ms
+        words[channel] = Packaging(
+            channel=channel,
+            action=Action.START if is_on else Action.STOP,
+            from_msn=start_msn(seen, back_ms=back_ms) if is_on else seen.next_unopened,
+            level=plan.level,
+            decision=number,
+            reason=plan.reason,
+            cause=source.text,
+        )
+        sources[channel] = source
+    return words, sources
+
+
+def _source(state: State, facts: Facts, seen: ChannelFacts, plan: Plan) -> Source:
+    """The record that led to a start."""
+    if plan.reason is Reason.FORECAST:
+        return Source(text=state.cause("forecasts", facts.forecast_offset), at_unix_ms=facts.forecast_unix_ms)
+    if plan.reason is Reason.FIRST_REQUEST:
+        if not seen.audience.asked_unix_ms:
+            return Source()
+        return Source(text=state.cause("demand", seen.audience.asked_offset), at_unix_ms=seen.audience.asked_unix_ms)
+    return Source(text=state.cause("channels", seen.row.offset), at_unix_ms=seen.row.at_unix_ms)
+
+
+def _ended_channels(scene: Scene, dealt: Dealt) -> tuple[str, ...]:
+    """Channels that ended or vanished, once nothing of them is left to be made."""
+    ended = set(dealt.ended)
+    busy = {a.channel for key, a in scene.standing.assignments.items() if key not in ended} | {a.channel for a in dealt.assignments}
+    gone = (
+        channel
+        for channel in {**scene.standing.plans, **scene.standing.packaging}
+        if channel not in scene.facts.channels or scene.facts.channels[channel].end is not None
+    )
+    return tuple(sorted(channel for channel in gone if channel not in busy))
+
+
+def _scaling(scene: Scene, dealt: Dealt) -> Scaling:
+    policy, facts = scene.policy, scene.facts
+    ahead_ms = policy.scaling.startup_ms
+    loads = []
+    for channel, plan in scene.plans.items():
+        seen = facts.channels[channel]
+        horizon = seen.horizon(ahead_ms)
+        is_expected = horizon is not None and horizon.sessions_p90 >= SESSIONS_EXPECTED
+        if seen.is_live and (plan.level is not Level.OFF or is_expected):
+            gops = min(plan.gops_per_segment, gops_ahead(seen, facts.cost, policy.granularity, ahead_ms=ahead_ms))
+            loads.append(channel_load(seen, facts.cost, gops_per_segment=gops))
+    alive = [packager.capacity for packager in scene.packagers.values() if packager.status is Status.ALIVE]
+    budget = policy.assignment.part_ms_budget
+    missing = packagers_needed(dealt.overflow, alive, policy.scaling, part_ms_budget=budget) or 1 if dealt.overflow else 0
+    return choose_wanted(
+        scene.standing.scaling,
+        policy.scaling,
+        needed=packagers_needed(loads, alive, policy.scaling, part_ms_budget=budget),
+        missing=missing,
+        alive=len(alive),
+        pool=scene.standing.pool,
+        now=facts.now,
+        number=scene.number,
+    )
+
+
+__all__ = ["Cause", "Changes", "Projection", "Standing", "apply", "decide", "orphans", "projections", "whole"]

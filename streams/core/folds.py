@@ -1,0 +1,324 @@
+"""
+One bounded fold per input topic.
+
+Each step is a pure function of the row and one record. Rows forget what is older than the memory by the broker time of their own
+topic's records, and `recent` cuts what is older than a decision may read; so what decisions read follows from the records of the last
+``memory_ms`` alone (and from the compacted `channels`), wherever the reading of the log began.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from schemas.records import (
+    ChannelDemand,
+    Demand,
+    Fault,
+    Forecasts,
+    Gop,
+    Heartbeat,
+    Outcome,
+    Packaging,
+    Period,
+    PeriodEnd,
+    Reports,
+    Void,
+)
+from schemas.settings import MINUTE_MS
+from schemas.units import UnixMs
+from streams.core.rows import (
+    ChannelAudience,
+    ChannelRow,
+    DemandRow,
+    Failure,
+    ForecastRow,
+    GopsRow,
+    HeartbeatRow,
+    Pulse,
+    ReportRow,
+    Row,
+    Run,
+    Segment,
+)
+
+MEMORY_MS = 5 * MINUTE_MS
+# Periods of a channel that segments still in memory may belong to; more within minutes is a broken encoder.
+PERIODS_MAX = 8
+# At one GOP of 1 s per segment this is the whole memory; a longer backlog is read from the assignment's own offset.
+SEGMENTS_MAX = 300
+CHANNELS_MAX = 2_000
+LIVES_MAX = 4
+RUNS_MAX = 4_096
+FAILURES_MAX = 256
+# Runs are kept per interval, so that forgetting needs no time per segment.
+INTERVAL_MS = 10_000
+# Heartbeats missing in a row that make a gap.
+GAP_BEATS = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fold:
+    """
+    How the records of one topic become rows.
+
+    Attributes:
+        row: Type of its rows.
+        key: Key of the row that a record belongs to.
+        step: Row and record to the next row; the row's offset and time are filled in by `absorb`.
+        recent: What of a row a decision may read, given the oldest broker time it looks back to; nothing left: None.
+    """
+
+    row: type[Any]
+    key: Callable[[Any], str]
+    step: Callable[[Any, Any, int, UnixMs, UnixMs], Any]
+    recent: Callable[[Any, UnixMs], Any]
+
+    def absorb(self, row: Any, record: Any, *, offset: int, at: UnixMs, memory_ms: int = MEMORY_MS) -> Any:
+        """
+        The row after a record; the row itself if it includes the record already.
+
+        Args:
+            row: Row of the record's key; None if there is none.
+            record: Record of the topic.
+            offset: Its offset.
+            at: Its broker time.
+            memory_ms: How long rows remember.
+        """
+        if row is not None and offset <= row.offset:
+            return row
+        return self.step(row, record, offset, at, UnixMs(at - memory_ms))
+
+
+# ---------------------------------------------------------------- channels
+
+
+def _channels(row: ChannelRow | None, record: Period | PeriodEnd, offset: int, at: UnixMs, since: UnixMs) -> ChannelRow:
+    del since  # compacted: not bounded by time
+    row = row or ChannelRow(offset=offset, at_unix_ms=at)
+    if isinstance(record, PeriodEnd):
+        ends = (*(end for end in row.ends if end.period != record.period), record)
+        return replace(row, offset=offset, at_unix_ms=at, ends=ends[-PERIODS_MAX:])
+    lean = replace(record, tracks=tuple(replace(track, init=b"") for track in record.tracks))
+    periods = sorted((*(p for p in row.periods if p.period != lean.period), lean), key=lambda p: p.period)
+    return replace(row, offset=offset, at_unix_ms=at, periods=tuple(periods[-PERIODS_MAX:]))
+
+
+def _always(row: ChannelRow, since: UnixMs) -> ChannelRow:
+    del since
+    return row
+
+
+# ---------------------------------------------------------------- gops
+
+
+def _gops(row: GopsRow | None, gop: Gop, offset: int, at: UnixMs, since: UnixMs) -> GopsRow:
+    segments = _opened(row.segments, since) if row else ()
+    last = segments[-1] if segments else None
+    size, chunks = sum(track.size for track in gop.tracks), sum(track.chunk_count for track in gop.tracks)
+    if last and (last.msn, last.period) == (gop.msn, gop.period):
+        if gop.gop == last.first_gop + last.seen_gops:
+            grown = replace(
+                last,
+                seen_gops=last.seen_gops + 1,
+                size=last.size + size,
+                chunk_count=last.chunk_count + chunks,
+                tail_offset=gop.first_offset,
+                durable_unix_ms=gop.durable_unix_ms,
+            )
+            segments = (*segments[:-1], grown)
+    elif gop.gop == gop.first_gop and (last is None or gop.period > last.period or gop.msn > last.msn):
+        # A segment whose beginning was not seen stays unknown: its first offset is not in what was read.
+        opened = Segment(
+            msn=gop.msn,
+            period=gop.period,
+            first_gop=gop.first_gop,
+            gop_count=gop.gop_count,
+            seen_gops=1,
+            size=size,
+            chunk_count=chunks,
+            first_offset=gop.first_offset,
+            tail_offset=gop.first_offset,
+            opened_unix_ms=at,
+            durable_unix_ms=gop.durable_unix_ms,
+        )
+        # A segment left empty by a period's end gives its number to the next period.
+        segments = (*(s for s in segments if s.msn < gop.msn), opened)[-SEGMENTS_MAX:]
+    return GopsRow(offset=offset, at_unix_ms=at, segments=segments)
+
+
+def _opened(segments: tuple[Segment, ...], since: UnixMs) -> tuple[Segment, ...]:
+    cut = 0
+    while cut < len(segments) and segments[cut].opened_unix_ms < since:
+        cut += 1
+    return segments[cut:] if cut else segments
+
+
+def _recent_gops(row: GopsRow, since: UnixMs) -> GopsRow | None:
+    if row.at_unix_ms < since:
+        return None
+    segments = _opened(row.segments, since)
+    return row if segments is row.segments else replace(row, segments=segments)
+
+
+# ---------------------------------------------------------------- demand
+
+
+def _demand(row: DemandRow | None, demand: Demand, offset: int, at: UnixMs, since: UnixMs) -> DemandRow:
+    seen = {audience.channel: audience for audience in row.channels if audience.at_unix_ms >= since} if row else {}
+    for channel in demand.channels:
+        seen[channel.channel] = _audience(seen.get(channel.channel), channel, offset, at)
+    newest = sorted(seen.values(), key=lambda a: (-a.at_unix_ms, a.channel))[:CHANNELS_MAX]
+    return DemandRow(offset=offset, at_unix_ms=at, channels=tuple(sorted(newest, key=lambda a: a.channel)))
+
+
+def _audience(before: ChannelAudience | None, demand: ChannelDemand, offset: int, at: UnixMs) -> ChannelAudience:
+    low_latency = demand.part_sessions + demand.chunked_sessions
+    is_active = bool(demand.whole_sessions or low_latency or demand.requests or demand.joins or demand.first_request)
+    asked = demand.first_request
+    return ChannelAudience(
+        channel=demand.channel,
+        at_unix_ms=at,
+        whole_sessions=demand.whole_sessions,
+        low_latency_sessions=low_latency,
+        arrivals=demand.joins + demand.seeks + demand.switches + demand.stalls,
+        buffer_ms_p10=demand.buffer_ms_p10,
+        active_unix_ms=at if is_active else before.active_unix_ms if before else UnixMs(0),
+        asked_unix_ms=at if asked else before.asked_unix_ms if before else UnixMs(0),
+        asked_offset=offset if asked else before.asked_offset if before else 0,
+    )
+
+
+def _recent_demand(row: DemandRow, since: UnixMs) -> DemandRow | None:
+    if row.at_unix_ms < since:
+        return None
+    kept = tuple(audience for audience in row.channels if audience.at_unix_ms >= since)
+    return row if len(kept) == len(row.channels) else replace(row, channels=kept)
+
+
+# ---------------------------------------------------------------- heartbeats
+
+
+def _heartbeats(row: HeartbeatRow | None, heartbeat: Heartbeat, offset: int, at: UnixMs, since: UnixMs) -> HeartbeatRow:
+    others = tuple(p for p in row.pulses if p.at_unix_ms >= since and p.heartbeat.life != heartbeat.life) if row else ()
+    before = next((p for p in row.pulses if p.heartbeat.life == heartbeat.life), None) if row else None
+    is_steady = before is not None and at - before.at_unix_ms <= GAP_BEATS * heartbeat.interval_ms
+    pulse = Pulse(
+        heartbeat=heartbeat,
+        at_unix_ms=at,
+        offset=offset,
+        first_unix_ms=before.first_unix_ms if before else at,
+        steady_unix_ms=before.steady_unix_ms if before and is_steady else at,
+    )
+    return HeartbeatRow(offset=offset, at_unix_ms=at, pulses=(*others, pulse)[-LIVES_MAX:])
+
+
+def _recent_heartbeats(row: HeartbeatRow, since: UnixMs) -> HeartbeatRow | None:
+    if row.at_unix_ms < since:
+        return None
+    kept = tuple(pulse for pulse in row.pulses if pulse.at_unix_ms >= since)
+    return row if len(kept) == len(row.pulses) else replace(row, pulses=kept)
+
+
+# ---------------------------------------------------------------- forecasts
+
+
+def _forecasts(row: ForecastRow | None, forecasts: Forecasts, offset: int, at: UnixMs, since: UnixMs) -> ForecastRow:
+    del row, since
+    return ForecastRow(offset=offset, at_unix_ms=at, forecasts=forecasts)
+
+
+def _recent_forecasts(row: ForecastRow, since: UnixMs) -> ForecastRow | None:
+    return row if row.at_unix_ms >= since else None
+
+
+# ---------------------------------------------------------------- reports
+
+
+def _reports(row: ReportRow | None, record: Reports | Packaging | Void, offset: int, at: UnixMs, since: UnixMs) -> ReportRow:
+    runs = list(_whole_intervals(row.runs, since)) if row else []
+    failures = [f for f in row.failures if f.at_unix_ms >= since] if row else []
+    if isinstance(record, Void):
+        _extend(runs, _run(record.channel, (record.track,), record.msn, at, UnixMs(0)))
+    elif isinstance(record, Reports):
+        published: dict[tuple[str, int], list[tuple[str, int]]] = {}
+        for segment in record.segments:
+            if segment.outcome is Outcome.PUBLISHED:
+                published.setdefault((segment.channel, segment.msn), []).append((segment.track, segment.durable_unix_ms))
+            else:
+                failures.append(
+                    Failure(
+                        channel=segment.channel,
+                        period=segment.period,
+                        track=segment.track,
+                        msn=segment.msn,
+                        slice_id=segment.slice_id,
+                        epoch=segment.epoch,
+                        packager_id=record.packager_id,
+                        fault=segment.fault or Fault.OWN,
+                        at_unix_ms=at,
+                        offset=offset,
+                    )
+                )
+        for (channel, msn), tracks in sorted(published.items()):
+            durable = UnixMs(max(time for _, time in tracks))
+            _extend(runs, _run(channel, tuple(sorted({track for track, _ in tracks})), msn, at, durable))
+    return ReportRow(offset=offset, at_unix_ms=at, runs=tuple(runs[-RUNS_MAX:]), failures=tuple(failures[-FAILURES_MAX:]))
+
+
+def _run(channel: str, tracks: tuple[str, ...], msn: int, at: UnixMs, durable: UnixMs) -> Run:
+    return Run(
+        interval=at // INTERVAL_MS,
+        channel=channel,
+        tracks=tracks,
+        first_msn=cast(Any, msn),
+        last_msn=cast(Any, msn),
+        durable_unix_ms=durable,
+        published_unix_ms=at,
+        late_ms_max=at - durable if durable else 0,
+    )
+
+
+def _extend(runs: list[Run], new: Run) -> None:
+    """Add one segment to the run that it continues within its interval, else as a run of its own."""
+    for i in range(len(runs) - 1, -1, -1):
+        run = runs[i]
+        if run.interval != new.interval:
+            break
+        if run.channel == new.channel and run.tracks == new.tracks and run.first_msn <= new.first_msn <= run.last_msn + 1:
+            runs[i] = replace(
+                new,
+                first_msn=run.first_msn,
+                last_msn=max(run.last_msn, new.last_msn),
+                durable_unix_ms=max(run.durable_unix_ms, new.durable_unix_ms),
+                late_ms_max=max(run.late_ms_max, new.late_ms_max),
+            )
+            return
+    runs.append(new)
+
+
+def _whole_intervals(runs: Sequence[Run], since: UnixMs) -> tuple[Run, ...]:
+    # An interval that began before the memory may have been read in part only: it does not count at all.
+    return tuple(run for run in runs if run.interval * INTERVAL_MS >= since)
+
+
+def _recent_reports(row: ReportRow, since: UnixMs) -> ReportRow | None:
+    if row.at_unix_ms < since:
+        return None
+    return replace(row, runs=_whole_intervals(row.runs, since), failures=tuple(f for f in row.failures if f.at_unix_ms >= since))
+
+
+def _report_key(record: Reports | Packaging | Void) -> str:
+    # Ids have no slash, so that a packager and a channel of one name have two rows.
+    return record.packager_id if isinstance(record, Reports) else f"channel/{record.channel}"
+
+
+FOLDS: dict[str, Fold] = {
+    "channels": Fold(row=ChannelRow, key=lambda r: cast(str, r.channel), step=_channels, recent=_always),
+    "gops": Fold(row=GopsRow, key=lambda r: cast(str, r.channel), step=_gops, recent=_recent_gops),
+    "demand": Fold(row=DemandRow, key=lambda r: cast(str, r.origin_id), step=_demand, recent=_recent_demand),
+    "heartbeats": Fold(row=HeartbeatRow, key=lambda r: cast(str, r.packager_id), step=_heartbeats, recent=_recent_heartbeats),
+    "forecasts": Fold(row=ForecastRow, key=lambda r: str(r.pool), step=_forecasts, recent=_recent_forecasts),
+    "reports": Fold(row=ReportRow, key=_report_key, step=_reports, recent=_recent_reports),
+}
+
+__all__ = ["FOLDS", "INTERVAL_MS", "MEMORY_MS", "Fold", "Row"]

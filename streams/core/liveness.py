@@ -1,0 +1,165 @@
+"""
+Heartbeats to alive, suspect, draining or dead.
+
+Only death is remembered (in decisions). The rest follows from the last heartbeats and the time. A packager is declared dead for silence
+only while another, heard without a gap for as long, bears witness that heartbeats do arrive: when nobody is heard, the fault is ours.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from schemas.records import DeadLife, Load, PackagerState, Reason
+from schemas.settings import LivenessSettings
+from schemas.units import UnixMs
+from streams.core.rows import HeartbeatRow, Pulse
+from streams.core.standing import life_key
+
+# A silence of this share of a pool, and of this many, is a fault of ours until `mass_hold_ms` has passed.
+MASS_COUNT = 3
+MASS_SHARE = 0.3
+
+
+class Status(StrEnum):
+    """What we believe of one life of a packager."""
+
+    ALIVE = "alive"
+    SUSPECT = "suspect"
+    DRAINING = "draining"
+    DEAD = "dead"
+
+
+class Sign(StrEnum):
+    """What was last heard, or not heard, of a life."""
+
+    BEAT = "beat"
+    MISSED = "missed"
+    SILENT = "silent"
+    DRAIN = "drain"
+    LEAVE = "leave"
+    REPLACED = "replaced"
+
+
+# Status remembered and sign to status believed; only death is remembered, and it is final.
+NEXT: dict[tuple[Status, Sign], Status] = {
+    (Status.ALIVE, Sign.BEAT): Status.ALIVE,
+    (Status.ALIVE, Sign.MISSED): Status.SUSPECT,
+    (Status.ALIVE, Sign.DRAIN): Status.DRAINING,
+    (Status.ALIVE, Sign.SILENT): Status.DEAD,
+    (Status.ALIVE, Sign.LEAVE): Status.DEAD,
+    (Status.ALIVE, Sign.REPLACED): Status.DEAD,
+    **{(Status.DEAD, sign): Status.DEAD for sign in Sign},
+}
+
+DEATHS = {Sign.SILENT: Reason.PACKAGER_DEAD, Sign.REPLACED: Reason.PACKAGER_DEAD, Sign.LEAVE: Reason.PACKAGER_GONE}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Packager:
+    """
+    One life of a packager as a decision sees it.
+
+    Attributes:
+        packager_id: Name.
+        life: Run.
+        status: What we believe.
+        capacity: What it says it can carry.
+        reason: Why its work moves, if it does.
+        offset: Offset of the heartbeat that says so; absent when silence does.
+        at_unix_ms: Broker time of that heartbeat; 0 when silence says so.
+    """
+
+    packager_id: str
+    life: str
+    status: Status
+    capacity: Load
+    reason: Reason = Reason.STEADY
+    offset: int | None = None
+    at_unix_ms: UnixMs = UnixMs(0)
+
+
+def judge(
+    rows: Iterable[HeartbeatRow], dead: Mapping[str, DeadLife], settings: LivenessSettings, *, now: UnixMs
+) -> tuple[tuple[Packager, ...], tuple[DeadLife, ...]]:
+    """
+    Every life heard within memory, by name and life, and those that are declared dead now.
+
+    Args:
+        rows: Recent heartbeats.
+        dead: Lives declared dead before, by ``packager/life``.
+        settings: Thresholds.
+        now: Time of the decision.
+    """
+    pulses = sorted((p for row in rows for p in row.pulses), key=lambda p: (p.heartbeat.packager_id, p.heartbeat.life))
+    living = [pulse for pulse in pulses if _key(pulse) not in dead]
+    replaced_by = _replaced(living)
+    open_lives = [p for p in living if _key(p) not in replaced_by and p.heartbeat.state is not PackagerState.GONE]
+    silent_after = _silent_after(open_lives, settings, now)
+    packagers, deaths = [], []
+    for pulse in pulses:
+        key, beat = _key(pulse), pulse.heartbeat
+        before = Status.DEAD if key in dead else Status.ALIVE
+        sign = Sign.REPLACED if key in replaced_by else _sign(pulse, settings, silent_after, now)
+        status = NEXT[before, sign]
+        source = None if sign is Sign.SILENT else replaced_by.get(key, pulse)
+        reason = DEATHS.get(sign, Reason.PACKAGER_DRAINING if status is Status.DRAINING else Reason.STEADY)
+        reason = dead[key].reason if key in dead else reason
+        packagers.append(
+            Packager(
+                packager_id=beat.packager_id,
+                life=beat.life,
+                status=status,
+                capacity=beat.capacity,
+                reason=reason,
+                offset=source.offset if source else None,
+                at_unix_ms=source.at_unix_ms if source else UnixMs(0),
+            )
+        )
+        if status is Status.DEAD and before is not Status.DEAD:
+            deaths.append(DeadLife(packager_id=beat.packager_id, life=beat.life, at_unix_ms=now, reason=reason))
+    return tuple(packagers), tuple(deaths)
+
+
+def _key(pulse: Pulse) -> str:
+    return life_key(pulse.heartbeat.packager_id, pulse.heartbeat.life)
+
+
+def _started(pulse: Pulse) -> tuple[int, int, str]:
+    """When a life began, as its own count of heartbeats tells: the same wherever reading began."""
+    beat = pulse.heartbeat
+    return pulse.at_unix_ms - beat.number * beat.interval_ms, pulse.offset, beat.life
+
+
+def _replaced(living: list[Pulse]) -> dict[str, Pulse]:
+    """Lives ended by a younger one of their name, and that one."""
+    youngest: dict[str, Pulse] = {}
+    for pulse in living:
+        name = pulse.heartbeat.packager_id
+        if name not in youngest or _started(pulse) > _started(youngest[name]):
+            youngest[name] = pulse
+    return {_key(p): youngest[p.heartbeat.packager_id] for p in living if p is not youngest[p.heartbeat.packager_id]}
+
+
+def _silent_after(lives: list[Pulse], settings: LivenessSettings, now: UnixMs) -> int | None:
+    """Silence after which a life is dead; None while nobody bears witness."""
+    suspects = [pulse for pulse in lives if now - pulse.at_unix_ms >= settings.suspect_after_ms]
+    witnesses = [
+        pulse
+        for pulse in lives
+        if now - pulse.at_unix_ms < settings.suspect_after_ms and now - pulse.steady_unix_ms >= settings.dead_after_ms
+    ]
+    if not witnesses:
+        return None
+    is_mass = len(suspects) >= MASS_COUNT and len(suspects) > MASS_SHARE * len(lives)
+    return max(settings.mass_hold_ms, settings.dead_after_ms) if is_mass else settings.dead_after_ms
+
+
+def _sign(pulse: Pulse, settings: LivenessSettings, silent_after: int | None, now: UnixMs) -> Sign:
+    if pulse.heartbeat.state is PackagerState.GONE:
+        return Sign.LEAVE
+    silence = now - pulse.at_unix_ms
+    if silent_after is not None and silence >= silent_after:
+        return Sign.SILENT
+    if silence >= settings.suspect_after_ms:
+        return Sign.MISSED
+    return Sign.DRAIN if pulse.heartbeat.state is PackagerState.DRAINING else Sign.BEAT

@@ -1,0 +1,113 @@
+"""What of a channel is published or void, and where a slice is taken up."""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+from schemas.records import Void
+from schemas.units import Msn, UnixMs
+from streams.core.facts import ChannelFacts
+from streams.core.folds import INTERVAL_MS
+from streams.core.rows import Failure, ReportRow, Segment
+
+# Reports are forgotten by whole intervals: segments opened so near the end of the memory count as done.
+SETTLED_MS = 2 * INTERVAL_MS
+
+
+class Progress:
+    """Segments done within memory; built when first asked, which most ticks do not."""
+
+    def __init__(self, reports: Mapping[str, ReportRow], voids: Iterable[Void], *, since: UnixMs) -> None:
+        """
+        Args:
+            reports: Recent reports.
+            voids: Segments declared lost whose reports may not be folded yet.
+            since: Oldest broker time that decisions look back to.
+        """
+        self._reports = reports
+        self._voids = tuple(voids)
+        self._settled_before = since + SETTLED_MS
+
+    @cached_property
+    def _done(self) -> Mapping[str, Mapping[int, frozenset[str]]]:
+        done: dict[str, dict[int, frozenset[str]]] = {}
+        for row in self._reports.values():
+            for run in row.runs:
+                channel, tracks = done.setdefault(run.channel, {}), frozenset(run.tracks)
+                for msn in range(run.first_msn, run.last_msn + 1):
+                    channel[msn] = channel[msn] | tracks if msn in channel else tracks
+        for void in self._voids:
+            channel = done.setdefault(void.channel, {})
+            channel[void.msn] = channel.get(void.msn, frozenset()) | {void.track}
+        return done
+
+    def failures(self) -> list[Failure]:
+        """Failures within memory, oldest first."""
+        return sorted((f for row in self._reports.values() for f in row.failures), key=lambda f: (f.offset, f.track))
+
+    def is_done(self, facts: ChannelFacts, segment: Segment) -> bool:
+        """Whether every track of a segment's period has it, published or void."""
+        period = facts.row.find(segment.period) or facts.period
+        done = self._done.get(facts.channel, {}).get(segment.msn, frozenset())
+        return done.issuperset(track.track for track in period.tracks)
+
+    def is_track_done(self, channel: str, msn: Msn, track: str) -> bool:
+        """Whether one track of a segment is published or void."""
+        return track in self._done.get(channel, {}).get(msn, frozenset())
+
+    def first_open(self, facts: ChannelFacts, *, from_msn: Msn, until_msn: Msn | None = None) -> Segment | None:
+        """The oldest segment from a number on that is not done; None if all that are in the log are."""
+        for segment in facts.segments:
+            if segment.msn < from_msn or segment.opened_unix_ms < self._settled_before:
+                continue
+            if until_msn is not None and segment.msn >= until_msn:
+                return None
+            if not self.is_done(facts, segment):
+                return segment
+        return None
+
+    def is_done_until(self, facts: ChannelFacts, *, from_msn: Msn, until_msn: Msn, is_waiting: bool) -> bool:
+        """
+        Whether every segment from a number up to another is done.
+
+        Args:
+            facts: The channel.
+            from_msn: First segment asked for.
+            until_msn: First segment not asked for.
+            is_waiting: Whether nobody works on them: then what is not known to be done is not.
+        """
+        known = [s for s in facts.segments if s.opened_unix_ms >= self._settled_before]
+        floor = from_msn
+        if not is_waiting:
+            if known:
+                floor = max(from_msn, known[0].msn)
+            elif facts.row.at_unix_ms < self._settled_before:
+                return True
+        periods = {segment.msn: segment.period for segment in known}
+        done = self._done.get(facts.channel, {})
+        for msn in range(floor, until_msn):
+            period = facts.row.find(periods.get(Msn(msn), facts.period.period)) or facts.period
+            if not done.get(msn, frozenset()).issuperset(track.track for track in period.tracks):
+                return False
+        return True
+
+
+def read_from(facts: ChannelFacts, msn: Msn) -> int:
+    """Offset in `media` from which a segment can be read; a bound from below when the index does not remember it."""
+    segment = next((s for s in facts.segments if s.msn == msn), None)
+    if segment:
+        return segment.first_offset
+    if facts.segments and msn > facts.segments[-1].msn:
+        return facts.segments[-1].tail_offset
+    older = [period for period in facts.row.periods if period.first_msn <= msn]
+    return (older[-1] if older else facts.row.periods[0]).first_offset
+
+
+def start_msn(facts: ChannelFacts, *, back_ms: int) -> Msn:
+    """First segment of a channel that starts now: a hold back before the edge, as far as the index remembers."""
+    msn, span_ms = facts.segments[-1].msn if facts.segments else facts.period.first_msn, 0
+    for segment in reversed(facts.segments):
+        msn = segment.msn
+        span_ms += segment.seen_gops * facts.gop_ms
+        if span_ms >= back_ms:
+            break
+    return msn

@@ -1,0 +1,85 @@
+"""Forecast load to the number of packagers wanted, stabilised before it falls."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+from math import ceil
+
+from schemas.records import Load, Reason, Scaling
+from schemas.settings import ScalingSettings
+from schemas.units import UnixMs
+from streams.core.load import add, share, usable
+
+
+def packagers_needed(loads: Sequence[Load], capacities: Sequence[Load], settings: ScalingSettings, *, part_ms_budget: float) -> int | None:
+    """
+    Packagers that carry the loads at the target utilisation, each as large as the median of those alive.
+
+    Returns:
+        At least the settings' minimum; None when no capacity is known.
+
+    >>> packagers_needed([Load(cores=0.5)] * 6, [Load(cores=2.0)], ScalingSettings(), part_ms_budget=150.0)
+    3
+    """
+    if not capacities:
+        return None
+    typical = sorted(capacities, key=lambda load: load.cores)[len(capacities) // 2]
+    aimed = usable(typical, utilisation=settings.target_utilisation, part_ms_budget=part_ms_budget * settings.target_utilisation)
+    if aimed.cores <= 0:
+        return None
+    return _clamp(ceil(share(reduce(add, loads, Load()), aimed) - 1e-9), settings)
+
+
+def choose_wanted(
+    before: Scaling | None,
+    settings: ScalingSettings,
+    *,
+    needed: int | None,
+    missing: int,
+    alive: int,
+    pool: int,
+    now: UnixMs,
+    number: int,
+) -> Scaling:
+    """
+    Packagers wanted after this decision; the record itself if nothing changes.
+
+    More are wanted at once. Fewer are wanted when fewer would have done for ``stabilise_ms``, and then as many as were needed at most
+    in that time.
+
+    Args:
+        before: In force.
+        settings: Limits and window.
+        needed: Packagers needed at the start-up horizon; None without evidence.
+        missing: Packagers that slices in the queue ask for.
+        alive: Packagers alive.
+        pool: Pool.
+        now: Time of the decision.
+        number: Number of the decision.
+    """
+    present = before.wanted if before else settings.packagers_min
+    need = _clamp(max(present if needed is None else needed, alive + missing if missing else 0), settings)
+    fresh = Scaling(
+        pool=pool,
+        wanted=need,
+        at_horizon=need,
+        alive=alive,
+        since_unix_ms=now,
+        decision=number,
+        reason=Reason.NO_CAPACITY if missing else Reason.LOAD,
+    )
+    if before is None or need > present:
+        return fresh
+    if need == present:
+        steady = replace(before, at_horizon=need, low_since_unix_ms=UnixMs(0))
+        return before if steady == before else replace(steady, alive=alive, decision=number, reason=Reason.STEADY)
+    if not before.low_since_unix_ms:
+        return replace(before, at_horizon=need, alive=alive, low_since_unix_ms=now, decision=number, reason=Reason.HELD)
+    peak = max(need, before.at_horizon)
+    if now - before.low_since_unix_ms >= settings.stabilise_ms:
+        return replace(fresh, wanted=peak, at_horizon=peak)
+    return before if peak == before.at_horizon else replace(before, at_horizon=peak, alive=alive, decision=number)
+
+
+def _clamp(count: int, settings: ScalingSettings) -> int:
+    return max(settings.packagers_min, min(settings.packagers_max, count))

@@ -1,0 +1,165 @@
+"""Everything in force: the sum of all decisions so far, and the records that tell others of it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from schemas.records import Action, Assignment, DeadLife, Decision, Packaging, Plan, Queued, Scaling, Void
+from schemas.topics import ASSIGNMENTS, PLANS, REPORTS, SCALING, Topic, slice_key
+from schemas.units import Epoch, UnixMs
+
+# A dead life is remembered until this many have died after it.
+DEAD_MAX = 256
+# Voids are remembered here until their reports are folded, which takes milliseconds.
+VOIDS_MAX = 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """
+    What decisions have put in force; a decision sees the past through it alone.
+
+    Attributes:
+        pool: Pool.
+        number: Number of the newest decision; 0 before the first.
+        at_unix_ms: Time of the newest decision.
+        whole_unix_ms: Time of the newest whole decision; 0 before the first.
+        plans: Granularity by channel.
+        assignments: Assignments by ``slice/copy``. One to a dead life is a bookmark: the work goes on there when capacity is found.
+        packaging: Newest start or stop by channel.
+        voids: Newest segments declared lost.
+        dead: Lives declared dead, by ``packager/life``, oldest first.
+        queued: Slices that wait, by ``slice/copy``.
+        scaling: Packagers wanted; absent before the first decision on it.
+    """
+
+    pool: int
+    number: int = 0
+    at_unix_ms: UnixMs = UnixMs(0)
+    whole_unix_ms: UnixMs = UnixMs(0)
+    plans: Mapping[str, Plan] = field(default_factory=dict)
+    assignments: Mapping[str, Assignment] = field(default_factory=dict)
+    packaging: Mapping[str, Packaging] = field(default_factory=dict)
+    voids: tuple[Void, ...] = ()
+    dead: Mapping[str, DeadLife] = field(default_factory=dict)
+    queued: Mapping[str, Queued] = field(default_factory=dict)
+    scaling: Scaling | None = None
+
+    @classmethod
+    def empty(cls, pool: int) -> "Standing":
+        """Nothing is in force before the first decision."""
+        return cls(pool=pool)
+
+    @property
+    def epochs(self) -> Mapping[str, Epoch]:
+        """
+        Epoch of each assignment in force, by ``slice/copy``.
+
+        An epoch is the number of the decision that gave the slice away, so it rises also after a slice has ended and was forgotten.
+        """
+        return {key: assignment.epoch for key, assignment in self.assignments.items()}
+
+    def is_packaged(self, channel: str) -> bool:
+        """Whether the newest word on a channel's packaging is a start."""
+        packaging = self.packaging.get(channel)
+        return packaging is not None and packaging.action is Action.START
+
+
+def life_key(packager_id: str, life: str) -> str:
+    """
+    Key of one run of a packager.
+
+    >>> life_key("p1", "f00d")
+    'p1/f00d'
+    """
+    return f"{packager_id}/{life}"
+
+
+def assignment_key(assignment: Assignment) -> str:
+    """Key of an assignment, ``slice/copy``."""
+    return slice_key(assignment.slice_id, assignment.copy)
+
+
+def apply(standing: Standing, decision: Decision) -> Standing:
+    """
+    What is in force after a decision: a whole one replaces everything, any other changes what it names.
+
+    Raises:
+        ValueError: It does not follow: another pool, or its number is not the next. A whole decision may follow nothing.
+    """
+    if decision.pool != standing.pool:
+        raise ValueError(f"a decision of pool {decision.pool} does not follow one of pool {standing.pool}")
+    if decision.number != standing.number + 1 and not (decision.whole and standing.number == 0):
+        raise ValueError(f"decision {decision.number} does not follow {standing.number}")
+    before = Standing.empty(standing.pool) if decision.whole else standing
+    ended_channels, ended_slices = set(decision.ended_channels), set(decision.ended_slices)
+    plans = {channel: plan for channel, plan in before.plans.items() if channel not in ended_channels}
+    assignments = {key: assignment for key, assignment in before.assignments.items() if key not in ended_slices}
+    packaging = {channel: word for channel, word in before.packaging.items() if channel not in ended_channels}
+    dead = {**before.dead, **{life_key(life.packager_id, life.life): life for life in decision.dead}}
+    return Standing(
+        pool=standing.pool,
+        number=decision.number,
+        at_unix_ms=decision.at_unix_ms,
+        whole_unix_ms=decision.at_unix_ms if decision.whole else standing.whole_unix_ms,
+        plans=plans | {plan.channel: plan for plan in decision.plans},
+        assignments=assignments | {assignment_key(assignment): assignment for assignment in decision.assignments},
+        packaging=packaging | {word.channel: word for word in decision.packaging},
+        voids=(*before.voids, *decision.voids)[-VOIDS_MAX:],
+        dead=dict(list(dead.items())[-DEAD_MAX:]),
+        queued={slice_key(queued.slice_id, queued.copy): queued for queued in decision.queued},
+        scaling=decision.scaling or before.scaling,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Projection:
+    """
+    A record that follows from a decision.
+
+    Attributes:
+        topic: Where it is sent, to the partition of the pool.
+        key: Its key.
+        record: The record; None is a tombstone.
+    """
+
+    topic: Topic
+    key: str
+    record: Any | None
+
+
+def projections(decision: Decision, standing_before: Standing) -> list[Projection]:
+    """
+    The records that tell others of a decision, in the order they are to be sent.
+
+    Each carries the decision's number, also what a whole one restates: so it prevails over whatever a stale planner left.
+    """
+    number = decision.number
+
+    def put(topic: Topic, key: str, record: Any) -> Projection:
+        return Projection(topic=topic, key=key, record=replace(record, decision=number))
+
+    restates = decision.whole
+    ended = {*decision.ended_slices}
+    if restates:
+        kept = {assignment_key(assignment) for assignment in decision.assignments}
+        ended |= set(standing_before.assignments) - kept
+    ended_channels = {*decision.ended_channels}
+    if restates:
+        ended_channels |= set(standing_before.plans) - {plan.channel for plan in decision.plans}
+    sent = [put(PLANS, plan.channel, plan) for plan in decision.plans]
+    # A start is told before the first segment that follows from it can be reported.
+    sent += [put(REPORTS, word.channel, word) for word in decision.packaging]
+    sent += [put(ASSIGNMENTS, assignment_key(assignment), assignment) for assignment in decision.assignments]
+    sent += [put(REPORTS, void.channel, void) for void in decision.voids]
+    sent += [Projection(topic=ASSIGNMENTS, key=key, record=None) for key in sorted(ended)]
+    sent += [Projection(topic=PLANS, key=channel, record=None) for channel in sorted(ended_channels)]
+    if decision.scaling:
+        sent.append(put(SCALING, str(decision.pool), decision.scaling))
+    return sent
+
+
+def orphans(topic: Topic, keys: Iterable[str], standing: Standing) -> list[Projection]:
+    """Tombstones for keys of `assignments` or `plans` that stand in the topic but not in force: a crash kept theirs from being sent."""
+    held: Mapping[str, Any] = standing.assignments if topic is ASSIGNMENTS else standing.plans
+    return [Projection(topic=topic, key=key, record=None) for key in sorted(set(keys) - set(held))]
