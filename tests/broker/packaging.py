@@ -1,0 +1,207 @@
+"""A hall for packagers: topics of its own, what an encoder and a planner would write, and what the packagers say and store."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from infra.kafka import LocalBroker
+from infra.process import spawn, terminate
+from packager.store import DirectoryStore
+from schemas import topics
+from schemas.codec import Codec
+from schemas.records import (
+    Assignment,
+    Chunk,
+    Heartbeat,
+    Level,
+    MediaMark,
+    PackagerState,
+    Part,
+    Parts,
+    Period,
+    Reason,
+    Reject,
+    Reports,
+    SegmentReport,
+)
+from schemas.settings import KafkaSettings, PackagerSettings, Settings, StoreSettings
+from schemas.topics import Topic
+from schemas.units import Epoch, Msn
+
+ROOT = Path(__file__).parents[2]
+WAIT_S = 20.0
+T = TypeVar("T")
+CHILD = """
+import sys
+from packager.__main__ import run
+from schemas.errors import UserError
+from schemas.settings import load
+try:
+    sys.exit(run(load(), pool=0, packager_id=sys.argv[1]))
+except UserError as error:
+    print(error, file=sys.stderr)
+    sys.exit(2)
+"""
+
+
+class Hall:
+    """One installation on a shared broker, told apart by its topic prefix."""
+
+    def __init__(self, kafka: LocalBroker, folder: Path, **packager: Any) -> None:
+        self.settings = Settings(
+            kafka=KafkaSettings(
+                bootstrap_servers=kafka.bootstrap, topic_prefix=f"test-{uuid4().hex[:8]}.", pool_count=1, media_partition_count=2
+            ),
+            packager=PackagerSettings(**packager),
+            store=StoreSettings(directory=folder / "store"),
+        )
+        self.codec = Codec()
+        self.folder = folder
+        self.store = DirectoryStore(self.settings.store)
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._decision = 0
+        config = self.settings.kafka
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+        made = admin.create_topics(
+            [NewTopic(t.name(config), t.partition_count(config), 1, config=t.configuration(config)) for t in topics.TOPICS]
+        )
+        for future in made.values():
+            future.result(30)
+        self._producer = Producer(config.client() | {"acks": "all", "linger.ms": 0, "enable.idempotence": True})
+
+    # ------------------------------------------------------------ what others write
+
+    def send(self, topic: Topic, key: str, value: Any, *, partition: int = 0) -> int:
+        """Offset of a record, or of raw bytes, once it is acknowledged."""
+        offsets: list[int] = []
+
+        def delivered(error: KafkaError | None, message: Any) -> None:
+            assert error is None, error
+            offsets.append(message.offset())
+
+        data = value if value is None or isinstance(value, bytes) else self.codec.encode(value)
+        self._producer.produce(topic.name(self.settings.kafka), data, key.encode(), partition=partition, on_delivery=delivered)
+        assert self._producer.flush(WAIT_S) == 0
+        return offsets[0]
+
+    def configure(self, period: Period) -> None:
+        self.send(topics.CHANNELS, topics.period_key(period.channel, period.period), period)
+
+    def encode(self, period: Period, records: Iterable[Chunk | MediaMark | bytes]) -> list[int]:
+        """Offsets of what an encoder sends."""
+        return [self.send(topics.MEDIA, period.channel, record, partition=period.media_partition) for record in records]
+
+    def assign(self, period: Period, packager: Heartbeat, *, epoch: int = 1, **fields: Any) -> Assignment:
+        """What a planner would give a packager: the whole channel."""
+        self._decision += 1
+        slice_id = f"{period.channel}/all/0"
+        values: dict[str, Any] = {
+            "tracks": tuple(track.track for track in period.tracks),
+            "turn": 0,
+            "turns": 1,
+            "level": Level.PARTS,
+            "from_msn": Msn(0),
+            "first_offset": period.first_offset,
+        }
+        assignment = Assignment(
+            slice_id=slice_id, copy=0, epoch=Epoch(epoch), packager_id=packager.packager_id, life=packager.life, channel=period.channel,
+            media_partition=period.media_partition, decision=self._decision, reason=Reason.PLACED, **values | fields,
+        )  # fmt: skip
+        self.send(topics.ASSIGNMENTS, topics.slice_key(slice_id, 0), assignment)
+        return assignment
+
+    def withdraw(self, period: Period) -> None:
+        self.send(topics.ASSIGNMENTS, topics.slice_key(f"{period.channel}/all/0", 0), None)
+
+    # ------------------------------------------------------------ packagers
+
+    def start(self, name: str) -> subprocess.Popen[bytes]:
+        """A packager process; stops with the test."""
+        with (self.folder / f"{name}-{len(self.processes)}.log").open("wb") as log:
+            process = spawn([sys.executable, "-c", CHILD, name], cwd=ROOT, env=os.environ | environment(self.settings), stderr=log)
+        self.processes.append(process)
+        return process
+
+    def log(self, process: subprocess.Popen[bytes], name: str) -> str:
+        return (self.folder / f"{name}-{self.processes.index(process)}.log").read_text()
+
+    def close(self) -> None:
+        for process in self.processes:
+            terminate(process, timeout_s=5)
+
+    # ------------------------------------------------------------ what packagers say
+
+    def read(self, topic: Topic) -> list[Any]:
+        """All records of a control topic until now."""
+        name = topic.name(self.settings.kafka)
+        consumer = Consumer(self.settings.kafka.client() | {"group.id": "reader", "enable.auto.commit": False})
+        try:
+            _, end = consumer.get_watermark_offsets(TopicPartition(name, 0), timeout=WAIT_S) or (0, 0)
+            consumer.assign([TopicPartition(name, 0, 0)])
+            records: list[Any] = []
+            at = 0
+            while at < end:
+                message = consumer.poll(WAIT_S)
+                assert message is not None
+                assert message.error() is None, message.error()
+                at = (message.offset() or 0) + 1
+                records.append(self.codec.decode(message.value() or b""))
+            return records
+        finally:
+            consumer.close()
+
+    def beats(self, name: str, *, life: str | None = None) -> list[Heartbeat]:
+        return [b for b in self.read(topics.HEARTBEATS) if b.packager_id == name and life in (None, b.life)]
+
+    def registered(self, name: str, *, lives: int = 1) -> Heartbeat:
+        """The first heartbeat of the newest of this many lives of a packager."""
+
+        def newest() -> Heartbeat | None:
+            firsts = [beat for beat in self.beats(name) if beat.number == 0]
+            return firsts[-1] if len(firsts) >= lives else None
+
+        return until(newest, what=f"registration of {name}")
+
+    def state_of(self, name: str) -> PackagerState:
+        return self.beats(name)[-1].state
+
+    def parts(self) -> list[Part]:
+        return [part for record in self.read(topics.PARTS) if isinstance(record, Parts) for part in record.parts]
+
+    def reports(self) -> list[SegmentReport]:
+        return [segment for record in self.read(topics.REPORTS) if isinstance(record, Reports) for segment in record.segments]
+
+    def rejects(self) -> list[Reject]:
+        return self.read(topics.REJECTS)
+
+    def wait_for_reports(self, count: int) -> list[SegmentReport]:
+        """All reports once there are at least this many."""
+        return until(lambda: found if len(found := self.reports()) >= count else None, what=f"{count} reports, only {len(self.reports())}")
+
+    def objects(self) -> dict[str, bytes]:
+        """The whole store."""
+        return {name: self.store.get(name) for name in self.store.list()}
+
+
+def environment(settings: Settings) -> Mapping[str, str]:
+    """The settings that differ from the defaults, as a process is told them."""
+    plain = settings.model_dump(mode="json", exclude_defaults=True)
+    return {f"FINECUT_{section}__{name}".upper(): str(value) for section, fields in plain.items() for name, value in fields.items()}
+
+
+def until(ask: Callable[[], T | None], *, what: str, timeout_s: float = WAIT_S) -> T:
+    """The first answer that is something."""
+    deadline = time.monotonic() + timeout_s
+    while not (answer := ask()):
+        assert time.monotonic() < deadline, f"no {what} within {timeout_s} s"
+        time.sleep(0.05)
+    return answer
