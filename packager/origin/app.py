@@ -1,0 +1,285 @@
+"""
+The origin's HTTP interface.
+
+```
+/{channel}/hls/multivariant.m3u8   /{channel}/hls/{track}.m3u8     HLS of whole segments
+/{channel}/ll/multivariant.m3u8    /{channel}/ll/{track}.m3u8      HLS with parts
+/{channel}/dash/manifest.mpd                                       DASH of whole segments
+/{channel}/{period}/{track}/{ticks}.m4s|.part.m4s|init.mp4         objects, named as in the store
+/time  /metrics  /api/channels  /api/latency  /cmcd  /             clock, measures, state, reports of players, watch page
+```
+"""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from packager.manifest.hls import date_time
+from packager.manifest.presentation import Presentation
+from packager.origin import cmcd, metrics
+from packager.origin.demand import Audience, Kind, Visit
+from packager.origin.latency import Latency
+from packager.origin.live import Live
+from packager.origin.manifests import Manifests
+from packager.origin.objects import Objects
+from packager.origin.replies import CORS, NO_STORE, PREFLIGHT, failure, media
+from schemas.records import ID, TrackKind
+from schemas.timeline import PART_SUFFIX
+from schemas.units import Ms, UnixMs
+
+CONSOLE = Path(__file__).parent / "console"
+REPORT_BYTES_MAX = 256 * 1024
+
+
+class _Id(Convertor[str]):
+    regex: ClassVar[str] = ID.pattern
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+class _Period(Convertor[int]):
+    regex: ClassVar[str] = "0|[1-9][0-9]{0,8}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+class _Object(_Id):
+    regex: ClassVar[str] = r"init\.mp4|(?:0|[1-9][0-9]{0,18})(?:\.part)?\.m4s"
+
+
+register_url_convertor("finecut_id", _Id())
+register_url_convertor("finecut_period", _Period())
+register_url_convertor("finecut_object", _Object())
+
+
+class Origin:
+    """Everything the routes need, and the application made of it."""
+
+    def __init__(
+        self,
+        *,
+        live: Live,
+        objects: Objects,
+        audience: Audience,
+        latency: Latency,
+        ask: Callable[[str], None],
+        is_ready: Callable[[], bool],
+        now: Callable[[], UnixMs],
+        blocked_ms_max: Ms,
+    ) -> None:
+        """
+        Args:
+            live: The presentations.
+            objects: Bytes of objects.
+            audience: Who watches.
+            latency: How soon parts could be fetched.
+            ask: Called with a channel that is off when somebody wants it.
+            is_ready: Whether the topics were read to their ends and are followed.
+            now: Wall time.
+            blocked_ms_max: Longest wait of a request.
+        """
+        self._live = live
+        self._objects = objects
+        self._audience = audience
+        self._latency = latency
+        self._is_ready = is_ready
+        self._now = now
+        self._blocked_ms_max = blocked_ms_max
+        self._manifests = Manifests(live, ask=ask, now=now, blocked_ms_max=blocked_ms_max)
+
+    def app(self) -> ASGIApp:
+        """The ASGI application."""
+        channel = "/{channel:finecut_id}"
+        routes: list[Route | Mount] = [
+            Route(f"{channel}/ll/multivariant.m3u8", self._ll_multivariant),
+            Route(f"{channel}/hls/multivariant.m3u8", self._hls_multivariant),
+            Route(f"{channel}/ll/{{track:finecut_id}}.m3u8", self._ll_media),
+            Route(f"{channel}/hls/{{track:finecut_id}}.m3u8", self._hls_media),
+            Route(f"{channel}/dash/manifest.mpd", self._mpd),
+            Route(f"{channel}/{{period:finecut_period}}/{{track:finecut_id}}/{{file:finecut_object}}", self._object),
+            Route("/cmcd", self._cmcd, methods=["POST"]),
+            Route("/time", self._time),
+            Route("/metrics", self._metrics),
+            Route("/api/channels", self._channels),
+            Route("/api/latency", self._latencies),
+            Route("/", self._page),
+            Mount("/console", StaticFiles(directory=CONSOLE)),
+        ]
+        return _Outer(Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_allowed}))
+
+    # ------------------------------------------------------------ manifests and objects
+
+    async def _ll_multivariant(self, request: Request) -> Response:
+        return await self._manifest(request, Kind.PARTS, self._manifests.multivariant(request, _channel(request), low_latency=True))
+
+    async def _hls_multivariant(self, request: Request) -> Response:
+        return await self._manifest(request, Kind.WHOLE, self._manifests.multivariant(request, _channel(request), low_latency=False))
+
+    async def _ll_media(self, request: Request) -> Response:
+        track = request.path_params["track"]
+        return await self._manifest(request, Kind.PARTS, self._manifests.media(request, _channel(request), track, low_latency=True))
+
+    async def _hls_media(self, request: Request) -> Response:
+        track = request.path_params["track"]
+        return await self._manifest(request, Kind.WHOLE, self._manifests.media(request, _channel(request), track, low_latency=False))
+
+    async def _mpd(self, request: Request) -> Response:
+        return await self._manifest(request, Kind.WHOLE, self._manifests.mpd(request, _channel(request)))
+
+    async def _manifest(self, request: Request, kind: Kind, answer: Any) -> Response:
+        if not self._is_ready():
+            answer.close()
+            return failure(503, "the origin is reading its topics", retry_after_s=1)
+        channel = _channel(request)
+        if self._live.presentations.get(channel) is not None:
+            # A blocking request is of a session that is there, so it counts when it comes and not when it is answered.
+            self._visit(request, Visit(client=_client(request), channel=channel, kind=kind, report=_report(request)))
+        response: Response = await answer
+        metrics.REQUESTS.labels("manifest", f"{response.status_code // 100}xx").inc()
+        return response
+
+    async def _object(self, request: Request) -> Response:
+        channel, period, track, file = (request.path_params[name] for name in ("channel", "period", "track", "file"))
+        data = await self._objects.get(channel, period, track, file, timeout_ms=self._blocked_ms_max)
+        response = failure(404, f"no object {channel}/{period}/{track}/{file}") if data is None else media(request, data)
+        metrics.REQUESTS.labels("object", f"{response.status_code // 100}xx").inc()
+        held = self._live.presentations.get(channel)
+        if held is not None:
+            sent = len(response.body)
+            metrics.SENT_BYTES.inc(sent)
+            of = held.periods.get(period)
+            is_video = of is not None and any(t.track == track and t.kind is TrackKind.VIDEO for t in of.tracks)
+            is_media = data is not None and not file.startswith("init")
+            kind = None if not is_media else Kind.PARTS if file.endswith(PART_SUFFIX) else Kind.WHOLE
+            video = track if is_media and is_video else None
+            visit = Visit(client=_client(request), channel=channel, kind=kind, video=video, sent_bytes=sent, report=_report(request))
+            self._visit(request, visit)
+        return response
+
+    def _visit(self, request: Request, visit: Visit) -> None:
+        self._audience.visit(visit, now_ms=self._now())
+
+    # ------------------------------------------------------------ reports of players
+
+    async def _cmcd(self, request: Request) -> Response:
+        body = bytearray()
+        async for piece in request.stream():
+            body += piece
+            if len(body) > REPORT_BYTES_MAX:
+                return failure(413, f"a report has at most {REPORT_BYTES_MAX} bytes")
+        reports = cmcd.read_events(body.decode("utf-8", "replace"))
+        client = _client(request)
+        for report in reports:
+            known = self._audience.event(client, report, now_ms=self._now())
+            metrics.PLAYER_REPORTS.labels("known" if known else "unknown").inc()
+        return Response(status_code=204, headers={**CORS, "cache-control": NO_STORE})
+
+    # ------------------------------------------------------------ everything else
+
+    async def _time(self, _: Request) -> Response:
+        return Response(date_time(self._now()), headers={**CORS, "cache-control": NO_STORE}, media_type="text/plain")
+
+    async def _metrics(self, _: Request) -> Response:
+        body, content_type = metrics.exposition()
+        return Response(body, headers={"cache-control": NO_STORE, "content-type": content_type})
+
+    async def _channels(self, _: Request) -> Response:
+        channels = [
+            _describe(held, self._now())
+            for name in sorted(self._live.presentations.channels)
+            if (held := self._live.presentations.get(name))
+        ]
+        return _json({"at_unix_ms": self._now(), "ready": self._is_ready(), "channels": channels})
+
+    async def _latencies(self, _: Request) -> Response:
+        return _json(self._latency.summary())
+
+    async def _page(self, _: Request) -> Response:
+        return FileResponse(CONSOLE / "index.html", headers={"cache-control": "no-cache"})
+
+
+class _Outer:
+    """Answers preflights, and requests that are no HTTP are left to Starlette."""
+
+    def __init__(self, inner: ASGIApp) -> None:
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "OPTIONS":
+            await Response(status_code=204, headers=PREFLIGHT)(scope, receive, send)
+        else:
+            await self._inner(scope, receive, send)
+
+
+def _channel(request: Request) -> str:
+    return str(request.path_params["channel"])
+
+
+def _client(request: Request) -> str:
+    host = request.client.host if request.client else ""
+    return f"{host} {request.headers.get('user-agent', '')[:256]}"
+
+
+def _report(request: Request) -> cmcd.Report | None:
+    return cmcd.read_request(request.query_params.get("CMCD"), request.headers)
+
+
+async def _not_found(request: Request, _: Exception) -> Response:
+    return failure(404, f"nothing at {request.url.path[:200]}")
+
+
+async def _not_allowed(_: Request, __: Exception) -> Response:
+    return failure(405, "GET or HEAD; POST for /cmcd alone")
+
+
+def _json(value: object) -> Response:
+    body = json.dumps(value, separators=(",", ":")).encode()
+    return Response(body, headers={**CORS, "cache-control": NO_STORE}, media_type="application/json")
+
+
+def _describe(held: Presentation, now: UnixMs) -> dict[str, object]:
+    """State of a channel for people and for the watch page."""
+    channel, view = held.channel, held.view()
+    last = view.segments[-1] if view and view.segments else None
+    lengths = [round((s.end_ms - s.start_ms) / 1_000, 3) for s in view.segments[-20:]] if view else []
+    period = held.periods[max(held.periods)]
+    edge = period.zero_unix_ms + view.edge_ms if view else None
+    return {
+        "channel": channel,
+        "state": "ended" if held.is_over or (view and view.is_ended) else "live" if last else "off" if held.level == "off" else "starting",
+        "level": held.level,
+        "hls": f"/{channel}/hls/multivariant.m3u8",
+        "ll_hls": f"/{channel}/ll/multivariant.m3u8",
+        "dash": f"/{channel}/dash/manifest.mpd",
+        "tracks": [
+            {"track": t.track, "kind": t.kind, "codec": t.codec, "bandwidth_bps": t.bandwidth_bps, "width": t.width, "height": t.height}
+            for t in period.tracks
+        ],
+        "period": period.period,
+        "target_duration_s": period.target_duration_ms / 1_000,
+        "zero_unix_ms": period.zero_unix_ms,
+        "last_msn": last.msn if last else None,
+        "segment_s": lengths[-1] if lengths else None,
+        "segment_lengths_s": lengths,
+        "edge_unix_ms": edge,
+        "edge_age_ms": now - edge if edge is not None else None,
+        "edge_time": datetime.fromtimestamp(edge / 1_000, UTC).isoformat() if edge is not None else None,
+    }

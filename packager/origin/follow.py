@@ -1,0 +1,194 @@
+"""Follows the topics a presentation is made of, in a thread of its own, and hands what it reads to the event loop."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from packager.origin import metrics
+from schemas.codec import Codec
+from schemas.errors import RejectedError, UserError
+from schemas.settings import KafkaSettings
+from schemas.topics import CHANNELS, PARTS, REPORTS
+from schemas.units import Ms, UnixMs
+
+log = structlog.get_logger()
+
+BATCH_MAX = 2_000
+POLL_S = 0.5
+START_TIMEOUT_S = 30.0
+PROBE_TIMEOUT_S = 1.0
+# Staleness is noticed within a fraction of what is allowed.
+PROBES_PER_STALENESS = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fact:
+    """
+    One record that was read.
+
+    Attributes:
+        record: The record; None where a key of ``channels`` was deleted.
+        key: Its key.
+        at_unix_ms: Broker time.
+        is_live: Whether it was appended after reading began.
+    """
+
+    record: object | None
+    key: str
+    at_unix_ms: UnixMs
+    is_live: bool
+
+
+class Follower(threading.Thread):
+    """
+    Reads ``channels`` from the beginning, ``parts`` and ``reports`` from as far back as anything may still be shown.
+
+    It follows by offset, without a group: any number of origins read the same.
+    """
+
+    def __init__(self, kafka: KafkaSettings, *, look_back_ms: Ms, staleness_ms_max: Ms, deliver: Callable[[list[Fact]], None]) -> None:
+        """
+        Args:
+            kafka: The cluster.
+            look_back_ms: How far back ``parts`` and ``reports`` are read.
+            staleness_ms_max: Silence of the broker after which what is known counts as stale.
+            deliver: Takes a batch in the order of its topics; called in this thread.
+        """
+        super().__init__(name="follower", daemon=True)
+        self._kafka = kafka
+        self._look_back_ms = look_back_ms
+        self._staleness_s = staleness_ms_max / 1_000
+        self._deliver = deliver
+        self._codec = Codec()
+        self._stop = threading.Event()
+        self._ends: dict[tuple[str, int], int] = {}
+        self._behind: set[tuple[str, int]] = set()
+        self._fresh_at = 0.0
+        self.failure: BaseException | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether everything was read to its end and the broker answered lately."""
+        return not self._behind and time.monotonic() - self._fresh_at <= self._staleness_s and self.failure is None
+
+    def stop(self) -> None:
+        """Ends the thread and waits for it."""
+        self._stop.set()
+        self.join()
+
+    def run(self) -> None:
+        """Reads until stopped; what goes wrong is kept in ``failure``."""
+        try:
+            consumer = Consumer(
+                self._kafka.client()
+                | {
+                    "group.id": "finecut-origin",  # required by the client; nothing is ever committed
+                    "enable.auto.commit": False,
+                    "enable.partition.eof": True,
+                    "fetch.wait.max.ms": self._kafka.fetch_wait_ms,
+                    "fetch.queue.backoff.ms": 2,
+                    "topic.metadata.refresh.interval.ms": 10_000,
+                }
+            )
+            try:
+                self._assign(consumer)
+                self._follow(consumer)
+            finally:
+                consumer.close()
+        except (KafkaException, UserError) as error:
+            log.error("follower_failed", error=str(error))
+            self.failure = error
+
+    # ------------------------------------------------------------ where to begin
+
+    def _assign(self, consumer: Consumer) -> None:
+        names = {topic.name(self._kafka): topic for topic in (CHANNELS, PARTS, REPORTS)}
+        known = consumer.list_topics(timeout=START_TIMEOUT_S).topics
+        missing = [name for name in names if name not in known or known[name].error]
+        if missing:
+            raise UserError(f"no topic {', '.join(missing)} on {self._kafka.bootstrap_servers}", do="run `finecut topics create`")
+        since = int(time.time() * 1_000) - self._look_back_ms
+        places: list[TopicPartition] = []
+        for name, topic in names.items():
+            partitions = sorted(known[name].partitions)
+            if topic is CHANNELS:
+                places += [TopicPartition(name, p, OFFSET_BEGINNING) for p in partitions]
+            else:
+                wanted = [TopicPartition(name, p, since) for p in partitions]
+                places += consumer.offsets_for_times(wanted, timeout=START_TIMEOUT_S)
+        for place in places:
+            low, high = consumer.get_watermark_offsets(TopicPartition(place.topic, place.partition), timeout=START_TIMEOUT_S)
+            if place.offset == OFFSET_BEGINNING:
+                place.offset = low
+            elif place.offset == OFFSET_END or place.offset < 0:  # nothing is that new
+                place.offset = high
+            self._ends[place.topic, place.partition] = high
+            if place.offset < high:
+                self._behind.add((place.topic, place.partition))
+        consumer.assign(places)
+        self._fresh_at = time.monotonic()
+
+    # ------------------------------------------------------------ follow
+
+    def _follow(self, consumer: Consumer) -> None:
+        probe_every_s = self._staleness_s / PROBES_PER_STALENESS
+        places = sorted(self._ends)
+        turn = 0
+        probed_at = time.monotonic()
+        while not self._stop.is_set():
+            messages = self._take(consumer)
+            if messages:
+                self._deliver([fact for message in messages if (fact := self._read(message)) is not None])
+            if time.monotonic() - probed_at >= probe_every_s:
+                self._probe(consumer, *places[turn % len(places)])
+                turn += 1
+                probed_at = time.monotonic()
+
+    @staticmethod
+    def _take(consumer: Consumer) -> list[Message]:
+        """The next message as soon as it comes, and those that came with it."""
+        first = consumer.poll(POLL_S)
+        return [] if first is None else [first, *consumer.consume(BATCH_MAX, 0)]
+
+    def _read(self, message: Message) -> Fact | None:
+        topic, partition, offset = str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
+        self._fresh_at = time.monotonic()
+        error = message.error()
+        if error is not None:
+            self._judge(error, topic, partition)
+            return None
+        metrics.RECORDS.labels(topic).inc()
+        key, value = (message.key() or b"").decode("utf-8", "replace"), message.value()
+        try:
+            record = None if value is None else self._codec.decode(value)
+        except RejectedError as problem:
+            # The control plane writes to `rejects` what it cannot read; here it is counted and left out.
+            metrics.REJECTED.labels(topic).inc()
+            log.warning("record_rejected", topic=topic, partition=partition, offset=offset, error=str(problem))
+            return None
+        is_live = offset >= self._ends.get((topic, partition), 0)
+        return Fact(record=record, key=key, at_unix_ms=UnixMs(message.timestamp()[1]), is_live=is_live)
+
+    def _judge(self, error: KafkaError, topic: str, partition: int) -> None:
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+            if self._behind:
+                self._behind.discard((topic, partition))
+                if not self._behind:
+                    log.info("caught_up", partitions=len(self._ends))
+        elif error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise KafkaException(error)
+        else:
+            log.warning("follower_error", error=error.str())
+
+    def _probe(self, consumer: Consumer, topic: str, partition: int) -> None:
+        """Asks the broker how long a partition is: that it answers shows that silence means nothing new."""
+        try:
+            consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=PROBE_TIMEOUT_S)
+        except KafkaException as error:
+            log.warning("broker_does_not_answer", error=str(error))
+        else:
+            self._fresh_at = time.monotonic()

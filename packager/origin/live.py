@@ -1,0 +1,93 @@
+"""The presentations as they stand, whoever waits for them to change, and what was rendered of them."""
+
+import asyncio
+import gzip
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeVar
+
+from packager.manifest.presentation import Presentations, View
+
+Found = TypeVar("Found")
+GZIP_LEVEL = 5  # manifests are repetitive; more effort gains nothing
+
+
+class Text(NamedTuple):
+    """One rendered manifest."""
+
+    plain: bytes
+    zipped: bytes
+
+
+class Live:
+    """Folds batches of records on the event loop and wakes those who wait; nothing here polls."""
+
+    def __init__(self) -> None:
+        self.presentations = Presentations()
+        self._changed: dict[str, asyncio.Event] = {}
+        self._rendered: dict[tuple[str, str], tuple[View, Text]] = {}
+        self.waiting = 0
+
+    def fold(self, records: Iterable[object]) -> set[str]:
+        """
+        Folds records in the order of their topics.
+
+        Returns:
+            Channels that changed.
+        """
+        changed: set[str] = set()
+        for record in records:
+            changed |= self.presentations.apply(record)
+        self.wake(changed)
+        return changed
+
+    def wake(self, channels: Iterable[str]) -> None:
+        """Lets everyone who waits for one of these channels look again."""
+        for channel in channels:
+            event = self._changed.pop(channel, None)
+            if event is not None:
+                event.set()
+
+    def view(self, channel: str) -> View | None:
+        """What a channel shows now."""
+        held = self.presentations.get(channel)
+        return held.view() if held else None
+
+    async def until(self, channel: str, look: Callable[[View | None], Found | None], timeout_ms: int) -> Found | None:
+        """
+        What ``look`` finds in the channel's view, as soon as it finds anything.
+
+        Returns:
+            None if it found nothing in time.
+        """
+        found = look(self.view(channel))
+        if found is not None:
+            return found
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(timeout_ms / 1_000):
+                while found is None:
+                    await self._changed.setdefault(channel, asyncio.Event()).wait()
+                    found = look(self.view(channel))
+        except TimeoutError:
+            return None
+        finally:
+            self.waiting -= 1
+        return found
+
+    def text(self, view: View, what: str, render: Callable[[], str]) -> Text:
+        """A manifest of a view, rendered once however many ask for it."""
+        key = (view.channel, what)
+        held = self._rendered.get(key)
+        if held is None or held[0] is not view:
+            plain = render().encode()
+            held = (view, Text(plain, gzip.compress(plain, GZIP_LEVEL, mtime=0)))
+            self._rendered[key] = held
+        return held[1]
+
+    def forget(self, channel: str, period: int, *, is_end: bool) -> None:
+        """A record of ``channels`` was deleted."""
+        changed = self.presentations.forget(channel, period, is_end=is_end)
+        if self.presentations.get(channel) is None:
+            for key in [key for key in self._rendered if key[0] == channel]:
+                del self._rendered[key]
+        self.wake(changed)

@@ -1,0 +1,101 @@
+"""Sends what the audience does to ``demand``: a record per second and pool, and at once when somebody asks for what is off."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+from confluent_kafka import KafkaError, Message, Producer
+
+from packager.origin import metrics
+from packager.origin.demand import Audience
+from schemas.codec import Codec
+from schemas.records import ChannelDemand, Demand
+from schemas.settings import KafkaSettings
+from schemas.topics import DEMAND
+from schemas.units import UnixMs
+
+log = structlog.get_logger()
+
+SECOND_S = 1.0
+# Many may ask for the same channel at once; the planner hears of them together.
+URGENT_S = 0.05
+FLUSH_S = 2.0
+
+
+class DemandReport:
+    """Closes the audience's second and produces it."""
+
+    def __init__(
+        self, kafka: KafkaSettings, audience: Audience, *, origin_id: str, pool_of: Callable[[str], int], now: Callable[[], UnixMs]
+    ) -> None:
+        """
+        Args:
+            kafka: The cluster.
+            audience: Who watches.
+            origin_id: Name of this origin.
+            pool_of: Pool of a channel.
+            now: Wall time.
+        """
+        self._topic = DEMAND.name(kafka)
+        self._audience = audience
+        self._origin_id = origin_id
+        self._pool_of = pool_of
+        self._now = now
+        self._codec = Codec()
+        self._urgent = asyncio.Event()
+        self._producer = Producer(
+            kafka.client() | {"enable.idempotence": True, "acks": "all", "linger.ms": 0, "delivery.timeout.ms": kafka.delivery_timeout_ms}
+        )
+
+    def ask(self, channel: str) -> None:
+        """Somebody wants a channel that is off: tell at once."""
+        self._audience.first_request(channel)
+        self._urgent.set()
+
+    async def run(self, each_second: Callable[[], None]) -> None:
+        """
+        Reports until cancelled.
+
+        Args:
+            each_second: Called with every report.
+        """
+        cpu_s, wall_s = time.process_time(), time.monotonic()
+        while True:
+            try:
+                async with asyncio.timeout_at(asyncio.get_running_loop().time() + SECOND_S):
+                    await self._urgent.wait()
+                await asyncio.sleep(URGENT_S)
+            except TimeoutError:
+                pass
+            self._urgent.clear()
+            used_s, now_s = time.process_time(), time.monotonic()
+            self.send(cores_used=(used_s - cpu_s) / (now_s - wall_s))
+            cpu_s, wall_s = used_s, now_s
+            each_second()
+
+    def send(self, *, cores_used: float) -> None:
+        """Closes what happened so far and sends it, one record per pool."""
+        now = self._now()
+        pools: dict[int, list[ChannelDemand]] = {}
+        for channel, demand in self._audience.close(now).items():
+            pools.setdefault(self._pool_of(channel), []).append(demand)
+        for pool, channels in sorted(pools.items()):
+            record = Demand(origin_id=self._origin_id, at_unix_ms=now, channels=tuple(channels), cores_used=cores_used)
+            try:
+                self._producer.produce(
+                    self._topic, self._codec.encode(record), self._origin_id.encode(), partition=pool, on_delivery=_delivered
+                )
+            except BufferError:  # the broker was away for long; demand is only worth something while it is new
+                metrics.DEMAND_FAILED.inc()
+        self._producer.poll(0)
+
+    def close(self) -> None:
+        """Waits for what was sent."""
+        self._producer.flush(FLUSH_S)
+
+
+def _delivered(error: KafkaError | None, _: Message) -> None:
+    if error is not None:
+        metrics.DEMAND_FAILED.inc()
+        log.warning("demand_not_delivered", error=error.str())

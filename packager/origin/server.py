@@ -1,0 +1,247 @@
+"""Runs one origin: follows the topics, serves HTTP, reports demand."""
+
+import asyncio
+import random
+import signal
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, cast
+
+import structlog
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from packager.origin import metrics
+from packager.origin.app import Origin
+from packager.origin.demand import Audience
+from packager.origin.follow import Fact, Follower
+from packager.origin.latency import Latency
+from packager.origin.live import Live
+from packager.origin.objects import Objects
+from packager.origin.report import DemandReport
+from packager.store import DirectoryStore
+from schemas.errors import UserError
+from schemas.records import ID, Action, Outcome, Packaging, Parts, Reports
+from schemas.settings import OriginSettings, Settings
+from schemas.topics import pool_of
+from schemas.units import Ms, UnixMs
+
+log = structlog.get_logger()
+
+# Batches of records on their way from the follower to the event loop; then the follower waits.
+BATCHES_MAX = 4
+BACKLOG = 4_096
+GRACE_S = 2.0
+KEEP_ALIVE_S = 60.0
+
+
+def run(settings: Settings, *, origin_id: str) -> int:
+    """
+    Runs an origin until it is told to stop.
+
+    Args:
+        settings: All settings.
+        origin_id: Its name in ``demand``.
+
+    Returns:
+        Exit status.
+
+    Raises:
+        UserError: The address cannot be listened on, the certificate cannot be read, or the topics are missing.
+    """
+    listener = listen(settings.origin)
+    _check_certificate(settings.origin)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_Process(settings, origin_id, listener).main())
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop]:
+    import uvloop
+
+    return uvloop.Loop
+
+
+def listen(settings: OriginSettings) -> socket.socket:
+    """
+    A socket that listens at the address of the settings.
+
+    Raises:
+        UserError: The address is taken or not ours.
+    """
+    try:
+        return socket.create_server((settings.host, settings.port), backlog=BACKLOG, reuse_port=False)
+    except OSError as error:
+        address = f"{settings.host}:{settings.port}"
+        raise UserError(
+            f"the origin cannot listen on {address}: {error.strerror}", do="free the port or set FINECUT_ORIGIN__PORT"
+        ) from error
+
+
+def _check_certificate(settings: OriginSettings) -> None:
+    if settings.certificate is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.certificate, settings.private_key)
+    except OSError as error:  # ssl.SSLError is one
+        do = "set FINECUT_ORIGIN__CERTIFICATE and FINECUT_ORIGIN__PRIVATE_KEY to PEM files that belong together"
+        raise UserError(f"the certificate {settings.certificate} cannot be used: {error}", do=do) from error
+
+
+def look_back_ms(settings: Settings) -> Ms:
+    """How far back ``parts`` and ``reports`` are read: whatever may still be shown, and the starts in force (restated each minute)."""
+    return Ms(settings.media.time_shift_ms + 3 * settings.media.target_duration_ms + 2 * settings.planner.restate_ms)
+
+
+def configuration(settings: OriginSettings, listener: socket.socket) -> Config:
+    """Hypercorn's configuration; HTTP/2 by ALPN where there is a certificate, by prior knowledge where there is none."""
+    config = Config()
+    config.bind = [f"fd://{listener.fileno()}"]
+    if settings.certificate is not None:
+        config.certfile = str(settings.certificate)
+        config.keyfile = str(settings.private_key) if settings.private_key else None
+    config.accesslog = None
+    config.errorlog = None
+    config.include_server_header = False
+    config.graceful_timeout = GRACE_S
+    config.keep_alive_timeout = KEEP_ALIVE_S
+    config.backlog = BACKLOG
+    return config
+
+
+class _Process:
+    """The parts of an origin and how they meet."""
+
+    def __init__(self, settings: Settings, origin_id: str, listener: socket.socket) -> None:
+        self._settings = settings
+        self._origin_id = origin_id
+        self._listener = listener
+        self._live = Live()
+        self._latency = Latency(random.Random())  # noqa: S311
+        self._wanted_since: dict[str, UnixMs] = {}
+        self._slots = threading.Semaphore(BATCHES_MAX)
+        self._stopped = asyncio.Event()
+        origin = settings.origin
+        self._audience = Audience(session_timeout_ms=origin.session_timeout_ms, sessions_max=origin.sessions_max)
+
+    async def main(self) -> int:
+        settings, loop = self._settings, asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopped.set)
+
+        def deliver(facts: list[Fact]) -> None:
+            self._slots.acquire()
+            loop.call_soon_threadsafe(self._take, facts)
+
+        follower = Follower(
+            settings.kafka, look_back_ms=look_back_ms(settings), staleness_ms_max=Ms(settings.origin.staleness_ms_max), deliver=deliver
+        )
+        report = DemandReport(settings.kafka, self._audience, origin_id=self._origin_id, pool_of=self._pool_of, now=_now)
+        origin = Origin(
+            live=self._live,
+            objects=Objects(DirectoryStore(settings.store), self._live),
+            audience=self._audience,
+            latency=self._latency,
+            ask=report.ask,
+            is_ready=lambda: follower.is_ready,
+            now=_now,
+            blocked_ms_max=Ms(settings.origin.blocked_ms_max),
+        )
+
+        def each_second() -> None:
+            self._measure(is_ready=follower.is_ready)
+            if follower.failure is not None:
+                self._stopped.set()
+
+        follower.start()
+        reporting = asyncio.create_task(report.run(each_second))
+        reporting.add_done_callback(lambda _: self._stopped.set())
+        host, port = self._listener.getsockname()[:2]
+        log.info(
+            "origin_listening", origin_id=self._origin_id, address=f"{'https' if settings.origin.certificate else 'http'}://{host}:{port}"
+        )
+        try:
+            await serve(
+                cast(Any, origin.app()), configuration(settings.origin, self._listener), shutdown_trigger=self._stopped.wait, mode="asgi"
+            )
+        finally:
+            reporting.cancel()
+            await asyncio.to_thread(follower.stop)
+            await asyncio.to_thread(report.close)
+        results: Sequence[object] = await asyncio.gather(reporting, return_exceptions=True)
+        for problem in (follower.failure, results[0]):
+            if isinstance(problem, Exception):
+                raise problem
+        return 0
+
+    def _pool_of(self, channel: str) -> int:
+        held = self._live.presentations.get(channel)
+        return held.periods[max(held.periods)].pool if held else pool_of(channel, self._settings.kafka.pool_count)
+
+    # ------------------------------------------------------------ what the follower reads
+
+    def _take(self, facts: list[Fact]) -> None:
+        self._slots.release()
+        changed: set[str] = set()
+        for fact in facts:
+            changed |= self._fold(fact)
+        self._live.wake(changed)
+
+    def _fold(self, fact: Fact) -> set[str]:
+        presentations = self._live.presentations
+        match fact.record:
+            case None:
+                self._forget(fact.key)
+                return set()
+            case Parts():
+                news = presentations.add_parts(fact.record)
+                if fact.is_live:
+                    now = _now()
+                    # What was durable before anybody wanted it is not late.
+                    spans = [now - p.durable_unix_ms for p in news if p.durable_unix_ms >= self._wanted_since.get(p.channel, 0)]
+                    self._latency.add(spans)
+                    for span_ms in spans:
+                        metrics.PART_LATENCY.observe(span_ms / 1_000)
+                return {part.channel for part in news}
+            case Packaging(action=Action.START):
+                self._wanted_since.setdefault(fact.record.channel, fact.at_unix_ms)
+            case Packaging():
+                self._wanted_since.pop(fact.record.channel, None)
+            case Reports():
+                self._check_bandwidth(fact.record)
+        return presentations.apply(fact.record)
+
+    def _forget(self, key: str) -> None:
+        channel, _, rest = key.partition("/")
+        number, _, end = rest.partition("/")
+        if ID.fullmatch(channel) and number.isdecimal():
+            self._live.forget(channel, int(number), is_end=end == "end")
+            if self._live.presentations.get(channel) is None:
+                self._wanted_since.pop(channel, None)
+
+    def _check_bandwidth(self, record: Reports) -> None:
+        for made in record.segments:
+            held = self._live.presentations.get(made.channel)
+            period = held.periods.get(made.period) if held else None
+            track = next((t for t in period.tracks if t.track == made.track), None) if period else None
+            if (
+                track is not None
+                and made.outcome is Outcome.PUBLISHED
+                and made.size * 8 * track.timescale > track.bandwidth_bps * made.duration_ticks
+            ):
+                metrics.BANDWIDTH_EXCEEDED.inc()
+
+    def _measure(self, *, is_ready: bool) -> None:
+        metrics.READY.set(is_ready)
+        metrics.WAITING.set(self._live.waiting)
+        metrics.SESSIONS.set(self._audience.session_count)
+        states = Counter(held.level.value for held in self._live.presentations.channels.values())
+        for level in ("off", "segments", "parts"):
+            metrics.CHANNELS.labels(level).set(states[level])
+
+
+def _now() -> UnixMs:
+    return UnixMs(time.time_ns() // 1_000_000)
