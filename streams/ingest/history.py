@@ -1,19 +1,18 @@
 """What the log knows of a channel when a writer starts: where it lives, how far it got, and what a crash left unindexed."""
 
-import zlib
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from schemas.codec import Codec
 from schemas.errors import RejectedError
-from schemas.records import Chunk, Gop, Period, PeriodEnd
+from schemas.records import Chunk, Gop, Period
 from schemas.settings import KafkaSettings
 from schemas.timeline import gop_ms, part_start
-from schemas.topics import CHANNELS, GOPS, MEDIA
+from schemas.topics import GOPS, MEDIA
 from schemas.units import Msn, UnixMs, ms_from_ticks
 from streams.ingest.progress import GopIndex, Reached
-from streams.ingest.reading import offset_at, partition_count, read_to_end
+from streams.ingest.reading import offset_at, read_to_end
+from streams.ingest.registry import Registry
 
 # How far back the index is searched for a channel's newest GOP, in steps: a restart is mostly a matter of seconds.
 SEARCH_BACK_MS = (60_000, 3_600_000)
@@ -51,58 +50,9 @@ class Past:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Registry:
-    """Newest period of every channel, and the periods that ended."""
-
-    periods: dict[str, Period]
-    ends: dict[tuple[str, int], PeriodEnd]
-
-    def end_of(self, period: Period) -> PeriodEnd | None:
-        """How a period ended, if it did."""
-        return self.ends.get((period.channel, period.period))
-
-    def is_live(self, period: Period) -> bool:
-        """Whether its channel has not ended."""
-        end = self.end_of(period)
-        return not (end and end.channel_ended)
-
-
-def read_registry(kafka: KafkaSettings) -> Registry:
-    """The whole of ``channels``, of every pool: media partitions are shared by all."""
-    registry = Registry({}, {})
-    codec = Codec()
-    for message in read_to_end(kafka, CHANNELS, dict.fromkeys(range(partition_count(kafka, CHANNELS)), 0)):
-        if not message.value:
-            continue
-        try:
-            record = codec.decode(message.value)
-        except RejectedError:
-            continue  # the control plane reads the same topic and writes what is foreign to `rejects`
-        if isinstance(record, Period):
-            held = registry.periods.get(record.channel)
-            if held is None or record.period >= held.period:
-                registry.periods[record.channel] = record
-        elif isinstance(record, PeriodEnd):
-            registry.ends[record.channel, record.period] = record
-    return registry
-
-
-def choose_media_partition(channel: str, live: Iterable[Period], count: int) -> int:
-    """
-    The partition with the fewest live channels; of equals the first after the channel's hash, so that two that start at once rarely meet.
-
-    >>> choose_media_partition("a", [], 4) == choose_media_partition("a", [], 4)
-    True
-    """
-    used = Counter(period.media_partition for period in live)
-    home = zlib.crc32(channel.encode()) % count
-    return min(range(count), key=lambda partition: (used[partition], (partition - home) % count))
-
-
 def recall(kafka: KafkaSettings, registry: Registry, channel: str, *, now_unix_ms: UnixMs) -> Past | None:
     """What the log knows of a channel; None if it never was."""
-    period = registry.periods.get(channel)
+    period = registry.newest(channel)
     if period is None:
         return None
     end = registry.end_of(period)

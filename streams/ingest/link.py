@@ -18,7 +18,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from schemas.units import UnixMs
 from streams.ingest import metrics
-from streams.ingest.follow import Follower
+from streams.ingest.registry import Registry
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ class Link:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.codec = Codec()
-        self.follower = Follower(settings.kafka)
+        self.registry = Registry(settings.kafka)
         self.queued_bytes = 0
         self._failure: KafkaError | None = None
         self._reachable = True
@@ -117,7 +117,7 @@ class Link:
 
     def close(self) -> None:
         """Let go; what is not acknowledged by now is given up."""
-        self.follower.close()
+        self.registry.close()
         self._producer.purge()
         self._producer.poll(0)
 

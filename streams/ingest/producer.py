@@ -35,12 +35,11 @@ from streams.core.segmentation import Lengths, Stamp, stamp
 from streams.ingest import metrics
 from streams.ingest.cmaf import build_chunk
 from streams.ingest.grid import Cut, TrackCutter
-from streams.ingest.history import Past, choose_media_partition, read_registry, recall
+from streams.ingest.history import Past, recall
 from streams.ingest.init import InitSegment
 from streams.ingest.link import Link
 from streams.ingest.nal import has_idr
 from streams.ingest.progress import GopIndex, Reached
-from streams.ingest.reading import partition_count
 from streams.ingest.samples import Sample
 
 log = structlog.get_logger()
@@ -237,15 +236,14 @@ class ChannelWriter:
 
     def _recover(self, pool: int | None) -> Past | None:
         kafka = self._settings.kafka
-        registry = read_registry(kafka)
+        registry = self._link.registry
         past = recall(kafka, registry, self.channel, now_unix_ms=_now())
         self._part_target = part_target(
             self._grid, frame_rate_num=self._frame_rate.numerator, frame_rate_den=self._frame_rate.denominator, tracks=self._tracks
         )
         if past is None:
-            live = [p for p in registry.periods.values() if registry.is_live(p)]
-            self._pool = pool_of(self.channel, partition_count(kafka, CHANNELS)) if pool is None else pool
-            self._media_partition = choose_media_partition(self.channel, live, partition_count(kafka, MEDIA))
+            self._pool = pool_of(self.channel, registry.pool_count) if pool is None else pool
+            self._media_partition = registry.take_media_partition(self.channel)
         else:
             before = past.period
             fixed = {"target_duration_ms": self._settings.media.target_duration_ms, "part_target_ms": self._part_target}
@@ -260,7 +258,6 @@ class ChannelWriter:
                 self._link.send(GOPS, self._pool, self.channel, gop)
             log.info("channel_recovered", channel=self.channel, period=before.period, parts_reached=past.parts_reached,
                      next_msn=past.next_msn, gops_indexed=len(past.unindexed))  # fmt: skip
-        self._link.follower.follow(self._pool)
         return past
 
     # ------------------------------------------------------------ periods
@@ -392,10 +389,10 @@ class ChannelWriter:
                 opened.stamps.get(cut.gop - 1),
                 gop=cut.gop,
                 first_msn=period.first_msn,
-                wanted=self._link.follower.gops_per_segment(self.channel),
+                wanted=self._link.registry.gops_per_segment(self.channel),
                 lengths=self._lengths,
             )
-            self._link.follower.check_owner(self.channel, life=self.life, period=period.period, offset=opened.channels_offset)
+            self._link.registry.check_owner(self.channel, life=self.life, period=period.period, offset=opened.channels_offset)
             opened.stamps[cut.gop] = at
         now = _now()
         chunk = Chunk(

@@ -1,9 +1,9 @@
 """Reading topics by offset to their end, without a consumer group."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from schemas.errors import UserError
 from schemas.settings import KafkaSettings
@@ -11,18 +11,23 @@ from schemas.topics import Topic
 from schemas.units import UnixMs
 
 ANSWER_S = 10.0
+# Errors that waiting does not cure; a broker that is away is waited for.
+ERRORS = frozenset(
+    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION, KafkaError.TOPIC_AUTHORIZATION_FAILED}
+)
 
 
-def make_consumer(kafka: KafkaSettings, **more: Any) -> Any:
+def make_consumer(kafka: KafkaSettings) -> Consumer:
     """A consumer that is told what to read and commits nothing."""
     ours = {
         "group.id": "finecut-ingest",
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "auto.offset.reset": "earliest",
+        "fetch.wait.max.ms": kafka.fetch_wait_ms,
         "log_level": 2,
     }
-    return Consumer(kafka.client() | ours | more)
+    return Consumer(kafka.client() | ours)
 
 
 class Read(NamedTuple):
@@ -33,27 +38,6 @@ class Read(NamedTuple):
     offset: int
     at_unix_ms: UnixMs
     """Broker time."""
-
-
-def partition_count(kafka: KafkaSettings, topic: Topic) -> int:
-    """
-    Partitions of a topic as it is.
-
-    Raises:
-        UserError: Kafka does not answer, or the topic does not exist.
-    """
-    name = topic.name(kafka)
-    consumer = make_consumer(kafka)
-    try:
-        found = consumer.list_topics(name, timeout=ANSWER_S).topics[name]
-    except KafkaException as error:
-        problem = f"Kafka at {kafka.bootstrap_servers} does not answer: {error.args[0].str()}"
-        raise UserError(problem, do="start it, or correct FINECUT_KAFKA__BOOTSTRAP_SERVERS") from error
-    finally:
-        consumer.close()
-    if found.error or not found.partitions:
-        raise UserError(f"topic {name} does not exist at {kafka.bootstrap_servers}", do="create the topics: finecut topics create")
-    return len(found.partitions)
 
 
 def read_to_end(kafka: KafkaSettings, topic: Topic, starts: Mapping[int, int]) -> Iterator[Read]:
@@ -74,11 +58,11 @@ def read_to_end(kafka: KafkaSettings, topic: Topic, starts: Mapping[int, int]) -
                 raise UserError(f"Kafka at {kafka.bootstrap_servers} stopped answering ({name})", do="see that the broker runs")
             error = message.error()
             if error is None:
-                key = (message.key() or b"").decode(errors="replace")
-                yield Read(key, message.value() or b"", message.offset(), UnixMs(message.timestamp()[1]))
+                key = bytes(message.key() or b"").decode(errors="replace")
+                yield Read(key, message.value() or b"", message.offset() or 0, UnixMs(message.timestamp()[1]))
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
                 open_partitions.discard(message.partition())
-            elif not error.retriable():
+            elif error.code() in ERRORS:
                 raise UserError(f"cannot read {name}: {error.str()}", do="check the topics: finecut topics verify")
     finally:
         consumer.close()

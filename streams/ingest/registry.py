@@ -1,0 +1,156 @@
+"""
+What a writer knows of all channels, from ``channels`` and ``plans``, read whole and then followed.
+
+Which period is the newest and how it ended, which media partitions are taken, which segment length a plan asks for, and whether
+another writer has taken a channel over.
+"""
+
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from schemas.codec import Codec
+from schemas.errors import RejectedError, SupersededError, UserError
+from schemas.records import Period, PeriodEnd, Plan
+from schemas.settings import KafkaSettings
+from schemas.topics import CHANNELS, MEDIA, PLANS, Topic
+from streams.ingest.reading import ANSWER_S, ERRORS, make_consumer
+
+# More than all pools say in a second.
+BATCH = 500
+
+
+class Registry:
+    """Newest period, its end, and plan of each channel: bounded by the number of channels."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        """
+        Returns when both topics are read to their ends.
+
+        Raises:
+            UserError: Kafka does not answer or a topic does not exist.
+        """
+        self._kafka = kafka
+        self._codec = Codec()
+        self._periods: dict[str, tuple[Period, int]] = {}
+        self._ends: dict[str, PeriodEnd] = {}
+        self._plans: dict[str, Plan] = {}
+        self._taken: dict[str, int] = {}
+        self._consumer = make_consumer(kafka)
+        self._counts = {topic: self._partition_count(topic) for topic in (CHANNELS, PLANS, MEDIA)}
+        self._unread = {(topic.name(kafka), partition) for topic in (CHANNELS, PLANS) for partition in range(self._counts[topic])}
+        self._consumer.assign([TopicPartition(name, partition, 0) for name, partition in sorted(self._unread)])
+        while self._unread:
+            message = self._consumer.poll(ANSWER_S)
+            if message is None:
+                raise UserError(f"Kafka at {kafka.bootstrap_servers} stopped answering", do="see that the broker runs")
+            self._take(message)
+
+    @property
+    def pool_count(self) -> int:
+        """Pools, as the topics were created."""
+        return self._counts[CHANNELS]
+
+    def newest(self, channel: str) -> Period | None:
+        """Newest period of a channel; None if it never was."""
+        found = self._periods.get(channel)
+        return found[0] if found else None
+
+    def end_of(self, period: Period) -> PeriodEnd | None:
+        """How a channel's newest period ended, if it did."""
+        end = self._ends.get(period.channel)
+        return end if end and end.period == period.period else None
+
+    def take_media_partition(self, channel: str) -> int:
+        """A media partition for a new channel: the one with the fewest live channels."""
+        live = {period.channel: period.media_partition for period, _ in self._periods.values() if self._is_live(period)}
+        self._taken[channel] = choose_media_partition(channel, self._taken | live, self._counts[MEDIA])
+        return self._taken[channel]
+
+    def gops_per_segment(self, channel: str) -> int | None:
+        """Segment length of the plan in force, None while there is none; reads what has arrived, without waiting."""
+        for message in self._consumer.consume(BATCH, timeout=0):
+            self._take(message)
+        plan = self._plans.get(channel)
+        return plan.gops_per_segment if plan else None
+
+    def check_owner(self, channel: str, *, life: str, period: int, offset: int) -> None:
+        """
+        Nothing, while no later record in ``channels`` gives the channel to another writer.
+
+        Args:
+            offset: Where this writer's newest period stands in ``channels``.
+
+        Raises:
+            SupersededError: One does.
+        """
+        found = self._periods.get(channel)
+        if found and found[0].life != life and found[1] > offset:
+            raise SupersededError(f"another writer took over channel {channel}: period", held=period, seen=found[0].period)
+
+    def close(self) -> None:
+        """Stop following."""
+        self._consumer.close()
+
+    def _is_live(self, period: Period) -> bool:
+        end = self.end_of(period)
+        return not (end and end.channel_ended)
+
+    def _partition_count(self, topic: Topic) -> int:
+        name = topic.name(self._kafka)
+        try:
+            found = self._consumer.list_topics(name, timeout=ANSWER_S).topics[name]
+        except KafkaException as error:
+            problem = f"Kafka at {self._kafka.bootstrap_servers} does not answer: {error.args[0].str()}"
+            raise UserError(problem, do="start it, or correct FINECUT_KAFKA__BOOTSTRAP_SERVERS") from error
+        if found.error or not found.partitions:
+            raise UserError(
+                f"topic {name} does not exist at {self._kafka.bootstrap_servers}", do="create the topics: finecut topics create"
+            )
+        return len(found.partitions)
+
+    def _take(self, message: Message) -> None:
+        error = message.error()
+        if error is None:
+            if value := message.value():
+                self._fold(value, message.offset() or 0)
+        elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+            self._unread.discard((message.topic() or "", message.partition() or 0))
+        elif error.code() in ERRORS:
+            raise UserError(f"cannot read {message.topic()}: {error.str()}", do="check the topics: finecut topics verify")
+
+    def _fold(self, value: bytes, offset: int) -> None:
+        try:
+            record = self._codec.decode(value)
+        except RejectedError:
+            return  # the control plane reads the same topics and writes what is foreign to `rejects`
+        if isinstance(record, Plan):
+            held = self._plans.get(record.channel)
+            if held is None or record.decision >= held.decision:
+                self._plans[record.channel] = record
+        elif isinstance(record, Period):
+            before = self._periods.get(record.channel)
+            if before is None or record.period >= before[0].period:
+                self._periods[record.channel] = record, offset
+        elif isinstance(record, PeriodEnd):
+            end = self._ends.get(record.channel)
+            if end is None or record.period >= end.period:
+                self._ends[record.channel] = record
+
+
+def choose_media_partition(channel: str, taken: Mapping[str, int], count: int) -> int:
+    """
+    The partition with the fewest channels; of equals the first after the channel's hash, so that processes starting at once rarely meet.
+
+    Args:
+        taken: Partition of each live channel.
+
+    >>> first = choose_media_partition("a", {}, 4)
+    >>> choose_media_partition("a", {"b": first}, 4) == (first + 1) % 4
+    True
+    """
+    used = Counter(taken.values())
+    home = zlib.crc32(channel.encode()) % count
+    return min(range(count), key=lambda partition: (used[partition], (partition - home) % count))
