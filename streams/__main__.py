@@ -1,0 +1,87 @@
+"""Runs the control plane until it is told to end."""
+
+import asyncio
+import signal
+
+import structlog
+import uvloop
+from prometheus_client import start_http_server
+
+from schemas.errors import UserError
+from schemas.settings import Settings, load
+from streams.app import build
+from streams.journal import KafkaLog
+from streams.metrics import Metrics
+from streams.shell import LoopGuard, watch
+
+log = structlog.get_logger()
+
+STOP_TIMEOUT_S = 10.0
+
+
+def run(settings: Settings) -> int:
+    """
+    Decide for the pools that Kafka assigns to this process until SIGTERM or SIGINT.
+
+    Returns:
+        Exit status: 0 after a signal, 1 after a failure; whoever supervises it starts it again.
+
+    Raises:
+        UserError: No cluster is named, or the port of the metrics is taken.
+    """
+    if not settings.kafka.bootstrap_servers:
+        raise UserError("no Kafka cluster is named", do="set FINECUT_KAFKA__BOOTSTRAP_SERVERS, or use `finecut up`")
+    metrics, control = Metrics(), settings.control
+    try:
+        server, thread = start_http_server(control.port, control.host, registry=metrics.registry)
+    except OSError as error:
+        raise UserError(
+            f"port {control.port} of {control.host} is taken ({error.strerror})", do="set FINECUT_CONTROL__PORT, or end the other process"
+        ) from error
+    log.info("metrics_served", host=control.host, port=server.server_port)
+    try:
+        with LoopGuard(control.stuck_after_ms) as guard, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(settings, metrics, guard))
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+async def _serve(settings: Settings, metrics: Metrics, guard: LoopGuard) -> int:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    async with KafkaLog(settings.kafka) as journal_log:
+        control = build(settings, journal_log=journal_log, metrics=metrics)
+        watching = asyncio.create_task(
+            watch(
+                guard=guard,
+                metrics=metrics,
+                handled=control.shell.handled,
+                committed=lambda: control.consumer.committed_offsets if control.app.started else {},
+                busy_recovering=control.recovery_left,
+                stuck_after_ms=settings.control.stuck_after_ms,
+            )
+        )
+        ends = [asyncio.create_task(told.wait()), asyncio.create_task(control.shell.failed.wait()), watching]
+        await control.app.start()
+        ends.append(asyncio.create_task(control.app.wait_until_stopped()))
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        failure = control.shell.failure or (watching.exception() if watching.done() else None) or control.app.crash_reason
+        if failure is not None:
+            log.error("control_failed", error=repr(failure), exc_info=failure)
+            control.shell.fail(failure)
+        for task in ends:
+            task.cancel()
+        try:
+            await asyncio.wait_for(control.stop(), STOP_TIMEOUT_S)
+        except TimeoutError:
+            log.error("stop_timed_out", after_s=STOP_TIMEOUT_S)
+            return 1
+    log.info("control_ended", status=0 if failure is None else 1)
+    return 0 if failure is None else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(load()))

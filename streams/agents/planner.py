@@ -1,0 +1,139 @@
+"""Decides for one pool: at every tick, and at once when something urgent was folded; appends, then sends what follows."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from time import perf_counter
+
+import structlog
+
+from schemas import topics
+from schemas.codec import Codec
+from schemas.records import Assignment, Decision, Level
+from schemas.settings import Settings
+from streams.core.decide import Cause, decide, whole
+from streams.core.policy import Policy
+from streams.core.standing import Projection
+from streams.journal import Ack, Journal, Log, OvertakenError
+from streams.metrics import Metrics
+from streams.pools import Pool
+
+log = structlog.get_logger()
+
+InputEnds = dict[str, int]
+
+
+class Planner:
+    """
+    The planner of one pool.
+
+    Args:
+        pool: What it decides on.
+        log: Where decisions and what follows from them go.
+        codec: Frames.
+        settings: The policy and the tick.
+        metrics: Counts.
+        code_version: Version that decisions name.
+        folded_to: Returns once each input topic of the pool, by title, is folded up to an offset.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        log: Log,
+        codec: Codec,
+        settings: Settings,
+        metrics: Metrics,
+        code_version: str,
+        folded_to: Callable[[int, InputEnds], Awaitable[None]],
+    ) -> None:
+        self._pool = pool
+        self._log = log
+        self._settings = settings
+        self._metrics = metrics
+        self._policy = Policy.of(settings)
+        self._code_version = code_version
+        self._folded_to = folded_to
+        self._journal = Journal(pool.number, log=log, codec=codec, kafka=settings.kafka)
+        self.is_ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Take over, then decide, for ever; when another planner came between, take over again."""
+        while True:
+            try:
+                await self._take_over()
+                while True:
+                    await self._tick()
+            except OvertakenError as error:
+                self._metrics.overtaken.inc()
+                log.warning("planner_overtaken", pool=self._pool.number, error=str(error))
+
+    async def _take_over(self) -> None:
+        """Read decisions to their end, have the inputs folded to theirs, and restate the whole: no older planner can follow it."""
+        newest = await self._journal.recover()
+        if newest is not None:
+            self._pool.clock.observe(newest)
+        kafka = self._settings.kafka
+        async with self._log.reading() as reading:
+            bounds = {topic.title: await reading.bounds(topic.name(kafka), self._pool.number) for topic in topics.INPUTS}
+        await self._folded_to(self._pool.number, {title: end for title, (first, end) in bounds.items() if first < end})
+        while newest is None and self._pool.is_empty:
+            self.is_ready.set()  # nothing was ever decided and nothing is to be
+            await self._pool.touched.wait()
+        await self._put_in_force(self._restated())
+        self.is_ready.set()
+        log.info("planner_took_over", pool=self._pool.number, decision=self._journal.standing.number)
+
+    async def _tick(self) -> None:
+        try:
+            async with asyncio.timeout(self._settings.planner.tick_ms / 1_000):
+                await self._pool.urged.wait()
+        except TimeoutError:
+            pass  # nothing urgent: a tick
+        source = self._pool.take_cause()
+        cause = Cause(source=source) if source else None
+        standing, now = self._journal.standing, self._pool.clock.now()
+        began = perf_counter()
+        decision = decide(self._pool.state, standing, self._policy, now=now, code_version=self._code_version, cause=cause)
+        self._metrics.decide_s.observe(perf_counter() - began)
+        if decision is not None:
+            await self._put_in_force(decision)
+
+    def _restated(self) -> Decision:
+        standing = self._journal.standing
+        return whole(self._pool.state, standing, self._policy, now=self._pool.clock.now(), code_version=self._code_version)
+
+    async def _put_in_force(self, decision: Decision) -> None:
+        began = perf_counter()
+        ack = await self._journal.append(decision)
+        self._metrics.append_s.observe(perf_counter() - began)
+        self._pool.clock.appended(ack.at_unix_ms)
+        sent = await self._journal.project()
+        self._measure(decision, sent)
+        log.info(
+            "decided",
+            pool=decision.pool,
+            decision=decision.number,
+            whole=decision.whole,
+            assignments=len(decision.assignments),
+            plans=len(decision.plans),
+            queued=len(decision.queued),
+            cause=decision.cause,
+        )
+
+    def _measure(self, decision: Decision, sent: Iterable[tuple[Projection, Ack]]) -> None:
+        metrics, pool, standing = self._metrics, str(decision.pool), self._journal.standing
+        metrics.decisions.labels("whole" if decision.whole else "change").inc()
+        metrics.voids.inc(len(decision.voids))
+        metrics.overflow.labels(pool).set(len(decision.queued))
+        if not decision.whole:
+            metrics.dead.inc(len(decision.dead))
+            for projection, ack in sent:
+                if isinstance(projection.record, Assignment) and projection.record.decision == decision.number:
+                    metrics.assignments.labels(projection.record.reason.value).inc()
+                    if projection.record.cause_unix_ms:
+                        metrics.event_to_assignment_ms.observe(ack.at_unix_ms - projection.record.cause_unix_ms)
+        if standing.scaling is not None:
+            metrics.wanted.labels(pool).set(standing.scaling.wanted)
+        for level in Level:
+            metrics.channels.labels(pool, level.value).set(sum(plan.level is level for plan in standing.plans.values()))

@@ -1,0 +1,231 @@
+"""The composition root of the Faust app: agents, tables, and the planner and models of each pool this worker is assigned."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+import faust
+import structlog
+from faust.types import TP
+from mode.supervisors import CrashingSupervisor
+
+from schemas import topics
+from schemas.codec import Codec
+from schemas.records import Reject
+from schemas.settings import Settings
+from schemas.topics import Topic
+from streams.agents import channels, demand, forecasts, gops, heartbeats, reports
+from streams.agents.models import Models
+from streams.agents.planner import InputEnds, Planner
+from streams.journal import Log, outgoing
+from streams.metrics import Metrics
+from streams.pools import Pools
+from streams.shell import Arrival, Shell
+from streams.tables import Tables, app_id
+from streams.transport import Consumer, broker_urls
+
+log = structlog.get_logger()
+
+# A third of the session, so that two may be lost (Kafka's own advice).
+HEARTBEATS_PER_SESSION = 3
+REBALANCE_TIMEOUT_S = 30.0
+COMMIT_INTERVAL_S = 1.0
+POLL_RECORDS_MAX = 500
+# Changelog writes of one instant share a request; nothing waits for them.
+CHANGELOG_LINGER_S = 0.01
+
+
+class App(faust.App):
+    """A Faust app that tells when a rebalance has settled: tables are recovered and sources resume."""
+
+    on_settled: Callable[[], None] | None = None
+
+    def on_rebalance_end(self) -> None:
+        """The worker is ready for the partitions it was given."""
+        super().on_rebalance_end()
+        if self.on_settled is not None:
+            self.on_settled()
+
+
+def instance_id(data_dir: Path) -> str:
+    """Name of this worker for Kafka's static membership: the same after a restart, another in another folder."""
+    path = data_dir / "instance"
+    data_dir.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.write_text(uuid4().hex)
+    return path.read_text()
+
+
+def new_app(settings: Settings) -> App:
+    """The Faust app without anything in it."""
+    kafka, session_s = settings.kafka, settings.control.session_timeout_ms / 1_000
+    return App(
+        app_id(kafka),
+        broker=broker_urls(kafka.bootstrap_servers, fetch_wait_ms=kafka.fetch_wait_ms),
+        version=1,
+        autodiscover=False,
+        store="memory://",
+        datadir=str(settings.control.data_dir),
+        web_enabled=False,
+        agent_supervisor=CrashingSupervisor,
+        # Topics are made by an explicit command, with their partitions and configuration.
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=kafka.pool_count,
+        topic_replication_factor=kafka.replication_factor,
+        table_standby_replicas=0,
+        # An event that failed is never acknowledged: waiting for it would be for ever.
+        stream_wait_empty=False,
+        broker_session_timeout=session_s,
+        broker_heartbeat_interval=session_s / HEARTBEATS_PER_SESSION,
+        broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
+        broker_commit_interval=COMMIT_INTERVAL_S,
+        broker_max_poll_records=POLL_RECORDS_MAX,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=instance_id(settings.control.data_dir),
+        consumer_max_fetch_size=kafka.message_bytes_max,
+        producer_acks=-1,
+        producer_linger=CHANGELOG_LINGER_S,
+        producer_max_request_size=kafka.message_bytes_max,
+        worker_redirect_stdouts=False,
+    )
+
+
+class Control:
+    """
+    The control plane of one worker.
+
+    Args:
+        settings: Settings.
+        journal_log: Where decisions, forecasts and rejects go.
+        metrics: Counts.
+
+    Attributes:
+        app: The Faust app; start and stop it.
+        shell: Tells when something failed.
+    """
+
+    def __init__(self, settings: Settings, journal_log: Log, metrics: Metrics) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.app = new_app(settings)
+        self._log = journal_log
+        self._codec = Codec()
+        self._moved = asyncio.Event()
+        self._tasks: dict[int, list[asyncio.Task[None]]] = {}
+        self._planners: dict[int, Planner] = {}
+        self._models: dict[int, Models] = {}
+        self._announcing: asyncio.Task[None] | None = None
+        self.shell = Shell(
+            kafka=settings.kafka, codec=self._codec, metrics=metrics, send_reject=self._send_reject, on_handled=self._on_handled
+        )
+        self.pools = Pools(settings, Tables(self.app, settings.kafka), metrics)
+        register = {"shell": self.shell, "pools": self.pools}
+        for agent in (channels, gops, heartbeats, forecasts):
+            agent.register(self.app, **register)
+        for learning in (demand, reports):
+            learning.register(self.app, **register, learn=self._learn)
+        self.app.on_settled = self._settle
+        cast(Any, self.app).on_partitions_revoked.connect(self._on_revoked)
+
+    @property
+    def consumer(self) -> Consumer:
+        """The consumer of our transport."""
+        return cast(Consumer, self.app.consumer)
+
+    async def stop(self) -> None:
+        """End planners and models, commit what was folded, stop Faust."""
+        await self._stop_pools(set(self._tasks))
+        if self.app.started:
+            if self.shell.failure is None:
+                await self.app.consumer.commit()
+            await self.app.stop()
+
+    def recovery_left(self) -> object:
+        """What is left of a rebalance or a recovery of tables; None when neither is going on."""
+        if not (self.app.rebalancing or self.app.in_recovery):
+            return None
+        return (self.app.rebalancing_count, tuple(sorted(cast(Any, self.app.tables).recovery.active_remaining().items())))
+
+    def _settle(self) -> None:
+        name = topics.HEARTBEATS.name(self.settings.kafka)
+        assigned = {tp.partition for tp in self.consumer.assignment() if tp.topic == name}
+        for number in self.pools.numbers - assigned:
+            self.pools.forget(number)
+            self._models.pop(number, None)
+        for number in sorted(assigned - set(self._tasks)):
+            self._start_pool(number)
+        log.info("pools_assigned", pools=sorted(assigned))
+        self._announcing = self._spawn(self._announce(assigned))
+
+    def _start_pool(self, number: int) -> None:
+        pool, shared = self.pools.of(number), {"log": self._log, "codec": self._codec, "settings": self.settings, "metrics": self.metrics}
+        planner = Planner(pool, **shared, code_version=version("finecut"), folded_to=self._folded_to)  # type: ignore[arg-type]
+        self._planners[number] = planner
+        self._tasks[number] = [self._spawn(planner.run()), self._spawn(self._model(number).run())]
+
+    def _model(self, number: int) -> Models:
+        if number not in self._models:
+            self._models[number] = Models(
+                self.pools.of(number), log=self._log, codec=self._codec, settings=self.settings, metrics=self.metrics
+            )
+        return self._models[number]
+
+    async def _announce(self, assigned: set[int]) -> None:
+        for number in sorted(assigned):
+            await self._planners[number].is_ready.wait()
+        self.metrics.ready.set(1)
+        log.info("control_ready", pools=sorted(assigned))
+
+    async def _on_revoked(self, app: object, revoked: set[TP], **_: object) -> None:
+        del app
+        self.metrics.ready.set(0)
+        for tp in revoked:
+            self.shell.handled.pop(tp, None)
+        await self._stop_pools({tp.partition for tp in revoked})
+
+    async def _stop_pools(self, numbers: set[int]) -> None:
+        if self._announcing is not None:
+            self._announcing.cancel()
+        stopping = [task for number in numbers for task in self._tasks.pop(number, ())]
+        for number in numbers:
+            self._models.pop(number, None)
+        for task in stopping:
+            task.cancel()
+        if stopping:
+            await asyncio.wait(stopping)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        task.add_done_callback(self._on_done)
+        return task
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task_failed", exc_info=error)
+            self.shell.fail(error)
+
+    def _learn(self, arrival: Arrival) -> None:
+        self._model(arrival.pool).learn(arrival)
+
+    def _on_handled(self, topic: Topic, pool: int, next_offset: int) -> None:
+        del topic, pool, next_offset
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def _folded_to(self, pool: int, ends: InputEnds) -> None:
+        for topic in topics.INPUTS:
+            tp = TP(topic.name(self.settings.kafka), pool)
+            while max(self.shell.handled.get(tp, 0), self.consumer.committed_offsets.get(tp, 0)) < ends.get(topic.title, 0):
+                await self._moved.wait()
+
+    async def _send_reject(self, partition: int, key: bytes, reject: Reject) -> None:
+        await self._log.append([outgoing(topics.REJECTS, partition, key.decode(), reject, codec=self._codec, kafka=self.settings.kafka)])
+
+
+def build(settings: Settings, *, journal_log: Log, metrics: Metrics | None = None) -> Control:
+    """The control plane of one worker, not started."""
+    return Control(settings, journal_log, metrics or Metrics())

@@ -1,0 +1,143 @@
+"""Typed fronts of Faust's tables: one per input topic, its rows as JSON under ``pool/key``, one write per record read."""
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+
+from schemas import topics
+from schemas.codec import from_plain, to_plain
+from schemas.settings import KafkaSettings
+from schemas.topics import Topic
+from streams.core.state import FOLDS
+
+BYTES = "b64"
+# Table of each input topic; part of the changelog's name, so never renamed.
+NAMES = {
+    topics.CHANNELS.title: "channels",
+    topics.GOPS.title: "gops",
+    topics.DEMAND.title: "demand",
+    topics.HEARTBEATS.title: "packagers",
+    topics.FORECASTS.title: "forecasts",
+    topics.REPORTS.title: "progress",
+}
+
+
+def app_id(kafka: KafkaSettings) -> str:
+    """
+    Name of the application in Kafka: its consumer group, and the prefix of its changelogs.
+
+    >>> app_id(KafkaSettings())
+    'finecut.control'
+    """
+    return f"{kafka.topic_prefix}control"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChangelogTopic:
+    """
+    A topic behind a table, to be created with the others; Faust is not allowed to.
+
+    Attributes:
+        name: Name in Kafka.
+        partition_count: As many as there are pools.
+        configuration: In Kafka's words.
+    """
+
+    name: str
+    partition_count: int
+    configuration: dict[str, str]
+
+
+def changelog_topics(kafka: KafkaSettings) -> tuple[ChangelogTopic, ...]:
+    """
+    The topics behind the tables.
+
+    >>> changelog_topics(KafkaSettings())[0].name
+    'finecut.control-channels-changelog'
+    """
+    configuration = {
+        "cleanup.policy": topics.Cleanup.COMPACT.value,
+        "max.message.bytes": str(kafka.message_bytes_max),
+        "min.insync.replicas": str(min(2, kafka.replication_factor)),
+        # A row is rewritten with every record: an old one is worth nothing, and what is kept is read at each start.
+        "segment.ms": "60000",
+        "min.cleanable.dirty.ratio": "0.2",
+    }
+    return tuple(
+        ChangelogTopic(name=f"{app_id(kafka)}-{name}-changelog", partition_count=kafka.pool_count, configuration=dict(configuration))
+        for name in NAMES.values()
+    )
+
+
+def encode_row(row: Any) -> bytes:
+    """A row as JSON."""
+    return json.dumps(to_plain(row), default=_tagged, separators=(",", ":")).encode()
+
+
+def decode_row(kind: type[Any], data: bytes) -> Any:
+    """The inverse of `encode_row`."""
+    return from_plain(kind, json.loads(data, object_hook=_untagged))
+
+
+def _tagged(value: Any) -> dict[str, str]:
+    if isinstance(value, bytes):
+        return {BYTES: base64.b64encode(value).decode()}
+    raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def _untagged(plain: dict[str, Any]) -> Any:
+    return base64.b64decode(plain[BYTES]) if plain.keys() == {BYTES} else plain
+
+
+class Rows:
+    """
+    The table of one input topic.
+
+    Args:
+        app: Owner.
+        topic: Input topic.
+        kafka: For the number of pools.
+    """
+
+    def __init__(self, app: faust.App, topic: Topic, kafka: KafkaSettings) -> None:
+        self.title = topic.title
+        self._kind = FOLDS[topic.title].row
+        self._table: Any = app.Table(
+            NAMES[topic.title],
+            key_type=bytes,
+            value_type=bytes,
+            partitions=kafka.pool_count,
+        )
+
+    def put(self, pool: int, key: str, row: Any) -> None:
+        """Write a row; only while a record of that pool is handled."""
+        self._table[f"{pool}/{key}".encode()] = encode_row(row)
+
+    def of(self, pool: int) -> Iterator[tuple[str, Any]]:
+        """Keys and rows of a pool."""
+        prefix = f"{pool}/".encode()
+        for key, value in list(self._table.items()):
+            if key.startswith(prefix):
+                yield key[len(prefix) :].decode(), decode_row(self._kind, value)
+
+    def forget(self, pool: int) -> None:
+        """Drop a pool's rows from memory alone: another worker writes them from now on."""
+        prefix = f"{pool}/".encode()
+        for key in [key for key in self._table if key.startswith(prefix)]:
+            self._table.data.pop(key, None)
+
+
+class Tables:
+    """The tables of all input topics."""
+
+    def __init__(self, app: faust.App, kafka: KafkaSettings) -> None:
+        self.by_title = {topic.title: Rows(app, topic, kafka) for topic in topics.INPUTS}
+
+    def forget(self, pool: int) -> None:
+        """Drop a pool's rows from memory."""
+        for rows in self.by_title.values():
+            rows.forget(pool)

@@ -1,0 +1,204 @@
+"""The control plane as a process of its own, with what feeds it and reads it back."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from infra.kafka import LocalBroker
+from infra.kafka.ports import free_ports
+from infra.process import spawn
+from schemas import topics
+from schemas.codec import Codec
+from schemas.records import Gop, GopTrack, Heartbeat, Load, PackagerState, Period
+from schemas.settings import ControlSettings, KafkaSettings, Settings
+from schemas.topics import Topic
+from schemas.units import GopOrdinal, Ms, Msn, Ticks, UnixMs
+from streams.tables import changelog_topics
+
+ROOT = Path(__file__).parents[2]
+CODEC = Codec()
+WAIT_S = 30.0
+
+
+def until(ask: Callable[[], Any], *, what: str, timeout_s: float = WAIT_S) -> Any:
+    """The first answer that is neither None nor False."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answer = ask()
+        if answer is not None and answer is not False:
+            return answer
+        assert time.monotonic() < deadline, f"no {what} within {timeout_s} s"
+        time.sleep(0.02)
+
+
+class Installation:
+    """Topics of one installation, told apart by their prefix, and clients that write and read them."""
+
+    def __init__(self, kafka: LocalBroker, data_dir: Path, *, pool_count: int = 2) -> None:
+        self.settings = Settings(
+            kafka=KafkaSettings(
+                bootstrap_servers=kafka.bootstrap,
+                topic_prefix=f"test-{uuid4().hex[:8]}.",
+                pool_count=pool_count,
+                media_partition_count=pool_count,
+            ),
+            control=ControlSettings(port=0, data_dir=data_dir),
+        )
+        wanted = [(t.name(self.kafka), t.partition_count(self.kafka), t.configuration(self.kafka)) for t in topics.TOPICS]
+        wanted += [(t.name, t.partition_count, t.configuration) for t in changelog_topics(self.kafka)]
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+        for made in admin.create_topics([NewTopic(name, count, 1, config=config) for name, count, config in wanted]).values():
+            made.result(30)
+        self.producer = Producer(self.kafka.client() | {"acks": "all", "linger.ms": 0})
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        return self.settings.kafka
+
+    def send(self, topic: Topic, key: str, *records: Any, pool: int = 0) -> list[Any]:
+        """Write records, or bytes as they are, and return what the broker acknowledged."""
+        acked: list[Any] = []
+
+        def on_delivery(error: Any, message: Any) -> None:
+            assert error is None, error
+            acked.append(message)
+
+        for record in records:
+            value = record if isinstance(record, bytes | None) else CODEC.encode(record)
+            self.producer.produce(topic.name(self.kafka), value, key.encode(), partition=pool, on_delivery=on_delivery)
+        assert self.producer.flush(10) == 0
+        return acked
+
+    def read(self, topic: Topic, *, pool: int = 0) -> list[Any]:
+        """Every message of a partition until now."""
+        consumer = Consumer(self.kafka.client() | {"group.id": "unused", "enable.auto.commit": False})
+        try:
+            at = TopicPartition(topic.name(self.kafka), pool)
+            low, high = consumer.get_watermark_offsets(at, timeout=10)
+            consumer.assign([TopicPartition(at.topic, pool, low)])
+            messages: list[Any] = []
+            while low < high:
+                message = consumer.poll(10)
+                assert message is not None, f"{at} ends before {high}"
+                assert message.error() is None, message.error()
+                messages.append(message)
+                low = message.offset() + 1
+            return messages
+        finally:
+            consumer.close()
+
+    def records(self, topic: Topic, *, pool: int = 0) -> list[Any]:
+        """Every record of a partition until now, without tombstones."""
+        return [CODEC.decode(message.value()) for message in self.read(topic, pool=pool) if message.value() is not None]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        kafka = {
+            "FINECUT_KAFKA__BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            "FINECUT_KAFKA__TOPIC_PREFIX": self.kafka.topic_prefix,
+            "FINECUT_KAFKA__POOL_COUNT": str(self.kafka.pool_count),
+            "FINECUT_KAFKA__MEDIA_PARTITION_COUNT": str(self.kafka.media_partition_count),
+        }
+        return {**os.environ, **kafka, **more}
+
+
+class ControlPlane:
+    """A control plane process; ends with its context."""
+
+    def __init__(self, installation: Installation, data_dir: Path, **environment: str) -> None:
+        self.port = next(free_ports())
+        self.log_path = data_dir / "control.log"
+        self._started = time.monotonic()
+        own = {"FINECUT_CONTROL__PORT": str(self.port), "FINECUT_CONTROL__DATA_DIR": str(data_dir)}
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("ab") as log:
+            self.process: subprocess.Popen[bytes] = spawn(
+                [sys.executable, "-m", "streams"],
+                cwd=ROOT,
+                env=installation.environment(**own, **environment),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.process.poll() is None:
+            self.kill()
+        if error is not None:
+            error.add_note("\n".join(self.log_path.read_text(errors="replace").splitlines()[-60:]))
+
+    def ready(self) -> float:
+        """Wait until it is ready; seconds since its start."""
+        until(lambda: self.metric("finecut_control_ready") == 1.0, what="readiness")
+        return time.monotonic() - self._started
+
+    def metric(self, name: str) -> float | None:
+        """A series without labels, or the sum over its labels."""
+        assert self.process.poll() is None, f"the control plane ended with {self.process.poll()}"
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+                text = answer.read().decode()
+        except OSError:
+            return None
+        values = [float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
+        return sum(values) if values else None
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """End it in order; its status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(WAIT_S)
+
+
+def heartbeat(packager_id: str = "p1", *, life: str = "l1", number: int = 0, state: PackagerState = PackagerState.READY) -> Heartbeat:
+    return Heartbeat(
+        packager_id=packager_id,
+        life=life,
+        state=state,
+        number=number,
+        interval_ms=Ms(500),
+        capacity=Load(cores=2.0, memory_bytes=2**30, in_bytes_per_s=10**9, out_bytes_per_s=10**9, part_ms=1_000.0),
+        use=Load(cores=0.1),
+    )
+
+
+def gops(period: Period, numbers: Iterable[int], *, per_segment: int = 4) -> list[Gop]:
+    """Index entries of a period of one GOP a second."""
+    now = UnixMs(int(time.time() * 1_000))
+    return [
+        Gop(
+            channel=period.channel,
+            period=period.period,
+            life=period.life,
+            gop=GopOrdinal(n),
+            msn=Msn(n // per_segment),
+            first_gop=GopOrdinal(n - n % per_segment),
+            gop_count=per_segment,
+            tracks=tuple(
+                GopTrack(
+                    track=t.track, start_ticks=Ticks(n * t.timescale), duration_ticks=Ticks(t.timescale), size=100_000, chunk_count=4
+                )
+                for t in period.tracks
+            ),
+            first_offset=1 + n * 8,
+            last_offset=8 + n * 8,
+            durable_unix_ms=now,
+        )
+        for n in numbers
+    ]
