@@ -163,7 +163,11 @@ class DemandForecaster:
 
     def _predict(self) -> None:
         origin = self._history.origin()
-        opinions = [[_bounded(value) for value in opinion] for expert in self._experts for opinion in expert.predict(origin)]
+        opinions = [
+            [value if 0.0 <= value <= VALUE_MAX else _bounded(value) for value in opinion]
+            for expert in self._experts
+            for opinion in expert.predict(origin)
+        ]
         self._newest = [horizon.open(origin, said) for horizon, said in zip(self._horizons, zip(*opinions, strict=True), strict=True)]
         self._open[origin.step] = (origin, self._newest)
 

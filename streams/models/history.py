@@ -104,7 +104,10 @@ class History:
         raw = [changes[lag] if lag < len(changes) else 0.0 for lag in LAGS]
         raw += [self._root - level for level in self._levels]
         seasonal, a_season_ago = self._seasonal()
-        bounded = [max(-FEATURE_MAX, min(FEATURE_MAX, feature / scale)) for feature in raw + seasonal] + self._phase()
+        bounded = [
+            x if -FEATURE_MAX < x < FEATURE_MAX else math.copysign(FEATURE_MAX, x) for x in [part / scale for part in raw + seasonal]
+        ]
+        bounded += self._phase()
         named = dict(enumerate(bounded))
         self._scaler.learn_one(named)  # type: ignore[no-untyped-call]  # River is half typed
         standard = self._scaler.transform_one(named)  # type: ignore[no-untyped-call]  # River is half typed

@@ -17,6 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import geometric_mean
 
+from schemas.units import UnixMs
+from streams.models.channel import STEP_SECONDS, ChannelForecaster, Second
 from streams.models.demand import DemandForecaster
 
 HORIZONS = (1, 6, 30)
@@ -109,6 +111,22 @@ def line(name: str, errors: list[float], coverage: list[float], step_us: float) 
     return f"{name:<24}{''.join(cells[:3])}  {''.join(cells[3:])}  {step_us:8.0f}"
 
 
+def channel_step_us(viewers: list[float]) -> float:
+    """CPU time of one channel (sessions and joins, all horizons) per step of 5 s, once warm; the audience read as seconds."""
+    forecaster = ChannelForecaster("bench")
+    joins = [max(0.0, after - before) for before, after in pairwise(viewers)]
+    seconds = [
+        Second(at_unix_ms=UnixMs(i * 1_000), sessions=value, joins=joined)
+        for i, (value, joined) in enumerate(zip(viewers[1:], joins, strict=True))
+    ]
+    half = len(seconds) // 2
+    forecaster.relearn(seconds[:half])
+    before_s = time.process_time()
+    for second in seconds[half:]:
+        forecaster.learn(second)
+    return (time.process_time() - before_s) / (len(seconds) - half) * STEP_SECONDS * 1e6
+
+
 def say(text: str) -> None:
     """Print one row at once."""
     sys.stdout.write(f"{text}\n")
@@ -127,6 +145,8 @@ def main(root: Path) -> None:
         errors = [geometric_mean(r.errors[i] for r in chosen) for i in range(len(HORIZONS))]
         coverage = [sum(r.coverage[i] for r in chosen) / len(chosen) for i in range(len(HORIZONS))]
         say(line(f"{name}: mean", errors, coverage, sum(r.step_us for r in chosen) / len(chosen)))
+    step_us = channel_step_us(results[0].series.values)
+    say(f"one channel, sessions and joins, five horizons: {step_us:.0f} us of CPU per step of {STEP_SECONDS} s")
 
 
 if __name__ == "__main__":
