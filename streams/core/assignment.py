@@ -180,6 +180,12 @@ def _deal(slices: Sequence[Slice], seats: Sequence[Seat], strategy: str, last: s
     return AssignmentMap(holders=holders, overflow=tuple(overflow), seats=tuple(taken.values()))
 
 
+def is_uneven(seats: Sequence[Seat]) -> bool:
+    """Whether any move could pay at all."""
+    shares = [share(seat.used, seat.usable) for seat in seats]
+    return bool(shares) and max(shares) - min(shares) >= MOVE_GAIN
+
+
 def rebalance(held: Sequence[tuple[Slice, str]], seats: Sequence[Seat], *, moves_max: int) -> dict[str, str]:
     """
     Voluntary moves that pay: from the fullest packager to the emptiest, while that lowers the fuller by `MOVE_GAIN`.

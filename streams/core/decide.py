@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 
 from schemas.records import Action, Assignment, DeadLife, Decision, Level, Packaging, Plan, Queued, Reason, Scaling, Void
 from schemas.units import UnixMs
@@ -11,7 +12,7 @@ from streams.core.liveness import Packager, Status, judge
 from streams.core.load import channel_load
 from streams.core.policy import Policy
 from streams.core.progress import start_msn
-from streams.core.scaling import choose_wanted, packagers_needed
+from streams.core.scaling import choose_wanted, packagers_worth
 from streams.core.slices import Dealt, Scene, Source, deal
 from streams.core.standing import Projection, Standing, apply, life_key, orphans, projections
 from streams.core.state import State
@@ -125,7 +126,7 @@ def _changes(state: State, standing: Standing, policy: Policy, now: UnixMs) -> C
     packagers = {life_key(p.packager_id, p.life): p for p in judged}
     deaths += _forgotten(standing, packagers, now)
     plans = _plans(facts, standing, policy, number)
-    packaging, sources = _packaging(state, facts, standing, plans, number)
+    packaging, sources = _packaging(state, facts, standing, policy, plans, number)
     scene = Scene(
         facts=facts,
         standing=standing,
@@ -183,7 +184,7 @@ def _plans(facts: Facts, standing: Standing, policy: Policy, number: int) -> dic
 
 
 def _packaging(
-    state: State, facts: Facts, standing: Standing, plans: Mapping[str, Plan], number: int
+    state: State, facts: Facts, standing: Standing, policy: Policy, plans: Mapping[str, Plan], number: int
 ) -> tuple[dict[str, Packaging], dict[str, Source]]:
     """Starts and stops that follow from levels, and what led to each start."""
     words, sources = {}, {}
@@ -191,7 +192,7 @@ def _packaging(
         seen, is_on = facts.channels[channel], plan.level is not Level.OFF
         if is_on == standing.is_packaged(channel) or seen.end is not None:
             continue
-        source = _source(state, facts, seen, plan) if is_on else Source()
+        source = _source(state, facts, seen, plan, idle_ms=policy.granularity.idle_ms) if is_on else Source()
         back_ms = HOLD_BACK_TARGETS * seen.period.target_duration_ms
         words[channel] = Packaging(
             channel=channel,
@@ -206,12 +207,12 @@ def _packaging(
     return words, sources
 
 
-def _source(state: State, facts: Facts, seen: ChannelFacts, plan: Plan) -> Source:
+def _source(state: State, facts: Facts, seen: ChannelFacts, plan: Plan, *, idle_ms: int) -> Source:
     """The record that led to a start."""
     if plan.reason is Reason.FORECAST:
         return Source(text=state.cause("forecasts", facts.forecast_offset), at_unix_ms=facts.forecast_unix_ms)
     if plan.reason is Reason.FIRST_REQUEST:
-        if not seen.audience.asked_unix_ms:
+        if facts.now - seen.audience.asked_unix_ms >= idle_ms:
             return Source()
         return Source(text=state.cause("demand", seen.audience.asked_offset), at_unix_ms=seen.audience.asked_unix_ms)
     return Source(text=state.cause("channels", seen.row.offset), at_unix_ms=seen.row.at_unix_ms)
@@ -220,7 +221,8 @@ def _source(state: State, facts: Facts, seen: ChannelFacts, plan: Plan) -> Sourc
 def _ended_channels(scene: Scene, dealt: Dealt) -> tuple[str, ...]:
     """Channels that ended or vanished, once nothing of them is left to be made."""
     ended = set(dealt.ended)
-    busy = {a.channel for key, a in scene.standing.assignments.items() if key not in ended} | {a.channel for a in dealt.assignments}
+    busy = {a.channel for key, a in scene.standing.assignments.items() if key not in ended}
+    busy |= {a.channel for a in dealt.assignments} | {waiting.channel for waiting in dealt.waiting}
     gone = (
         channel
         for channel in {**scene.standing.plans, **scene.standing.packaging}
@@ -242,12 +244,12 @@ def _scaling(scene: Scene, dealt: Dealt) -> Scaling:
             loads.append(channel_load(seen, facts.cost, gops_per_segment=gops))
     alive = [packager.capacity for packager in scene.packagers.values() if packager.status is Status.ALIVE]
     budget = policy.assignment.part_ms_budget
-    missing = packagers_needed(dealt.overflow, alive, policy.scaling, part_ms_budget=budget) or 1 if dealt.overflow else 0
+    missing = packagers_worth([w.load for w in dealt.waiting], alive, policy.scaling, part_ms_budget=budget)
     return choose_wanted(
         scene.standing.scaling,
         policy.scaling,
-        needed=packagers_needed(loads, alive, policy.scaling, part_ms_budget=budget),
-        missing=missing,
+        worth=packagers_worth(loads, alive, policy.scaling, part_ms_budget=budget),
+        missing=max(1, ceil(missing or 0)) if dealt.waiting else 0,
         alive=len(alive),
         pool=scene.standing.pool,
         now=facts.now,

@@ -10,31 +10,32 @@ from schemas.settings import ScalingSettings
 from schemas.units import UnixMs
 from streams.core.load import add, share, usable
 
+# Fewer would do only if they did with so much more: a load that trembles at a whole number writes nothing.
+LOW_MARGIN = 1.1
 
-def packagers_needed(loads: Sequence[Load], capacities: Sequence[Load], settings: ScalingSettings, *, part_ms_budget: float) -> int | None:
+
+def packagers_worth(loads: Sequence[Load], capacities: Sequence[Load], settings: ScalingSettings, *, part_ms_budget: float) -> float | None:
     """
-    Packagers that carry the loads at the target utilisation, each as large as the median of those alive.
+    How many packagers the loads are worth at the target utilisation, each as large as the median of those alive.
 
     Returns:
-        At least the settings' minimum; None when no capacity is known.
+        A fraction, >= 0; None when no capacity is known.
 
-    >>> packagers_needed([Load(cores=0.5)] * 6, [Load(cores=2.0)], ScalingSettings(), part_ms_budget=150.0)
-    3
+    >>> packagers_worth([Load(cores=0.5)] * 6, [Load(cores=2.0)], ScalingSettings(), part_ms_budget=150.0)
+    2.5
     """
     if not capacities:
         return None
     typical = sorted(capacities, key=lambda load: load.cores)[len(capacities) // 2]
     aimed = usable(typical, utilisation=settings.target_utilisation, part_ms_budget=part_ms_budget * settings.target_utilisation)
-    if aimed.cores <= 0:
-        return None
-    return _clamp(ceil(share(reduce(add, loads, Load()), aimed) - 1e-9), settings)
+    return share(reduce(add, loads, Load()), aimed) if aimed.cores > 0 else None
 
 
 def choose_wanted(
     before: Scaling | None,
     settings: ScalingSettings,
     *,
-    needed: int | None,
+    worth: float | None,
     missing: int,
     alive: int,
     pool: int,
@@ -50,7 +51,7 @@ def choose_wanted(
     Args:
         before: In force.
         settings: Limits and window.
-        needed: Packagers needed at the start-up horizon; None without evidence.
+        worth: Packagers that the load at the start-up horizon is worth; None without evidence.
         missing: Packagers that slices in the queue ask for.
         alive: Packagers alive.
         pool: Pool.
@@ -58,7 +59,8 @@ def choose_wanted(
         number: Number of the decision.
     """
     present = before.wanted if before else settings.packagers_min
-    need = _clamp(max(present if needed is None else needed, alive + missing if missing else 0), settings)
+    level = max(present if worth is None else worth, alive + missing if missing else 0)
+    need = _clamp(level, settings)
     fresh = Scaling(
         pool=pool,
         wanted=need,
@@ -71,9 +73,12 @@ def choose_wanted(
     if before is None or need > present:
         return fresh
     if need == present:
-        steady = replace(before, at_horizon=need, low_since_unix_ms=UnixMs(0))
-        return before if steady == before else replace(steady, alive=alive, decision=number, reason=Reason.STEADY)
+        if not before.low_since_unix_ms:
+            return before
+        return replace(before, at_horizon=need, alive=alive, low_since_unix_ms=UnixMs(0), decision=number, reason=Reason.STEADY)
     if not before.low_since_unix_ms:
+        if _clamp(level * LOW_MARGIN, settings) >= present:
+            return before
         return replace(before, at_horizon=need, alive=alive, low_since_unix_ms=now, decision=number, reason=Reason.HELD)
     peak = max(need, before.at_horizon)
     if now - before.low_since_unix_ms >= settings.stabilise_ms:
@@ -81,5 +86,6 @@ def choose_wanted(
     return before if peak == before.at_horizon else replace(before, at_horizon=peak, alive=alive, decision=number)
 
 
-def _clamp(count: int, settings: ScalingSettings) -> int:
-    return max(settings.packagers_min, min(settings.packagers_max, count))
+def _clamp(level: float, settings: ScalingSettings) -> int:
+    # Sums of shares are a rounding error above whole numbers.
+    return max(settings.packagers_min, min(settings.packagers_max, ceil(level - 1e-9)))

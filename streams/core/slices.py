@@ -8,7 +8,7 @@ from schemas.records import Action, Assignment, Fault, Load, Packaging, Plan, Qu
 from schemas.timeline import segment_span
 from schemas.topics import slice_key
 from schemas.units import Epoch, Msn, UnixMs
-from streams.core.assignment import AssignmentMap, Slice, place, rebalance, slice_id
+from streams.core.assignment import AssignmentMap, Slice, is_uneven, place, rebalance, slice_id
 from streams.core.facts import ChannelFacts, Facts
 from streams.core.liveness import Packager, Status
 from streams.core.load import channel_load, usable
@@ -99,8 +99,16 @@ class Scene:
 
     def load(self, channel: str) -> Load:
         """What a channel takes at its granularity after this decision."""
-        facts, plan = self.facts.channels[channel], self.plans.get(channel)
-        return channel_load(facts, self.facts.cost, gops_per_segment=plan.gops_per_segment if plan else facts.gops_max)
+        load = self._loads.get(channel)
+        if load is None:
+            facts, plan = self.facts.channels[channel], self.plans.get(channel)
+            load = channel_load(facts, self.facts.cost, gops_per_segment=plan.gops_per_segment if plan else facts.gops_max)
+            self._loads[channel] = load
+        return load
+
+    @cached_property
+    def _loads(self) -> dict[str, Load]:
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,43 +146,44 @@ class Dealt:
         assignments: Assignments set, by key in order.
         ended: Keys of slices that ended.
         queued: Slices that wait, all of them.
-        overflow: Loads of those.
-        dealt: The placement.
+        waiting: Those slices.
     """
 
     assignments: tuple[Assignment, ...]
     ended: tuple[str, ...]
     queued: tuple[Queued, ...]
-    overflow: tuple[Load, ...]
-    dealt: AssignmentMap
+    waiting: tuple[Slice, ...]
 
 
 def deal(scene: Scene) -> Dealt:
     """Go through every slice in force and every channel that is packaged, and place what needs a holder."""
     changed: dict[str, Assignment] = {}
     wants: dict[str, Want] = {}
-    ended: list[str] = []
+    ended: set[str] = set()
     staying: dict[str, Assignment] = {}
     for key, held in sorted(scene.standing.assignments.items()):
         facts = scene.facts.channels.get(held.channel)
         if facts is None or _is_finished(scene, facts, held):
-            ended.append(key)
+            ended.add(key)
             continue
         want = _want_again(scene, facts, key, held)
-        if want:
+        if want is None or want.is_kept:
+            kept = staying[key] = _adjusted(scene, facts, held)
+            if kept is not held:
+                changed[key] = kept
+        if want and _is_worth_placing(scene, facts, want):
             wants[key] = want
-            if not want.is_kept:
-                continue
-        kept = _adjusted(scene, facts, held)
-        staying[key] = kept
-        if kept is not held:
-            changed[key] = kept
+        elif want:
+            changed |= _bookmark(scene, want)
     for channel, word in sorted(scene.packaging.items()):
         key = slice_key(slice_id(channel), 0)
         facts = scene.facts.channels.get(channel)
-        if word.action is Action.START and facts and facts.end is None and key not in staying and key not in wants:
-            ended = [other for other in ended if other != key]
-            wants[key] = _want_first(scene, facts, word)
+        is_new = key not in scene.standing.assignments or (key in ended and word.decision == scene.number)
+        if word.action is Action.START and facts and is_new:
+            want = _want_first(scene, facts, word)
+            if _is_worth_placing(scene, facts, want):
+                wants[key] = want
+                ended.discard(key)
     seats = _seats(scene, staying, set(wants))
     dealt = place(
         [want.slice for want in wants.values()], seats, strategy=scene.policy.assignment.strategy, last=_picked_last(scene.standing)
@@ -182,18 +191,22 @@ def deal(scene: Scene) -> Dealt:
     for key, packager in dealt.holders.items():
         changed[key] = _give(scene, wants[key], packager)
     for left in dealt.overflow:
-        bookmark = _bookmark(scene, wants[left.slice.key])
-        if bookmark:
-            changed[left.slice.key] = bookmark
+        changed |= _bookmark(scene, wants[left.slice.key])
     if not wants:
         changed |= _moves(scene, staying, dealt.seats)
     return Dealt(
         assignments=tuple(changed[key] for key in sorted(changed)),
         ended=tuple(sorted(ended)),
         queued=_queued(scene, dealt),
-        overflow=tuple(left.slice.load for left in dealt.overflow),
-        dealt=dealt,
+        waiting=tuple(left.slice for left in dealt.overflow),
     )
+
+
+def _is_worth_placing(scene: Scene, facts: ChannelFacts, want: Want) -> bool:
+    """Whether there is or will be anything to make: an encoder that fell silent is not placed anew, but for what it left open."""
+    if want.until_msn is not None:
+        return want.until_msn > want.from_msn
+    return facts.is_live or scene.progress.first_open(facts, from_msn=want.from_msn) is not None
 
 
 # ---------------------------------------------------------------- slices in force
@@ -218,7 +231,8 @@ def _is_finished(scene: Scene, facts: ChannelFacts, held: Assignment) -> bool:
 def _want_again(scene: Scene, facts: ChannelFacts, key: str, held: Assignment) -> Want | None:
     """A need for another holder, or for another try; None if the slice goes on as it is."""
     holder = life_key(held.packager_id, held.life)
-    packager, failures = scene.packagers.get(holder), scene.failures.get(key, ())
+    packager = scene.packagers.get(holder)
+    failures = [f for f in scene.failures.get(key, ()) if not scene.progress.is_track_done(f.channel, f.msn, f.track)]
     is_lost = packager is None or packager.status is Status.DEAD
     is_draining = packager is not None and packager.status is Status.DRAINING
     if not (is_lost or is_draining or failures):
@@ -228,10 +242,7 @@ def _want_again(scene: Scene, facts: ChannelFacts, key: str, held: Assignment) -
         # A bookmark: nobody worked on it since.
         from_msn, first_offset, reason = held.from_msn, held.first_offset, Reason.PLACED
     else:
-        open_segment = scene.progress.first_open(facts, from_msn=held.from_msn, until_msn=until)
-        newest = facts.segments[-1].msn if facts.segments else held.from_msn - 1
-        from_msn = open_segment.msn if open_segment else Msn(max(held.from_msn, newest + 1))
-        first_offset = max(held.first_offset, read_from(facts, from_msn))
+        from_msn, first_offset = _resume(scene, facts, held, until)
         reason = packager.reason if packager else Reason.PACKAGER_DEAD
     barred = {f.packager_id for f in failures if f.fault is Fault.OWN}
     others = {p.packager_id for p in scene.packagers.values() if p.status is Status.ALIVE} - barred
@@ -249,13 +260,21 @@ def _want_again(scene: Scene, facts: ChannelFacts, key: str, held: Assignment) -
     )
 
 
+def _resume(scene: Scene, facts: ChannelFacts, held: Assignment, until: Msn | None) -> tuple[Msn, int]:
+    """Where another takes a slice up: the first segment that is not done in all tracks, and from where it can be read."""
+    open_segment = scene.progress.first_open(facts, from_msn=held.from_msn, until_msn=until)
+    newest = facts.segments[-1].msn if facts.segments else held.from_msn - 1
+    from_msn = open_segment.msn if open_segment else Msn(max(held.from_msn, newest + 1))
+    return from_msn, max(held.first_offset, read_from(facts, from_msn))
+
+
 def _adjusted(scene: Scene, facts: ChannelFacts, held: Assignment) -> Assignment:
     """The assignment of a slice that stays with its holder: its end, or tracks that a new period brought."""
     until = _until(scene, facts)
     tracks = _tracks(facts, held.tracks)
-    if held.until_msn is not None and until is None:
+    word = scene.packaging.get(held.channel)
+    if held.until_msn is not None and until is None and word and word.decision == scene.number:
         # Started again before it ended: it goes on from the start, or from what was left open.
-        word = scene.packaging[held.channel]
         open_segment = scene.progress.first_open(facts, from_msn=held.from_msn, until_msn=held.until_msn)
         from_msn = Msn(min(word.from_msn, open_segment.msn if open_segment else word.from_msn))
         source = scene.sources.get(held.channel, Source())
@@ -273,7 +292,7 @@ def _adjusted(scene: Scene, facts: ChannelFacts, held: Assignment) -> Assignment
         )
     if (until, tracks) == (held.until_msn, held.tracks):
         return held
-    reason = held.reason if until == held.until_msn else Reason.CHANNEL_ENDED if facts.end else Reason.IDLE
+    reason = held.reason if until in {None, held.until_msn} else Reason.CHANNEL_ENDED if facts.end else Reason.IDLE
     return replace(held, until_msn=until, tracks=tracks, decision=scene.number, reason=reason, cause="", cause_unix_ms=UnixMs(0))
 
 
@@ -307,7 +326,7 @@ def _want_first(scene: Scene, facts: ChannelFacts, word: Packaging) -> Want:
         held=None,
         from_msn=word.from_msn,
         first_offset=read_from(facts, word.from_msn),
-        until_msn=None,
+        until_msn=_until(scene, facts),
         reason=word.reason,
         source=scene.sources.get(facts.channel, Source(text=word.cause)),
     )
@@ -353,7 +372,7 @@ def _assignment(scene: Scene, want: Want, packager_id: str, life: str) -> Assign
         tracks=want.slice.tracks,
         turn=0,
         turns=1,
-        level=scene.packaging[want.slice.channel].level,
+        level=want.held.level if want.held else scene.packaging[want.slice.channel].level,
         from_msn=want.from_msn,
         until_msn=want.until_msn,
         media_partition=facts.period.media_partition,
@@ -365,18 +384,20 @@ def _assignment(scene: Scene, want: Want, packager_id: str, life: str) -> Assign
     )
 
 
-def _bookmark(scene: Scene, want: Want) -> Assignment | None:
+def _bookmark(scene: Scene, want: Want) -> dict[str, Assignment]:
     """Where the work of a life that died now is to go on; only once, since nobody changes it after."""
     held = want.held
     if held is None or want.is_kept or life_key(held.packager_id, held.life) in scene.standing.dead:
-        return None
+        return {}
     packager = scene.packagers.get(life_key(held.packager_id, held.life))
     if packager and packager.status is not Status.DEAD:
-        return None
-    return replace(_assignment(scene, want, held.packager_id, held.life), reason=Reason.NO_CAPACITY)
+        return {}
+    return {want.slice.key: replace(_assignment(scene, want, held.packager_id, held.life), reason=Reason.NO_CAPACITY)}
 
 
 def _moves(scene: Scene, staying: Mapping[str, Assignment], seats: tuple[Seat, ...]) -> dict[str, Assignment]:
+    if not is_uneven(seats):
+        return {}
     lives = {life_key(seat.packager_id, seat.life) for seat in seats}
     movable = {key: held for key, held in staying.items() if held.until_msn is None and life_key(held.packager_id, held.life) in lives}
     slices = {key: _slice(scene, scene.facts.channels[held.channel], held.tracks) for key, held in movable.items()}
@@ -386,14 +407,12 @@ def _moves(scene: Scene, staying: Mapping[str, Assignment], seats: tuple[Seat, .
     moved = {}
     for key, packager in moves.items():
         held, facts = movable[key], scene.facts.channels[movable[key].channel]
-        open_segment = scene.progress.first_open(facts, from_msn=held.from_msn)
-        newest = facts.segments[-1].msn if facts.segments else held.from_msn - 1
-        from_msn = open_segment.msn if open_segment else Msn(max(held.from_msn, newest + 1))
+        from_msn, first_offset = _resume(scene, facts, held, None)
         want = Want(
             slice=slices[key],
             held=held,
             from_msn=from_msn,
-            first_offset=max(held.first_offset, read_from(facts, from_msn)),
+            first_offset=first_offset,
             until_msn=None,
             reason=Reason.REBALANCED,
             source=Source(),

@@ -139,6 +139,9 @@ def projections(decision: Decision, standing_before: Standing) -> list[Projectio
     def put(topic: Topic, key: str, record: Any) -> Projection:
         return Projection(topic=topic, key=key, record=replace(record, decision=number))
 
+    def tell(word: Packaging) -> Packaging:
+        return word if word.decision == number else replace(word, cause="")
+
     restates = decision.whole
     ended = {*decision.ended_slices}
     if restates:
@@ -149,7 +152,7 @@ def projections(decision: Decision, standing_before: Standing) -> list[Projectio
         ended_channels |= set(standing_before.plans) - {plan.channel for plan in decision.plans}
     sent = [put(PLANS, plan.channel, plan) for plan in decision.plans]
     # A start is told before the first segment that follows from it can be reported.
-    sent += [put(REPORTS, word.channel, word) for word in decision.packaging]
+    sent += [put(REPORTS, word.channel, tell(word)) for word in decision.packaging]
     sent += [put(ASSIGNMENTS, assignment_key(assignment), assignment) for assignment in decision.assignments]
     sent += [put(REPORTS, void.channel, void) for void in decision.voids]
     sent += [Projection(topic=ASSIGNMENTS, key=key, record=None) for key in sorted(ended)]

@@ -62,6 +62,20 @@ class State:
         kept = ((key, cut(row, since)) for key, row in sorted(self._rows[title].items()))
         return {key: row for key, row in kept if row is not None}
 
+    def prune(self, now: UnixMs) -> tuple[tuple[str, str], ...]:
+        """Drop rows that no decision can read any more; the titles and keys of those, for the tables."""
+        since = UnixMs(now - self.memory_ms)
+        gone = tuple(
+            (title, key) for title in TITLES for key, row in sorted(self._rows[title].items()) if FOLDS[title].recent(row, since) is None
+        )
+        for title, key in gone:
+            del self._rows[title][key]
+        return gone
+
+    def drop(self, title: str, key: str) -> None:
+        """Forget a row whose record was removed from a compacted topic."""
+        self._rows[title].pop(key, None)
+
     def next_offset(self, title: str) -> int:
         """Offset after the newest record folded of a topic."""
         return self._next[title]
