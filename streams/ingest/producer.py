@@ -30,7 +30,7 @@ from schemas.records import (
 from schemas.settings import Settings
 from schemas.timeline import make_grid, part_target
 from schemas.topics import CHANNELS, GOPS, MEDIA, period_end_key, period_key, pool_of
-from schemas.units import Ms, Msn, UnixMs, ms_from_ticks, ticks_from_ms
+from schemas.units import Ms, Msn, UnixMs, ticks_from_ms
 from streams.core.segmentation import Lengths, Stamp, stamp
 from streams.ingest import metrics
 from streams.ingest.cmaf import build_chunk
@@ -60,6 +60,15 @@ class _Line:
 
     def seconds(self, sample: Sample) -> Fraction:
         return Fraction(sample.time_ticks, self.track.timescale)
+
+    @property
+    def clock_seconds(self) -> Fraction:
+        """The encoder's clock at the next sample; 0 before the first of a period."""
+        return Fraction(self.cutter.next_ticks - self.shift, self.track.timescale) if self.cutter else Fraction(0)
+
+    def seconds_into(self, period: Period) -> Fraction:
+        """Seconds of the period that this track has."""
+        return _seconds_into(period, self.track.track, self.cutter.next_ticks) if self.cutter else Fraction(0)
 
     def is_sync(self, sample: Sample) -> bool:
         if self.init.is_avc or self.init.is_hevc:
@@ -135,11 +144,17 @@ class ChannelWriter:
         self._owns_link = link is None
         self._link = link or Link(settings)
         self._open: _Open | None = None
+        # Tracks of the next period: all but those that fell silent.
+        self._active = {track.track for track in tracks}
         self._early: list[tuple[_Line, Sample]] = []
         self._cause = "start"
         self._heard = time.monotonic()
         self._is_silent = False
-        self._past = self._recover(pool)
+        try:
+            self._past = self._recover(pool)
+        except BaseException:
+            self.close()
+            raise
 
     # ------------------------------------------------------------ for callers
 
@@ -156,6 +171,9 @@ class ChannelWriter:
         if line is None:
             raise UserError(f"channel {self.channel} has no track {track!r}", do=f"use one of {', '.join(self._lines)}")
         self._hear()
+        if track not in self._active and not self._has_returned(line, sample):
+            metrics.DROPPED.inc()
+            return
         if self._open and line.cutter and self._has_jumped(line, sample):
             self._close_period("jump")
         if self._open is None:
@@ -264,7 +282,7 @@ class ChannelWriter:
 
     def _begin(self, line: _Line, sample: Sample) -> None:
         """While no period is open: keep what comes until a key frame says where one starts."""
-        has_video = any(t.kind is TrackKind.VIDEO for t in self._tracks)
+        has_video = any(t.kind is TrackKind.VIDEO for t in self._tracks if t.track in self._active)
         if (line.track.kind is TrackKind.VIDEO or not has_video) and line.is_sync(sample):
             self._open_period(line.seconds(sample))
             early, self._early = self._early, []
@@ -306,7 +324,9 @@ class ChannelWriter:
             life=self.life,
             pool=self._pool,
             media_partition=self._media_partition,
-            tracks=tuple(replace(t, start_ticks=ticks_from_ms(anchor - zero, t.timescale)) for t in self._tracks),
+            tracks=tuple(
+                replace(t, start_ticks=ticks_from_ms(anchor - zero, t.timescale)) for t in self._tracks if t.track in self._active
+            ),
             frame_rate_num=self._frame_rate.numerator,
             frame_rate_den=self._frame_rate.denominator,
             grid=self._grid,
@@ -347,6 +367,29 @@ class ChannelWriter:
         )
         self._link.send_now(CHANNELS, self._pool, period_end_key(self.channel, past.period.period), end)
 
+    def _drop_silent(self, opened: _Open, cut: Cut) -> bool:
+        """Go on without tracks that are a whole target behind, in a new period; whether there were any."""
+        limit = Fraction(self._settings.media.target_duration_ms, 1_000)
+        now = _seconds_into(opened.period, cut.track, cut.start_ticks)
+        lines = [line for line in self._lines.values() if line.track.track in self._active]
+        silent = {line.track.track for line in lines if now - line.seconds_into(opened.period) > limit}
+        if silent:
+            log.warning("tracks_silent", channel=self.channel, tracks=sorted(silent))
+            self._active -= silent
+            self._close_period("track_silent")
+        return bool(silent)
+
+    def _has_returned(self, line: _Line, sample: Sample) -> bool:
+        """Whether a silent track is abreast of the others again; the next period has it."""
+        if self._open is None:
+            return False
+        newest = max(other.clock_seconds for other in self._lines.values() if other.cutter)
+        if line.seconds(sample) * 1_000 < newest * 1_000 - self._settings.ingest.jump_ms:
+            return False
+        self._active.add(line.track.track)
+        self._close_period("track_returned")
+        return True
+
     # ------------------------------------------------------------ samples
 
     def _has_jumped(self, line: _Line, sample: Sample) -> bool:
@@ -385,6 +428,8 @@ class ChannelWriter:
         period = opened.period
         at = opened.stamps.get(cut.gop)
         if at is None:
+            if self._drop_silent(opened, cut):
+                return
             at = stamp(
                 opened.stamps.get(cut.gop - 1),
                 gop=cut.gop,
@@ -431,9 +476,8 @@ class ChannelWriter:
 
         self._link.send(MEDIA, self._media_partition, self.channel, chunk, acked)
         metrics.CUT.observe(time.monotonic() - began)
-        start = next(t.start_ticks for t in period.tracks if t.track == cut.track)
-        end_ms = period.anchor_unix_ms + ms_from_ticks(cut.start_ticks + cut.duration_ticks - start, line.track.timescale)
-        metrics.SKEW.labels(channel=self.channel).set((now - end_ms) / 1_000)
+        media_s = _seconds_into(period, cut.track, cut.start_ticks + cut.duration_ticks)
+        metrics.SKEW.labels(channel=self.channel).set((now - period.anchor_unix_ms) / 1_000 - float(media_s))
 
     def _hear(self) -> None:
         self._heard = time.monotonic()
@@ -441,6 +485,12 @@ class ChannelWriter:
             self._is_silent = False
             metrics.STALLED.dec()
             log.info("encoder_resumed", channel=self.channel)
+
+
+def _seconds_into(period: Period, track: str, ticks: int) -> Fraction:
+    """Seconds from the period's start to a tick of a track."""
+    found = next(t for t in period.tracks if t.track == track)
+    return Fraction(ticks - found.start_ticks, found.timescale)
 
 
 def _now() -> UnixMs:

@@ -12,9 +12,7 @@ from schemas.units import UnixMs
 
 ANSWER_S = 10.0
 # Errors that waiting does not cure; a broker that is away is waited for.
-ERRORS = frozenset(
-    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION, KafkaError.TOPIC_AUTHORIZATION_FAILED}
-)
+ERRORS = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED})
 
 
 def make_consumer(kafka: KafkaSettings) -> Consumer:
