@@ -7,9 +7,9 @@ LOSS_RATE = 1 / 100
 """Of the running mean absolute error; about a hundred origins of memory."""
 SHARPNESS = 8
 """Weight = error to the power of minus this: near-equals are averaged, a fifth worse counts a quarter."""
-GUARD_RATE = 1 / 60
-"""Of the errors by which the mix as a whole is judged: quicker than the weights, so that it gives way first."""
-TOLERANCE = 1.1
+GUARD_RATE = 1 / 100
+"""Of the errors by which the mix as a whole is judged."""
+TOLERANCE = 1.15
 """How much worse than the last value the mix may lately have been; overlapping long horizons err together by chance."""
 SCORES_MIN = 10
 """Truths that must have arrived before anybody but the last value is heard."""

@@ -62,12 +62,12 @@ def test_no_audience_makes_the_mix_worse_than_the_last_value_for_long(make: Make
         origins = range(100, len(values) - horizon)
         ours = [abs(said[t][index].p50 - values[t + horizon]) for t in origins]
         last_value = [abs(values[t] - values[t + horizon]) for t in origins]
-        # Trust is lost at a tenth worse, judged over about 60 errors; allowed besides: a fifth of the mean error where the last
+        # Trust is lost at 15 % worse, judged over about 100 errors; allowed besides: a fifth of the mean error where the last
         # value happens to be perfect.
         slack = 0.2 * window * sum(last_value) / len(last_value)
         for start in range(0, len(ours) - window, window // 2):
-            assert sum(ours[start : start + window]) <= 1.2 * sum(last_value[start : start + window]) + slack
-        assert sum(ours) <= 1.15 * sum(last_value) + 1e-6
+            assert sum(ours[start : start + window]) <= 1.25 * sum(last_value[start : start + window]) + slack
+        assert sum(ours) <= 1.2 * sum(last_value) + 1e-6
 
 
 REPORTS = st.builds(
