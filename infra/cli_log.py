@@ -67,10 +67,11 @@ def tail(topic: Annotated[str, typer.Argument(help="Topic, as in `decisions`.")]
     from streams.replay.reader import follow
 
     settings = settings_at_hand()
-    chosen = _topics([topic])[0]
+    chosen = _topics([topic])
     reach(settings.kafka)
     for entry in follow(settings.kafka, chosen):
-        print(to_line(entry), flush=True)
+        if entry is not None:
+            print(to_line(entry), flush=True)
 
 
 @schemas.command()
@@ -138,10 +139,9 @@ def replay(
 
 def redecide(begin: From = None, end: To = None) -> None:
     """Recompute every recorded decision from the recorded topics; all must come out equal."""
-    from streams.replay.redecide import redecide_log
-
     from infra.state import log_at_hand
     from infra.topics import reach
+    from streams.replay.redecide import redecide_log
 
     first, last = _position(begin), _position(end)
     with log_at_hand() as settings:

@@ -19,6 +19,7 @@ from infra.process import started_at
 from infra.processes import Child, ProcessDiedError, Readiness, Supervisor, Usage, measure
 from infra.state import CACHE, Process, Run
 from schemas.errors import UserError
+from schemas.records import Level
 from schemas.settings import KafkaSettings, OriginSettings, Settings, load
 
 # On one machine one worker decides, and a handful of channels needs no 64 partitions.
@@ -32,17 +33,19 @@ Say = Callable[[str], None]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveInput:
     """
-    A channel to be encoded.
+    What one encoder process makes.
 
     Attributes:
-        channel: Channel id.
+        name: Name of the process.
         source: What `finecut encode` is given.
-        arguments: More words for it.
+        channels: Channels it is written to.
+        idle_level: What they get while nobody watches.
     """
 
-    channel: str
+    name: str
     source: Path
-    arguments: tuple[str, ...] = ()
+    channels: tuple[str, ...]
+    idle_level: Level
 
 
 class LocalRun:
@@ -99,7 +102,10 @@ class LocalRun:
         self.supervisor = Supervisor(self.directory / "logs", self.environment)
         control = self.supervisor.start("control", "control", ["control"], readiness=self._readiness("control", self.settings.control.port))
         origin = self.supervisor.start(
-            "origin", "origin", ["origin", "--id", "origin-1"], readiness=Readiness(f"{self.origin_url}/metrics", "finecut_origin_ready")
+            "origin",
+            "origin",
+            ["origin", "--id", "origin-1"],
+            readiness=Readiness(metrics_url=f"{self.origin_url}/metrics", gauge="finecut_origin_ready"),
         )
         packagers = [self._start_packager(name) for name in self.packagers]
         self.leave_word()
@@ -109,10 +115,10 @@ class LocalRun:
         self.startup_s = round(time.monotonic() - self.began_s, 2)
 
     def go_live(self, live: LiveInput) -> Child:
-        """Start the encoder of a channel."""
-        child = self.supervisor.start(
-            f"encode-{live.channel}", "encode", ["encode", str(live.source), "--channel", live.channel, *live.arguments]
-        )
+        """Start an encoder, which feeds its source in real time and for ever."""
+        named = [word for channel in live.channels for word in ("--channel", channel)]
+        words = ["encode", str(live.source), *named, "--realtime", "--loop", "--idle-level", live.idle_level.value]
+        child = self.supervisor.start(live.name, "encode", words)
         self.leave_word()
         return child
 
@@ -185,7 +191,7 @@ class LocalRun:
         )  # fmt: skip
 
     def _readiness(self, part: str, port: int) -> Readiness:
-        return Readiness(f"http://127.0.0.1:{port}/metrics", f"finecut_{part}_ready")
+        return Readiness(metrics_url=f"http://127.0.0.1:{port}/metrics", gauge=f"finecut_{part}_ready")
 
 
 @contextmanager

@@ -65,6 +65,7 @@ class Child:
         self.name = name
         self.role = role
         self.popen = popen
+        self.began_s = time.monotonic()
         self.log = log
         self.readiness = readiness
         self.is_wanted = True
@@ -97,6 +98,7 @@ class Supervisor:
     def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
         self.children: dict[str, Child] = {}
         self._logs = logs
+        self._started: dict[str, tuple[Sequence[str], dict[str, str]]] = {}
         self._environment = dict(environment)
         logs.mkdir(parents=True, exist_ok=True)
 
@@ -119,7 +121,13 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
             )
         child = self.children[name] = Child(name, role, popen, log, readiness)
+        self._started[name] = (arguments, dict(environment or {}))
         return child
+
+    def revive(self, child: Child) -> Child:
+        """Start one that ended again, as it was started."""
+        arguments, environment = self._started[child.name]
+        return self.start(child.name, child.role, arguments, readiness=child.readiness, environment=environment)
 
     def wait_ready(self, children: Iterable[Child], *, timeout_s: float = READY_S) -> None:
         """
