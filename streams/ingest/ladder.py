@@ -75,12 +75,12 @@ def fit(ladder: tuple[Rendition, ...], *, width: int, height: int) -> tuple[Rend
 
 def _sized(rendition: Rendition, width: int, height: int, wanted: int) -> Rendition:
     # 4:2:0 halves both sides.
-    shape = Fraction(width, height)
-    return Rendition(track=rendition.track, width=_even(wanted * shape), height=_even(Fraction(wanted)), bitrate_bps=rendition.bitrate_bps)
+    sides = _even(Fraction(wanted * width, height)), _even(Fraction(wanted))
+    return Rendition(track=rendition.track, width=sides[0], height=sides[1], bitrate_bps=rendition.bitrate_bps)
 
 
 def _even(size: Fraction) -> int:
-    return max(2, 2 * -(-size.numerator // (2 * size.denominator)) if size.denominator > 1 else size.numerator // 2 * 2)
+    return max(2, 2 * round(size / 2))
 
 
 def nearest_rate(rate: Fraction | None) -> Fraction:
@@ -117,7 +117,7 @@ def loop_gops(rate: Fraction, *, seconds: float, has_audio: bool) -> int:
     """
     GOPs of a recording that can be repeated for ever: near the wanted length, and a whole number of audio frames.
 
-    >>> loop_gops(Fraction(25), seconds=20, has_audio=True)
+    >>> loop_gops(Fraction(25), seconds=22, has_audio=True)
     24
     """
     gop = gop_frames_of(rate) / rate

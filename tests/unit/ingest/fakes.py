@@ -1,0 +1,130 @@
+"""A log in memory where the writer has Kafka, and small clips made on the spot."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from schemas.errors import SupersededError
+from schemas.records import Chunk, Gop, MediaMark, Period, PeriodEnd
+from schemas.settings import Settings
+from schemas.topics import MEDIA, Topic
+from schemas.units import UnixMs
+from streams.ingest.link import Acked, Link
+from streams.ingest.registry import Registry
+
+START_UNIX_MS = 1_700_000_000_000
+
+
+class FakeRegistry(Registry):
+    """Knows no channel; its plan and its owner are what the test says."""
+
+    def __init__(self) -> None:
+        self.plan: int | None = None
+        self.taken_over = False
+
+    @property
+    def pool_count(self) -> int:
+        return 8
+
+    def newest(self, channel: str) -> Period | None:
+        return None
+
+    def take_media_partition(self, channel: str) -> int:
+        return 3
+
+    def gops_per_segment(self, channel: str) -> int | None:
+        return self.plan
+
+    def check_owner(self, channel: str, *, life: str, period: int, offset: int) -> None:
+        if self.taken_over:
+            raise SupersededError("another writer", held=period, seen=period + 1)
+
+    def close(self) -> None:
+        return
+
+
+class FakeLink(Link):
+    """Keeps what was sent, and acknowledges it at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.registry: FakeRegistry = FakeRegistry()
+        self.queued_bytes = 0
+        self.sent: list[tuple[str, Any]] = []
+        self._offsets: dict[str, int] = {}
+        self.now = START_UNIX_MS
+
+    def send(self, topic: Topic, partition: int, key: str, record: Any, acked: Acked = lambda *_: None) -> None:
+        offset = self._offsets.get(topic.title, 0)
+        self._offsets[topic.title] = offset + 1
+        self.now += 1
+        self.sent.append((topic.title, record))
+        acked(offset, UnixMs(self.now))
+
+    def send_now(self, topic: Topic, partition: int, key: str, record: Any) -> tuple[int, UnixMs]:
+        self.send(topic, partition, key, record)
+        return self._offsets[topic.title] - 1, UnixMs(self.now)
+
+    def poll(self, timeout_s: float = 0.0) -> None:
+        return
+
+    def flush(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+    def chunks(self, track: str = "v0") -> list[Chunk]:
+        return [r for _, r in self.sent if isinstance(r, Chunk) and r.track == track]
+
+    def marks(self) -> list[MediaMark]:
+        return [r for topic, r in self.sent if isinstance(r, MediaMark) and topic == MEDIA.title]
+
+    def periods(self) -> list[Period]:
+        return [r for _, r in self.sent if isinstance(r, Period)]
+
+    def ends(self) -> list[PeriodEnd]:
+        return [r for _, r in self.sent if isinstance(r, PeriodEnd)]
+
+    def gops(self) -> list[Gop]:
+        return [r for _, r in self.sent if isinstance(r, Gop)]
+
+
+def make_clip(
+    path: Path,
+    *,
+    seconds: float = 1.0,
+    rate: Fraction = Fraction(25),
+    size: tuple[int, int] = (64, 36),
+    audio: bool = True,
+    video: bool = True,
+) -> Path:
+    """A clip of moving grey with a tone of 440 Hz."""
+    with av.open(str(path), "w") as container:
+        streams: list[Any] = []
+        if video:
+            pictures = container.add_stream("mpeg4", rate=rate)
+            pictures.width, pictures.height, pictures.pix_fmt = *size, "yuv420p"
+            streams.append(pictures)
+        if audio:
+            sound = container.add_stream("aac", rate=44_100)
+            sound.codec_context.layout = "mono"
+            streams.append(sound)
+        if video:
+            for number in range(round(seconds * rate)):
+                plane = np.full((size[1], size[0], 3), (number * 9) % 255, np.uint8)
+                frame = av.VideoFrame.from_ndarray(plane, format="rgb24")
+                frame.pts, frame.time_base = number, 1 / rate
+                container.mux(pictures.encode(frame))
+            container.mux(pictures.encode(None))
+        if audio:
+            wave = (0.2 * np.sin(np.arange(round(seconds * 44_100)) * 2 * np.pi * 440 / 44_100)).astype(np.float32)
+            for start in range(0, len(wave), 1_024):
+                piece = av.AudioFrame.from_ndarray(wave[None, start : start + 1_024], format="fltp", layout="mono")
+                piece.sample_rate, piece.pts, piece.time_base = 44_100, start, Fraction(1, 44_100)
+                container.mux(sound.encode(piece))
+            container.mux(sound.encode(None))
+    return path

@@ -1,0 +1,169 @@
+"""What a writer puts into the log, whatever its encoder does; the broker is a list."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+
+from schemas.errors import SupersededError, UserError
+from schemas.records import Level, MarkKind, Track
+from schemas.settings import IngestSettings, KafkaSettings, MediaSettings, Settings
+from schemas.units import Ticks
+from streams.ingest.codecs import AudioEncoder, VideoEncoder
+from streams.ingest.ladder import Rendition
+from streams.ingest.producer import ChannelWriter
+from streams.ingest.samples import Sample
+from tests.unit.ingest.fakes import FakeLink
+
+RATE = Fraction(25)
+IDR, OTHER = bytes([0, 0, 0, 2, 0x65, 1]), bytes([0, 0, 0, 2, 0x41, 1])
+
+
+@pytest.fixture(scope="module")
+def tracks() -> tuple[Track, ...]:
+    pictures = VideoEncoder(Rendition(track="v0", width=64, height=36, bitrate_bps=50_000), RATE, preset="ultrafast")
+    return pictures.track, AudioEncoder().track
+
+
+@pytest.fixture
+def link() -> FakeLink:
+    return FakeLink(Settings(kafka=KafkaSettings(), media=MediaSettings(), ingest=IngestSettings()))
+
+
+def make_writer(link: FakeLink, tracks: tuple[Track, ...], channel: str = "news", gop_frames: int = 25) -> ChannelWriter:
+    return ChannelWriter(
+        link.settings, channel=channel, tracks=tracks, frame_rate=RATE, gop_frames=gop_frames, idle_level=Level.PARTS, link=link
+    )
+
+
+def pictures(first: int, last: int, *, at_s: Fraction = Fraction(0), gop: int = 25) -> Iterator[tuple[Fraction, str, Sample]]:
+    for number in range(first, last):
+        is_idr = number % gop == 0
+        time = at_s + number / RATE
+        yield time, "v0", Sample(Ticks(int(time * 25_000)), IDR if is_idr else OTHER, is_idr)
+
+
+def sound(first_s: int, last_s: int, *, at_s: Fraction = Fraction(0)) -> Iterator[tuple[Fraction, str, Sample]]:
+    for number in range(-(-first_s * 48_000 // 1_024), -(-last_s * 48_000 // 1_024)):
+        time = at_s + Fraction(number * 1_024, 48_000)
+        yield time, "a0", Sample(Ticks(int(time * 48_000)), b"sound", sync=True)
+
+
+def feed(writer: ChannelWriter, *lines: Iterator[tuple[Fraction, str, Sample]]) -> None:
+    for _, track, sample in sorted((item for line in lines for item in line), key=lambda item: item[0]):
+        writer.write(track, sample)
+
+
+def test_the_mark_and_the_period_stand_before_the_first_chunk(link: FakeLink, tracks: tuple[Track, ...]) -> None:
+    feed(make_writer(link, tracks), pictures(0, 50), sound(0, 2))
+    assert [topic for topic, _ in link.sent[:3]] == ["media", "channels", "media"]
+    assert (link.marks()[0].kind, link.periods()[0].first_offset) == (MarkKind.PERIOD_START, 0)
+    assert link.periods()[0].anchor_unix_ms == link.periods()[0].zero_unix_ms
+
+
+def test_a_gop_is_indexed_once_with_all_its_chunks(link: FakeLink, tracks: tuple[Track, ...]) -> None:
+    feed(make_writer(link, tracks), pictures(0, 76), sound(0, 3))
+    gops = link.gops()
+    assert [gop.gop for gop in gops] == [0, 1, 2]
+    for gop in gops:
+        for track in gop.tracks:
+            held = [c for c in link.chunks(track.track) if c.gop == gop.gop]
+            assert (track.chunk_count, track.size) == (len(held), sum(len(c.payload) for c in held))
+            assert track.duration_ticks == sum(c.duration_ticks for c in held)
+
+
+def test_a_plan_takes_effect_at_the_next_segment(link: FakeLink, tracks: tuple[Track, ...]) -> None:
+    writer = make_writer(link, tracks)
+    feed(writer, pictures(0, 25), sound(0, 1))
+    link.registry.plan = 1
+    feed(writer, pictures(25, 151), sound(1, 6))
+    stamps = list(dict.fromkeys((c.msn, c.first_gop, c.gop_count) for c in link.chunks()))
+    assert stamps == [(0, 0, 4), (1, 4, 1), (2, 5, 1)]
+
+
+@pytest.mark.parametrize("step_s", [Fraction(30), Fraction(-1), Fraction(1, 4)])
+def test_a_jump_in_time_opens_a_new_period_that_runs_on(link: FakeLink, tracks: tuple[Track, ...], step_s: Fraction) -> None:
+    with make_writer(link, tracks) as writer:
+        feed(writer, pictures(0, 60), sound(0, 2))
+        feed(writer, pictures(75, 126, at_s=step_s), sound(3, 5, at_s=step_s))
+    assert [p.period for p in link.periods()] == [0, 1]
+    first, second = link.periods()
+    assert link.marks()[1].parts_reached == link.ends()[0].parts_reached == 4
+    assert (second.first_msn, second.discontinuity) == (1, 1)
+    assert second.anchor_unix_ms >= first.anchor_unix_ms + 2_000
+    assert [c.gop for c in link.chunks() if c.period == 1][:1] == [0]
+
+
+def test_small_steps_of_the_clock_are_smoothed_over(link: FakeLink, tracks: tuple[Track, ...]) -> None:
+    writer = make_writer(link, tracks)
+    feed(writer, pictures(0, 50), sound(0, 2))
+    feed(writer, pictures(50, 100, at_s=Fraction(1, 20)), sound(2, 4, at_s=Fraction(1, 20)))
+    assert len(link.periods()) == 1
+    chunks = link.chunks()
+    assert all(a.start_ticks + a.duration_ticks == b.start_ticks for a, b in pairwise(chunks))
+
+
+def test_a_channel_that_jumps_at_once_leaves_its_number_and_discontinuity_to_the_next(link: FakeLink, tracks: tuple[Track, ...]) -> None:
+    writer = make_writer(link, tracks)
+    feed(writer, pictures(0, 3))
+    feed(writer, pictures(0, 25, at_s=Fraction(100)), sound(0, 1, at_s=Fraction(100)))
+    assert (link.periods()[1].first_msn, link.periods()[1].discontinuity) == (0, 0)
+
+
+def test_a_silent_track_is_left_out_of_a_new_period_and_taken_back(link: FakeLink, tracks: tuple[Track, ...]) -> None:
+    writer = make_writer(link, tracks)
+    feed(writer, pictures(0, 250), sound(0, 2))
+    assert [t.track for t in link.periods()[1].tracks] == ["v0"]
+    feed(writer, pictures(250, 300), sound(10, 12))
+    assert [t.track for t in link.periods()[2].tracks] == ["v0", "a0"]
+
+
+def test_the_end_names_what_every_track_reached(link: FakeLink, tracks: tuple[Track, ...]) -> None:
+    with make_writer(link, tracks) as writer:
+        feed(writer, pictures(0, 63), sound(0, 2))
+    assert link.marks()[-1].kind is MarkKind.CHANNEL_END
+    assert (link.ends()[-1].parts_reached, link.ends()[-1].channel_ended, link.ends()[-1].next_msn) == (4, True, 1)
+
+
+def test_an_error_leaves_the_channel_open_for_the_next_writer(link: FakeLink, tracks: tuple[Track, ...]) -> None:
+    with pytest.raises(UserError), make_writer(link, tracks) as writer:
+        feed(writer, pictures(0, 30, gop=60), pictures(30, 60, gop=50))
+    assert not link.ends()
+
+
+def test_two_writers_of_one_name_do_not_go_on_together(link: FakeLink, tracks: tuple[Track, ...]) -> None:
+    writer = make_writer(link, tracks)
+    feed(writer, pictures(0, 30))
+    link.registry.taken_over = True
+    with pytest.raises(SupersededError):
+        feed(writer, pictures(30, 60))
+
+
+@pytest.mark.parametrize("name", ["../news", "News", "a/b", "", "-x", "x" * 64])
+def test_a_name_that_is_no_id_is_refused(link: FakeLink, tracks: tuple[Track, ...], name: str) -> None:
+    with pytest.raises(UserError, match="is not an id"):
+        make_writer(link, tracks, channel=name)
+
+
+def test_an_encoder_without_the_promised_key_frames_is_told(link: FakeLink, tracks: tuple[Track, ...]) -> None:
+    with pytest.raises(UserError, match="fixed GOP of 25 frames"):
+        feed(make_writer(link, tracks), pictures(0, 60, gop=50))
+
+
+def test_a_gop_longer_than_the_target_is_refused(link: FakeLink, tracks: tuple[Track, ...]) -> None:
+    with pytest.raises(UserError, match="longer than the target"):
+        make_writer(link, tracks, gop_frames=250)
+
+
+def test_a_chunk_shorter_than_an_audio_frame_is_refused(link: FakeLink, tracks: tuple[Track, ...]) -> None:
+    link.settings = link.settings.model_copy(update={"media": MediaSettings(chunks_per_part=25)})
+    slow = replace(tracks[1], frame_ticks=Ticks(2_048))
+    with pytest.raises(UserError, match="longer than the shortest chunk"):
+        make_writer(link, (tracks[0], slow))
+
+
+def test_a_track_nobody_announced_is_refused(link: FakeLink, tracks: tuple[Track, ...]) -> None:
+    with pytest.raises(UserError, match="no track 'v9'"):
+        make_writer(link, tracks).write("v9", Sample(Ticks(0), IDR, sync=True))
