@@ -84,12 +84,13 @@ class Worker:
         """Payload bytes in memory: of open segments and on their way to the store."""
         return self._publishing_bytes + sum(work.cutter.held_bytes for work in self._works.values())
 
-    def run(self, must_drain: Callable[[], bool]) -> None:
+    def run(self, *, must_drain: Callable[[], bool], must_leave: Callable[[], bool] = lambda: False) -> None:
         """
         Works until asked to drain and drained.
 
         Args:
             must_drain: Whether to finish what is in hand and leave.
+            must_leave: Whether to leave what is in hand: the next packager makes it from the log.
 
         Raises:
             UserError: A younger packager uses our name.
@@ -103,7 +104,7 @@ class Worker:
                     log.info("draining", slices=len(self._works))
                     self._client.state = PackagerState.DRAINING
                     self._client.beat()
-                if deadline and self._has_drained(deadline):
+                if must_leave() or (deadline and self._has_drained(deadline)):
                     break
             self._client.state = PackagerState.GONE
             self._client.beat()
@@ -177,9 +178,12 @@ class Worker:
     def _has_drained(self, deadline: float) -> bool:
         left_ms = (deadline - time.monotonic()) * 1_000
         if left_ms < self._settings.packager.drain_ms / 2:
-            # The planner had its time to move them: leave each at the end of its open segment.
+            # The planner had its time to move them: leave each at the end of its open segment, if there is one.
             for work in self._works.values():
-                self._limit(work, Msn(work.cutter.next_msn + 1))
+                if work.cutter.held_bytes:
+                    self._limit(work, Msn(work.cutter.next_msn + 1))
+                elif not work.is_stopped:
+                    self._stop(work)
         return not self._works or left_ms <= 0
 
     # ------------------------------------------------------------ cutting
