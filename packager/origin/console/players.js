@@ -1,0 +1,104 @@
+// The three players behind one face: start(video, url, options) -> {version, latency(), picture(), renditions(), choose(i), stop()}.
+// Each sends CMCD version 2 with every request and posts its events to /cmcd; the dialects differ, the origin reads them all.
+
+const EVENTS = ['ps', 'e', 't', 'bc'];
+const EVENT_SECONDS = 5;
+const KEYS = ['bl', 'br', 'bs', 'bsa', 'bsd', 'cid', 'd', 'dl', 'e', 'ltc', 'msd', 'mtp', 'ot', 'pr', 'rtp', 'sf', 'sid', 'sn', 'st', 'sta', 'su', 'tb', 'ts', 'v'];
+
+function startHls(video, url, { lowLatency, session, channel, reports, onError, onNote }) {
+  const hls = new Hls({
+    lowLatencyMode: lowLatency,
+    cmcd: {
+      version: 2, sessionId: session, contentId: channel, useHeaders: false,
+      eventTargets: [{ url: reports, events: EVENTS, interval: EVENT_SECONDS, batchSize: 1 }],
+    },
+  });
+  hls.on(Hls.Events.ERROR, (_, data) => {
+    const text = [data.details, data.reason || data.error?.message].filter(Boolean).join(': ');
+    onError({ code: data.details, fatal: data.fatal, text });
+  });
+  hls.on(Hls.Events.LEVEL_SWITCHED, (_, data) => onNote(`rendition ${hls.levels[data.level]?.height}p`, 'switch'));
+  hls.loadSource(url);
+  hls.attachMedia(video);
+  return {
+    version: `hls.js ${Hls.version}`,
+    playheadMs: () => hls.playingDate?.getTime() ?? null,
+    latency: () => null,
+    renditions: () => hls.levels.map((level, i) => ({ id: i, label: `${level.height}p` })),
+    choose: (i) => { hls.nextLevel = i; },
+    stop: () => hls.destroy(),
+  };
+}
+
+function startDash(video, url, { session, channel, reports, onError, onNote }) {
+  const player = dashjs.MediaPlayer().create();
+  player.initialize();
+  player.updateSettings({
+    streaming: {
+      cmcd: {
+        enabled: true, version: 2, sid: session, cid: channel, mode: 'query', enabledKeys: KEYS,
+        eventTargets: [{ enabled: true, url: reports, events: EVENTS, interval: EVENT_SECONDS, batchSize: 1, enabledKeys: KEYS }],
+      },
+    },
+  });
+  player.on('error', (event) => onError({ code: event.error?.code, fatal: true, text: String(event.error?.message ?? event.error) }));
+  player.on('qualityChangeRendered', (event) => {
+    if (event.mediaType === 'video' && event.newRepresentation) onNote(`rendition ${event.newRepresentation.height}p`, 'switch');
+  });
+  player.attachView(video);
+  player.attachSource(url);
+  const video_ = () => player.getRepresentationsByType?.('video') ?? [];
+  return {
+    version: `dash.js ${player.getVersion()}`,
+    playheadMs: () => null,
+    latency: () => player.getCurrentLiveLatency(),
+    renditions: () => video_().map((representation, i) => ({ id: i, label: `${representation.height}p` })),
+    choose: (i) => {
+      player.updateSettings({ streaming: { abr: { autoSwitchBitrate: { video: i < 0 } } } });
+      if (i >= 0) player.setRepresentationForTypeByIndex('video', i, false);
+    },
+    stop: () => player.destroy(),
+  };
+}
+
+async function startShaka(video, url, { lowLatency, session, channel, reports, onError, onNote }) {
+  shaka.polyfill.installAll();
+  const player = new shaka.Player();
+  await player.attach(video);
+  player.configure({
+    streaming: { lowLatencyMode: lowLatency },
+    cmcd: {
+      enabled: true, version: 2, sessionId: session, contentId: channel, useHeaders: false,
+      eventTargets: [{ mode: 'event', enabled: true, url: reports, events: EVENTS, interval: EVENT_SECONDS, includeKeys: [], useHeaders: false, version: 2, batchSize: 1 }],
+    },
+  });
+  const failed = (error) => onError({ code: error.code, fatal: error.severity === 2, text: `Shaka error ${error.code} ${JSON.stringify(error.data ?? '').slice(0, 160)}` });
+  player.addEventListener('error', (event) => failed(event.detail));
+  player.addEventListener('gapjumped', () => onNote('gap jumped', 'gap'));
+  for (const name of ['adaptation', 'variantchanged']) {
+    player.addEventListener(name, (event) => { if (event.newTrack) onNote(`rendition ${event.newTrack.height}p`, 'switch'); });
+  }
+  const variants = () => player.getVariantTracks().sort((a, b) => a.bandwidth - b.bandwidth);
+  player.load(url).catch(failed);
+  return {
+    version: `Shaka Player ${shaka.Player.version.replace(/^v/, '')}`,
+    playheadMs: () => player.getPlayheadTimeAsDate()?.getTime() ?? null,
+    latency: () => player.getStats().liveLatency,
+    renditions: () => variants().map((track, i) => ({ id: i, label: `${track.height}p` })),
+    choose: (i) => {
+      player.configure({ abr: { enabled: i < 0 } });
+      if (i >= 0 && variants()[i]) player.selectVariantTrack(variants()[i], false);
+    },
+    stop: () => player.destroy(),
+  };
+}
+
+const START = { hls: startHls, dash: startDash, shaka: startShaka };
+
+// What each choice plays; the addresses come from /api/channels.
+const SOURCE = { 'hls/plain': 'hls', 'hls/ll': 'll_hls', 'dash/plain': 'dash', 'shaka/plain': 'hls', 'shaka/ll': 'll_hls', 'shaka/dash': 'dash' };
+
+export const choices = Object.keys(SOURCE);
+export const sourceOf = (choice, channel) => channel[SOURCE[choice]];
+export const start = async (choice, video, url, options) =>
+  START[choice.split('/')[0]](video, url, { ...options, lowLatency: choice.endsWith('/ll') });
