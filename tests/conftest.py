@@ -1,6 +1,6 @@
 """What every test may ask for: a marker by folder, and a real Kafka for those that need one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -17,6 +17,25 @@ hypothesis.settings.load_profile("finecut")
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--update-golden` writes what is made now into tests/golden, to be reviewed like code."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite the expected outputs in tests/golden")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """`golden(name, text)`: the text is what tests/golden has under this name."""
+
+    def check(name: str, text: str) -> None:
+        path = ROOT / "tests" / "golden" / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        assert text == path.read_text(), f"{path} differs; if the change is meant, run with --update-golden"
+
+    return check
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test in tests/broker is marked `broker`, and so on: legs are chosen with -m, by hand and in the Makefile."""
     for item in items:
