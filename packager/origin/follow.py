@@ -64,7 +64,7 @@ class Follower(threading.Thread):
         self._staleness_s = staleness_ms_max / 1_000
         self._deliver = deliver
         self._codec = Codec()
-        self._stop = threading.Event()
+        self._stopping = threading.Event()
         self._ends: dict[tuple[str, int], int] = {}
         self._behind: set[tuple[str, int]] = set()
         self._fresh_at = 0.0
@@ -77,7 +77,7 @@ class Follower(threading.Thread):
 
     def stop(self) -> None:
         """Ends the thread and waits for it."""
-        self._stop.set()
+        self._stopping.set()
         self.join()
 
     def run(self) -> None:
@@ -139,7 +139,7 @@ class Follower(threading.Thread):
         places = sorted(self._ends)
         turn = 0
         probed_at = time.monotonic()
-        while not self._stop.is_set():
+        while not self._stopping.is_set():
             messages = self._take(consumer)
             if messages:
                 self._deliver([fact for message in messages if (fact := self._read(message)) is not None])
