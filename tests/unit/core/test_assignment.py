@@ -1,0 +1,66 @@
+"""Placement: within capacity, by strategy, with the most watched first when it is short."""
+
+from schemas.records import Load
+from streams.core.assignment import EncodedChannel, Slice, assign_segments, place, rebalance
+from streams.core.strategies import Seat
+
+
+def a_seat(packager: str, *, cores: float = 1.0, used: float = 0.0, held: int = 0) -> Seat:
+    return Seat(packager_id=packager, life="l1", usable=Load(cores=cores), used=Load(cores=used), held=held)
+
+
+def some_channels(count: int, *, cores: float = 0.1) -> list[EncodedChannel]:
+    return [EncodedChannel(channel=f"c{i:02}", tracks=("v0",), load=Load(cores=cores)) for i in range(count)]
+
+
+def a_slice(channel: str, cores: float, *, barred: frozenset[str] = frozenset()) -> Slice:
+    return Slice(slice_id=f"{channel}/all/0", copy=0, channel=channel, tracks=("v0",), load=Load(cores=cores), barred=barred)
+
+
+def test_each_packager_is_charged_before_the_next_slice_is_looked_at() -> None:
+    dealt = assign_segments(some_channels(6), [a_seat("p1"), a_seat("p2"), a_seat("p3")], {})
+    assert sorted(dealt.holders.values()) == ["p1", "p1", "p2", "p2", "p3", "p3"]
+
+
+def test_the_largest_slices_are_placed_first() -> None:
+    work = [EncodedChannel(channel=f"c{i}", tracks=("v0",), load=Load(cores=c)) for i, c in enumerate((0.2, 0.2, 0.2, 0.6))]
+    dealt = assign_segments(work, [a_seat("p1"), a_seat("p2")], {})
+    assert dealt.holders["c3/all/0/0"] != dealt.holders["c0/all/0/0"]
+    assert [round(seat.used.cores, 3) for seat in dealt.seats] == [0.6, 0.6]
+
+
+def test_round_robin_goes_on_after_the_last() -> None:
+    slices = [a_slice(f"c{i}", 0.1) for i in range(4)]
+    dealt = place(slices, [a_seat("p1"), a_seat("p2"), a_seat("p3")], strategy="round_robin", last="p2")
+    assert [dealt.holders[piece.key] for piece in slices] == ["p3", "p1", "p2", "p3"]
+
+
+def test_weighted_round_robin_gives_by_cores() -> None:
+    dealt = assign_segments(some_channels(6), [a_seat("p1", cores=4.0), a_seat("p2", cores=2.0)], {}, strategy="weighted_round_robin")
+    assert sorted(dealt.holders.values()) == ["p1"] * 4 + ["p2"] * 2
+
+
+def test_memory_bounds_as_cores_do() -> None:
+    seat = Seat(packager_id="p1", life="l1", usable=Load(cores=9.0, memory_bytes=150))
+    work = [EncodedChannel(channel=c, tracks=("v0",), load=Load(cores=0.1, memory_bytes=100)) for c in ("a", "b")]
+    dealt = assign_segments(work, [seat], {})
+    assert list(dealt.holders) == ["a/all/0/0"]
+    assert [left.full_count for left in dealt.overflow] == [1]
+
+
+def test_a_barred_packager_is_counted_apart_from_a_full_one() -> None:
+    dealt = place([a_slice("c", 0.5, barred=frozenset({"p1"}))], [a_seat("p1"), a_seat("p2", used=0.9)], strategy="least_loaded")
+    assert [(left.full_count, left.barred_count) for left in dealt.overflow] == [(1, 1)]
+
+
+def test_without_packagers_everything_waits() -> None:
+    dealt = assign_segments(some_channels(2), [], {"c01": 5.0})
+    assert [left.slice.channel for left in dealt.overflow] == ["c01", "c00"]
+
+
+def test_a_move_must_pay() -> None:
+    held = [(a_slice(f"c{i}", 0.3), "p1") for i in range(3)]
+    seats = [a_seat("p1", used=0.9, held=3), a_seat("p2", used=0.0)]
+    assert rebalance(held, seats, moves_max=8) == {"c0/all/0/0": "p2"}
+    assert rebalance(held, [a_seat("p1", used=0.9), a_seat("p2", used=0.7)], moves_max=8) == {}
+    assert rebalance(held, [a_seat("p1", used=0.9)], moves_max=8) == {}

@@ -1,0 +1,217 @@
+"""Work moves when packagers die, leave, drain, are replaced or fail, and goes on at the first segment that is not done."""
+
+from schemas.records import Assignment, Fault, Level, PackagerState, Reason
+from tests.builders_control import ControlPlane, a_gop, a_heartbeat, a_period, a_report, beats, gops
+
+KEY = "news/all/0/0"
+POOL = ("p1", "p2", "p3")
+
+
+def a_running_channel(*packagers: str, gop_count: int = 14) -> ControlPlane:
+    """Segments 0 to 2 are whole, 3 is open with two GOPs; 0 and 1 are reported."""
+    plane = ControlPlane()
+    beats(plane, *(packagers or POOL))
+    plane.settle()
+    plane.add("channels", a_period(idle_level=Level.PARTS))
+    plane.settle()
+    plane.add("gops", *gops(count=gop_count))
+    plane.add("reports", a_report(msns=[0, 1], packager=held(plane).packager_id, epoch=held(plane).epoch))
+    return plane
+
+
+def held(plane: ControlPlane) -> Assignment:
+    return plane.standing.assignments[KEY]
+
+
+def silence(plane: ControlPlane, ms: int, *others: str, start: int = 8) -> None:
+    for number in range(ms // 500):
+        for packager in others:
+            plane.add("heartbeats", a_heartbeat(packager, number=start + number))
+        plane.log.pass_ms(500)
+
+
+def test_a_silent_packager_is_dead_after_the_threshold_and_its_slice_goes_on_at_the_first_open_segment() -> None:
+    plane = a_running_channel()
+    holder, epoch = held(plane).packager_id, held(plane).epoch
+    others = [p for p in POOL if p != holder]
+    silence(plane, 1_500, *others)
+    assert plane.settle() == []
+    silence(plane, 1_000, *others, start=11)
+    (decision,) = plane.settle()
+    assert [(dead.packager_id, dead.reason) for dead in decision.dead] == [(holder, Reason.PACKAGER_DEAD)]
+    assert held(plane).packager_id in others
+    assert held(plane).reason is Reason.PACKAGER_DEAD
+    assert (held(plane).from_msn, held(plane).first_offset) == (2, 8 * 16)
+    assert held(plane).epoch == decision.number > epoch
+    assert (held(plane).cause, held(plane).cause_unix_ms) == ("", 0)
+
+
+def test_a_segment_is_open_while_one_of_its_tracks_is_missing() -> None:
+    plane = a_running_channel()
+    holder = held(plane).packager_id
+    plane.add("reports", a_report(msns=[2], packager=holder, tracks=("v0", "v1", "v2")))
+    silence(plane, 3_000, *(p for p in POOL if p != holder))
+    plane.settle()
+    assert held(plane).from_msn == 2
+
+
+def test_a_slice_with_nothing_open_goes_on_behind_the_newest_segment() -> None:
+    plane = a_running_channel(gop_count=12)
+    holder = held(plane).packager_id
+    plane.add("reports", a_report(msns=[2], packager=holder))
+    silence(plane, 3_000, *(p for p in POOL if p != holder))
+    plane.settle()
+    assert (held(plane).from_msn, held(plane).first_offset) == (3, 11 * 16)
+
+
+def test_a_suspect_keeps_its_slice_but_gets_no_new_one() -> None:
+    plane = a_running_channel()
+    holder = held(plane).packager_id
+    others = [p for p in POOL if p != holder]
+    silence(plane, 1_500, *others)
+    plane.add("channels", *(a_period(c, idle_level=Level.PARTS) for c in ("a", "b", "c", "d")))
+    plane.settle()
+    assert held(plane).packager_id == holder
+    assert all(a.packager_id != holder for key, a in plane.standing.assignments.items() if key != KEY)
+
+
+def test_a_packager_that_left_is_replaced_at_once_and_its_farewell_is_the_cause() -> None:
+    plane = a_running_channel()
+    holder = held(plane).packager_id
+    plane.add("heartbeats", a_heartbeat(holder, number=9, state=PackagerState.GONE))
+    plane.settle()
+    assert held(plane).packager_id != holder
+    assert held(plane).reason is Reason.PACKAGER_GONE
+    assert held(plane).cause == f"finecut.heartbeats/0/{plane.log.offsets['heartbeats'] - 1}"
+    assert held(plane).cause_unix_ms == plane.now
+
+
+def test_a_draining_packager_hands_over_and_keeps_what_nobody_can_take() -> None:
+    plane = a_running_channel("p1")
+    plane.add("heartbeats", a_heartbeat("p1", number=9, state=PackagerState.DRAINING))
+    plane.settle()
+    assert held(plane).packager_id == "p1"
+    assert plane.standing.queued[KEY].unavailable_count == 1
+    plane.add("heartbeats", a_heartbeat("p2"))
+    plane.settle()
+    assert (held(plane).packager_id, held(plane).reason, held(plane).from_msn) == ("p2", Reason.PACKAGER_DRAINING, 2)
+    assert not plane.standing.queued
+
+
+def test_a_new_life_of_a_name_ends_the_old_one_and_takes_its_work() -> None:
+    plane = a_running_channel("p1")
+    plane.add("heartbeats", a_heartbeat("p1", life="l2"))
+    plane.settle()
+    assert list(plane.standing.dead) == ["p1/l1"]
+    assert (held(plane).packager_id, held(plane).life, held(plane).from_msn) == ("p1", "l2", 2)
+
+
+def test_a_name_used_twice_settles_on_the_younger_life_however_they_alternate() -> None:
+    plane = a_running_channel("p1")
+    made = 0
+    for number in range(10):
+        plane.add("heartbeats", a_heartbeat("p1", life="l2", number=number))
+        made += len(plane.settle())
+        plane.add("heartbeats", a_heartbeat("p1", life="l1", number=8 + number))
+        made += len(plane.settle())
+        plane.log.pass_ms(500)
+    assert made == 1
+    assert held(plane).life == "l2"
+
+
+def test_a_dead_life_stays_dead_when_it_beats_again() -> None:
+    plane = a_running_channel()
+    holder = held(plane).packager_id
+    silence(plane, 3_000, *(p for p in POOL if p != holder))
+    plane.settle()
+    plane.add("heartbeats", a_heartbeat(holder, number=20))
+    plane.add("channels", *(a_period(c, idle_level=Level.PARTS) for c in ("a", "b", "c", "d")))
+    plane.settle()
+    assert all(a.packager_id != holder for a in plane.standing.assignments.values())
+
+
+def test_nobody_is_declared_dead_while_nobody_is_heard() -> None:
+    plane = a_running_channel("p1", "p2")
+    silence(plane, 40_000)
+    assert plane.settle() == []
+
+
+def test_an_outage_that_ends_kills_nobody_while_heartbeats_come_back_one_by_one() -> None:
+    plane = a_running_channel("p1", "p2", "p3", "p4")
+    silence(plane, 12_000)
+    for number, packager in enumerate(("p3", "p1", "p4", "p2")):
+        plane.add("heartbeats", a_heartbeat(packager, number=30 + number))
+        plane.log.pass_ms(400)
+        assert plane.settle() == []
+
+
+def test_a_mass_silence_is_held_to_be_our_fault_for_a_while() -> None:
+    plane = a_running_channel("p1", "p2", "p3", "p4", "p5")
+    silence(plane, 9_000, "p4", "p5")
+    assert not any(decision.dead for decision in plane.settle())
+    silence(plane, 1_000, "p4", "p5", start=30)
+    (decision,) = plane.settle()
+    assert [dead.packager_id for dead in decision.dead] == ["p1", "p2", "p3"]
+
+
+def test_work_of_the_dead_waits_with_a_bookmark_when_there_is_no_capacity_and_is_taken_up_there() -> None:
+    plane = ControlPlane()
+    beats(plane, "p1")
+    plane.settle()
+    plane.add("channels", a_period(idle_level=Level.PARTS))
+    plane.settle()
+    plane.add("gops", *gops(count=14))
+    plane.add("reports", a_report(msns=[0, 1]))
+    plane.add("heartbeats", a_heartbeat("p1", number=9, state=PackagerState.GONE))
+    plane.settle()
+    assert (held(plane).packager_id, held(plane).reason, held(plane).from_msn) == ("p1", Reason.NO_CAPACITY, 2)
+    assert list(plane.standing.queued) == [KEY]
+    bookmark = held(plane)
+    plane.log.pass_ms(400_000)
+    plane.add("gops", *(a_gop(gop=400 + i, msn=100, first_gop=400) for i in range(4)))
+    beats(plane, "p2")
+    plane.settle()
+    assert (held(plane).packager_id, held(plane).from_msn, held(plane).first_offset) == ("p2", 2, bookmark.first_offset)
+    assert held(plane).epoch > bookmark.epoch
+    assert not plane.standing.queued
+
+
+def test_a_failure_of_its_own_moves_the_slice_to_another_packager_at_the_failed_segment() -> None:
+    plane = a_running_channel()
+    holder = held(plane).packager_id
+    plane.add("reports", a_report(msns=[2], packager=holder, epoch=held(plane).epoch, fault=Fault.OWN))
+    plane.settle()
+    assert held(plane).packager_id != holder
+    assert held(plane).from_msn == 2
+
+
+def test_a_segment_that_three_holders_failed_to_make_is_void_and_the_slice_goes_on() -> None:
+    plane = a_running_channel()
+    for _ in range(3):
+        plane.add("reports", a_report(msns=[2], packager=held(plane).packager_id, epoch=held(plane).epoch, fault=Fault.OWN))
+        plane.settle()
+    voids = plane.decisions[-1].voids
+    assert [(void.msn, void.track, void.reason) for void in voids] == [(2, t, Reason.FAILED_THRICE) for t in ("a0", "v0", "v1", "v2")]
+    assert (voids[1].start_ticks, voids[1].duration_ticks) == (8 * 90_000, 4 * 90_000)
+    plane.add("reports", *voids)
+    assert plane.settle() == []
+
+
+def test_a_segment_whose_chunks_are_gone_is_void_at_once_and_stays_with_its_holder() -> None:
+    plane = a_running_channel()
+    before = held(plane)
+    plane.add("reports", a_report(msns=[2], packager=before.packager_id, epoch=before.epoch, fault=Fault.INPUT))
+    (decision,) = plane.settle()
+    assert {void.reason for void in decision.voids} == {Reason.RETENTION}
+    assert held(plane) == before
+
+
+def test_a_failing_store_is_tried_again_under_a_new_epoch() -> None:
+    plane = a_running_channel("p1")
+    epoch = held(plane).epoch
+    plane.add("reports", a_report(msns=[2], epoch=epoch, fault=Fault.STORE))
+    plane.settle()
+    assert held(plane).packager_id == "p1"
+    assert held(plane).epoch > epoch
+    assert held(plane).from_msn == 2
+    assert plane.settle() == []

@@ -1,0 +1,112 @@
+"""Decisions add up to what is in force, and tell others."""
+
+from dataclasses import replace
+
+import pytest
+
+from schemas.codec import Codec
+from schemas.records import Decision, Level, PackagerState, Packaging
+from schemas.topics import ASSIGNMENTS, PLANS, REPORTS, SCALING
+from streams.core.decide import Standing, apply, decide, orphans, projections, whole
+from streams.core.policy import Policy
+from tests.builders_control import ControlPlane, a_heartbeat, a_period, a_period_end, a_report, beats, gops
+
+
+def a_story() -> ControlPlane:
+    plane = ControlPlane()
+    beats(plane, "p1", "p2")
+    plane.settle()
+    plane.add("channels", a_period("news", idle_level=Level.PARTS), a_period("arts", idle_level=Level.PARTS), a_period("zoo"))
+    plane.settle()
+    plane.add("gops", *gops("news", count=9), *gops("arts", count=9))
+    plane.add("heartbeats", a_heartbeat("p1", number=20, state=PackagerState.GONE))
+    plane.settle()
+    return plane
+
+
+def test_a_whole_decision_restates_what_the_others_added_up_to() -> None:
+    plane = a_story()
+    restated = whole(plane.state, plane.standing, plane.policy, now=plane.now, code_version="test")
+    after = apply(Standing.empty(0), restated)
+    assert after == replace(plane.standing, number=restated.number, at_unix_ms=plane.now, whole_unix_ms=plane.now)
+    assert apply(plane.standing, restated) == after
+
+
+def test_decisions_survive_the_wire() -> None:
+    codec = Codec()
+    plane = a_story()
+    standing = Standing.empty(0)
+    for decision in plane.decisions:
+        standing = apply(standing, codec.decode(codec.encode(decision)))
+    assert standing == plane.standing
+
+
+def test_a_decision_must_follow_the_last() -> None:
+    plane = a_story()
+    with pytest.raises(ValueError, match="does not follow"):
+        apply(plane.standing, replace(plane.decisions[-1], number=plane.standing.number + 2))
+    with pytest.raises(ValueError, match="pool"):
+        apply(Standing.empty(1), plane.decisions[0])
+
+
+def test_nothing_is_written_until_the_minute_is_over_and_then_everything() -> None:
+    plane = a_story()
+    restate_ms = plane.policy.planner.restate_ms
+    since = plane.standing.whole_unix_ms
+    for number in range(30, 31 + restate_ms // 500):
+        plane.add("heartbeats", a_heartbeat("p2", number=number))
+        made = plane.settle()
+        assert not made or made[0].whole
+        plane.log.pass_ms(500)
+    restated = [decision for decision in plane.decisions if decision.whole and decision.at_unix_ms > since]
+    assert [decision.at_unix_ms - since for decision in restated] == [restate_ms]
+    assert len(restated[0].assignments) == 2
+
+
+def test_projections_carry_the_number_of_their_decision_even_when_restated() -> None:
+    plane = a_story()
+    restated = whole(plane.state, plane.standing, plane.policy, now=plane.now, code_version="test")
+    sent = projections(restated, plane.standing)
+    assert {projection.record.decision for projection in sent} == {restated.number}
+    assert [(p.topic, p.key) for p in sent] == [
+        (PLANS, "arts"), (PLANS, "news"), (PLANS, "zoo"),
+        (REPORTS, "arts"), (REPORTS, "news"),
+        (ASSIGNMENTS, "arts/all/0/0"), (ASSIGNMENTS, "news/all/0/0"),
+        (SCALING, "0"),
+    ]  # fmt: skip
+    assert all(not p.record.cause for p in sent if isinstance(p.record, Packaging))
+
+
+def test_what_ended_gets_tombstones_also_when_the_decision_is_whole() -> None:
+    plane = a_story()
+    before = plane.standing
+    plane.add("channels", a_period_end("news", next_msn=2))
+    plane.add("reports", a_report("news", msns=range(2)))
+    plane.log.pass_ms(plane.policy.planner.restate_ms)
+    decision = plane.decide()
+    assert isinstance(decision, Decision)
+    assert decision.whole
+    assert (decision.ended_channels, decision.ended_slices) == (("news",), ("news/all/0/0",))
+    tombstones = {(p.topic.title, p.key) for p in projections(decision, before) if p.record is None}
+    assert tombstones == {("plans", "news"), ("assignments", "news/all/0/0")}
+
+
+def test_what_a_crash_left_in_a_topic_is_an_orphan() -> None:
+    plane = a_story()
+    keys = ["news/all/0/0", "old/all/0/0"]
+    assert [(p.key, p.record) for p in orphans(ASSIGNMENTS, keys, plane.standing)] == [("old/all/0/0", None)]
+
+
+def test_a_decision_is_made_again_from_the_policy_it_names() -> None:
+    plane = a_story()
+    for decision in plane.decisions[1:]:
+        assert Policy.from_json(decision.policy) == plane.policy
+    again = ControlPlane(Policy.from_json(plane.decisions[0].policy))
+    assert decide(again.state, again.standing, again.policy, now=plane.decisions[0].at_unix_ms, code_version="test", cause=None)
+
+
+def test_a_policy_with_a_wrong_key_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown section granulation"):
+        Policy.from_json('{"granulation":{}}')
+    with pytest.raises(ValueError, match="idle_millis"):
+        Policy.from_json('{"granularity":{"idle_millis":3}}')
