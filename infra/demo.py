@@ -17,6 +17,7 @@ from infra.processes import Supervisor
 from infra.state import CACHE
 from infra.story import Storyteller
 from infra.tally import Life, Tally
+from infra.viewers import FAULTS_SEEN
 from schemas.errors import UserError
 from schemas.records import Level
 from schemas.settings import load
@@ -151,7 +152,8 @@ def _play(story: Story, run: LocalRun, teller: Storyteller) -> summary.Outside:
     )
     due, scene = next(scenes)
     measured_s = 0.0
-    for entry in follow(run.settings.kafka, QUIET, from_start=True):
+    heard = follow(run.settings.kafka, QUIET, from_start=True)
+    for entry in heard:
         teller.hear(entry)
         if entry is not None and teller.elapsed_s - measured_s < USAGE_EVERY_S:
             continue
@@ -177,7 +179,7 @@ def _play(story: Story, run: LocalRun, teller: Storyteller) -> summary.Outside:
             break
         due, scene = next(scenes)
     seconds = teller.elapsed_s
-    _settle(run, teller)
+    _settle(run, teller, heard)
     return summary.Outside(
         startup_s=run.startup_s, seconds=seconds, usage=run.usage(), viewers=_json(seen_file), raw_latency_ms=_json(raw_file),
         killed=killed, killed_unix_ms=killed_unix_ms,
@@ -187,7 +189,7 @@ def _play(story: Story, run: LocalRun, teller: Storyteller) -> summary.Outside:
 def _audience(run: LocalRun, story: Story, seconds: float, file: Path) -> None:
     url = f"{run.origin_url}/{ENCODED}/hls/multivariant.m3u8"
     words = ["audience", url, "--viewers", str(story.viewers), "--seconds", f"{seconds:.1f}", "--result", str(file)]
-    run.supervisor.start("audience", "audience", words).is_wanted = False
+    run.supervisor.start("audience", "audience", words, may_end_with=(0, FAULTS_SEEN))
     run.leave_word()
 
 
@@ -203,13 +205,13 @@ def _kill_holder(run: LocalRun, teller: Storyteller) -> tuple[Life, UnixMs]:
     return (holder.packager_id, holder.life), at
 
 
-def _settle(run: LocalRun, teller: Storyteller) -> None:
+def _settle(run: LocalRun, teller: Storyteller, heard: Iterator[Entry | None]) -> None:
     """End the audience and the encoders, and wait until the packagers finished what is in the log."""
     teller.say("the audience leaves, the encoders end, the packagers finish")
     run.supervisor.stop(["audience"])
     run.supervisor.stop([child.name for child in run.supervisor.children.values() if child.role == "encode"])
     deadline = time.monotonic() + SETTLE_S
-    for entry in follow(run.settings.kafka, QUIET):
+    for entry in heard:
         teller.hear(entry)
         ended = {channel for (channel, _), end in teller.tally.ends.items() if end.channel_ended}
         if (ended >= set(teller.tally.channels) and not teller.tally.holders) or time.monotonic() > deadline:

@@ -69,6 +69,7 @@ class Child:
         self.log = log
         self.readiness = readiness
         self.is_wanted = True
+        self.may_end_with: tuple[int, ...] = ()
         self.usage = Usage()
 
     @property
@@ -110,8 +111,19 @@ class Supervisor:
         *,
         readiness: Readiness | None = None,
         environment: Mapping[str, str] | None = None,
+        may_end_with: tuple[int, ...] = (),
     ) -> Child:
-        """A child that runs ``finecut`` with these arguments."""
+        """
+        A child that runs ``finecut`` with these arguments.
+
+        Args:
+            name: Unique among the children.
+            role: Those of one role are stopped together.
+            arguments: Words after ``finecut``.
+            readiness: How it tells that it does its work.
+            environment: Added to that of all.
+            may_end_with: Exit statuses with which it may end by itself.
+        """
         log = self._logs / f"{name}.log"
         with log.open("ab") as out:
             popen = spawn(
@@ -121,6 +133,7 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
             )
         child = self.children[name] = Child(name, role, popen, log, readiness)
+        child.may_end_with = may_end_with
         self._started[name] = (arguments, dict(environment or {}))
         return child
 
@@ -156,7 +169,8 @@ class Supervisor:
 
     def dead(self) -> tuple[Child, ...]:
         """Children that ended though they should run."""
-        return tuple(child for child in self.children.values() if child.is_wanted and not child.is_alive)
+        ended = (child for child in self.children.values() if child.is_wanted and not child.is_alive)
+        return tuple(child for child in ended if child.popen.returncode not in child.may_end_with)
 
     def kill(self, name: str) -> None:
         """End one at once, as a crash would."""

@@ -23,6 +23,8 @@ ANSWER_S = 30.0
 # Without any record for this long though some are due, the cluster is gone.
 SILENCE_S = 30.0
 BATCH = 1_000
+IDLE_S = 0.2
+UNSETTLED = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,17 +86,35 @@ def read(
                 yield replace(entry, record=kept)
 
 
-def follow(kafka: KafkaSettings, topic: Topic) -> Iterator[Entry]:
-    """Entries of a topic from now on, for ever."""
+def follow(kafka: KafkaSettings, topics: Sequence[Topic], *, from_start: bool = False) -> Iterator[Entry | None]:
+    """
+    Entries of topics as they are written, for ever; None whenever there was nothing for a moment.
+
+    Args:
+        kafka: The cluster.
+        topics: Followed together.
+        from_start: What is there already comes first.
+
+    Raises:
+        UserError: A topic does not exist.
+    """
     consumer, codec = _consumer(kafka), Codec()
+    titles = {topic.name(kafka): topic for topic in topics}
     try:
-        ends = _watermarks(consumer, topic.name(kafka))
-        consumer.assign([TopicPartition(topic.name(kafka), partition, high) for partition, (_, high) in ends.items()])
+        marks = {name: _watermarks(consumer, name) for name in titles}
+        consumer.assign(
+            [TopicPartition(n, p, low if from_start else high) for n, found in marks.items() for p, (low, high) in found.items()]
+        )
         while True:
-            for message in consumer.consume(BATCH, timeout=0.2):
-                if error := message.error():
+            messages = consumer.consume(BATCH, timeout=IDLE_S)
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    yield _entry(titles[message.topic() or ""], message, codec, payloads=False)
+                elif error.code() != KafkaError._PARTITION_EOF and not error.retriable():  # noqa: SLF001  # its public name
                     raise KafkaException(error)
-                yield _entry(topic, message, codec, payloads=False)
+            if not messages:
+                yield None
     finally:
         consumer.close()
 
@@ -117,7 +137,21 @@ def _watermarks(consumer: Consumer, name: str) -> dict[int, tuple[int, int]]:
     found = consumer.list_topics(name, timeout=ANSWER_S).topics[name]
     if found.error is not None:
         raise UserError(f"topic {name} does not exist", do="`finecut topics create`, or correct FINECUT_KAFKA__TOPIC_PREFIX")
-    return {p: consumer.get_watermark_offsets(TopicPartition(name, p), timeout=ANSWER_S) for p in sorted(found.partitions)}
+    deadline = time.monotonic() + ANSWER_S
+    return {p: _watermark(consumer, TopicPartition(name, p), deadline) for p in sorted(found.partitions)}
+
+
+def _watermark(consumer: Consumer, place: TopicPartition, deadline: float) -> tuple[int, int]:
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=ANSWER_S)
+        except KafkaException as error:
+            # A broker that has just started answers before it leads its partitions.
+            if error.args[0].code() not in UNSETTLED or time.monotonic() > deadline:
+                raise
+            consumer.poll(IDLE_S)
+        else:
+            return low, high
 
 
 def _stretches(consumer: Consumer, topic: Topic, name: str, begin: Position | None, end: Position | None) -> Iterator[Stretch]:
