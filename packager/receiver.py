@@ -1,10 +1,11 @@
 """Follows the control topics of a pool: which slices are ours, how the channels are configured, whether our name is used twice."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from packager.source import check
 from schemas import topics
@@ -17,6 +18,8 @@ from schemas.units import Msn
 log = structlog.get_logger()
 
 BATCH_MAX = 256
+# Between two questions for the leader of a partition.
+LEADER_WAIT_S = 0.05
 # Slices whose newest decision is remembered after they ended, so that a stale planner's record stays unheard.
 KEYS_REMEMBERED_MAX = 10_000
 
@@ -100,12 +103,12 @@ class Receiver:
             }
         )
         # Heartbeats from the end as it is now: those of lives that begin after ours, and ours among them.
-        end = self._consumer.get_watermark_offsets(TopicPartition(self._heartbeats, pool), timeout=kafka.delivery_timeout_ms / 1_000)
+        end = self._end_of(TopicPartition(self._heartbeats, pool), timeout_s=kafka.delivery_timeout_ms / 1_000)
         self._consumer.assign(
             [
                 TopicPartition(self._channels, pool, OFFSET_BEGINNING),
                 TopicPartition(self._assignments, pool, OFFSET_BEGINNING),
-                TopicPartition(self._heartbeats, pool, end[1] if end else OFFSET_END),
+                TopicPartition(self._heartbeats, pool, end),
             ]
         )
         self._unread = {self._channels, self._assignments}
@@ -130,6 +133,22 @@ class Receiver:
     def close(self) -> None:
         """Ends the client."""
         self._consumer.close()
+
+    def _end_of(self, partition: TopicPartition, *, timeout_s: float) -> int:
+        """Offset of the next record, also of a topic that was made only now and has no leader yet."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                offsets = self._consumer.get_watermark_offsets(partition, timeout=max(0.1, deadline - time.monotonic()))
+            except KafkaException as error:
+                if not error.args[0].retriable() or time.monotonic() > deadline:
+                    raise
+                self._consumer.poll(LEADER_WAIT_S)
+            else:
+                if offsets:
+                    return offsets[1]
+                if time.monotonic() > deadline:
+                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no end of {partition.topic} known"))  # noqa: SLF001
 
     def _messages(self, timeout_s: float) -> Iterator[Message]:
         first = self._consumer.poll(timeout_s)

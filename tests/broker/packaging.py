@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -41,12 +41,21 @@ ROOT = Path(__file__).parents[2]
 WAIT_S = 20.0
 T = TypeVar("T")
 CHILD = """
-import sys
+import sys, threading
 from packager.__main__ import run
+from packager.store import DirectoryStore
 from schemas.errors import UserError
 from schemas.settings import load
+
+class SlowStore(DirectoryStore):
+    def create_if_absent(self, name, pieces):
+        threading.Event().wait(float(sys.argv[2]))
+        return super().create_if_absent(name, pieces)
+
+settings = load()
 try:
-    sys.exit(run(load(), pool=0, packager_id=sys.argv[1]))
+    store = SlowStore(settings.store) if float(sys.argv[2]) else None
+    sys.exit(run(settings, pool=0, packager_id=sys.argv[1], store=store))
 except UserError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
@@ -56,13 +65,13 @@ except UserError as error:
 class Hall:
     """One installation on a shared broker, told apart by its topic prefix."""
 
-    def __init__(self, kafka: LocalBroker, folder: Path, **packager: Any) -> None:
+    def __init__(self, kafka: LocalBroker, folder: Path, *, free_bytes_min: int = 1, **packager: Any) -> None:
         self.settings = Settings(
             kafka=KafkaSettings(
                 bootstrap_servers=kafka.bootstrap, topic_prefix=f"test-{uuid4().hex[:8]}.", pool_count=1, media_partition_count=2
             ),
-            packager=PackagerSettings(**packager),
-            store=StoreSettings(directory=folder / "store"),
+            packager=PackagerSettings(**{"drain_ms": 500} | packager),
+            store=StoreSettings(directory=folder / "store", free_bytes_min=free_bytes_min),
         )
         self.codec = Codec()
         self.folder = folder
@@ -97,8 +106,16 @@ class Hall:
         self.send(topics.CHANNELS, topics.period_key(period.channel, period.period), period)
 
     def encode(self, period: Period, records: Iterable[Chunk | MediaMark | bytes]) -> list[int]:
-        """Offsets of what an encoder sends."""
+        """Offsets of what an encoder sends, one after the other."""
         return [self.send(topics.MEDIA, period.channel, record, partition=period.media_partition) for record in records]
+
+    def fill(self, period: Period, records: Iterable[Chunk | MediaMark]) -> None:
+        """Writes a long log quickly."""
+        topic = topics.MEDIA.name(self.settings.kafka)
+        for record in records:
+            self._producer.produce(topic, self.codec.encode(record), period.channel.encode(), partition=period.media_partition)
+            self._producer.poll(0)
+        assert self._producer.flush(WAIT_S) == 0
 
     def assign(self, period: Period, packager: Heartbeat, *, epoch: int = 1, **fields: Any) -> Assignment:
         """What a planner would give a packager: the whole channel."""
@@ -124,10 +141,12 @@ class Hall:
 
     # ------------------------------------------------------------ packagers
 
-    def start(self, name: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str, *, store_delay_s: float = 0) -> subprocess.Popen[bytes]:
         """A packager process; stops with the test."""
         with (self.folder / f"{name}-{len(self.processes)}.log").open("wb") as log:
-            process = spawn([sys.executable, "-c", CHILD, name], cwd=ROOT, env=os.environ | environment(self.settings), stderr=log)
+            process = spawn(
+                [sys.executable, "-c", CHILD, name, str(store_delay_s)], cwd=ROOT, env=os.environ | environment(self.settings), stderr=log
+            )
         self.processes.append(process)
         return process
 
@@ -145,7 +164,7 @@ class Hall:
         name = topic.name(self.settings.kafka)
         consumer = Consumer(self.settings.kafka.client() | {"group.id": "reader", "enable.auto.commit": False})
         try:
-            _, end = consumer.get_watermark_offsets(TopicPartition(name, 0), timeout=WAIT_S) or (0, 0)
+            end = until(lambda: end_of(consumer, TopicPartition(name, 0)), what=f"leader of {name}")[0]
             consumer.assign([TopicPartition(name, 0, 0)])
             records: list[Any] = []
             at = 0
@@ -190,6 +209,17 @@ class Hall:
     def objects(self) -> dict[str, bytes]:
         """The whole store."""
         return {name: self.store.get(name) for name in self.store.list()}
+
+
+def end_of(consumer: Consumer, partition: TopicPartition) -> tuple[int] | None:
+    """The next offset, in a tuple; none while a topic that was made only now has no leader."""
+    try:
+        offsets = consumer.get_watermark_offsets(partition, timeout=WAIT_S)
+    except KafkaException as error:
+        if not error.args[0].retriable():
+            raise
+        return None
+    return (offsets[1],) if offsets else None
 
 
 def environment(settings: Settings) -> Mapping[str, str]:

@@ -1,8 +1,11 @@
 """A packager on a real Kafka, fed by hand: what it stores, says, and does when something is wrong."""
 
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,17 +13,26 @@ from infra.kafka import LocalBroker
 from packager.boxes import check_chunk
 from packager.cutter import CutPart, CutSegment, Scope
 from packager.slicing import SliceCutter
-from schemas.records import Chunk, MediaMark, Outcome, PackagerState, Period
+from schemas.records import Chunk, Fault, MediaMark, Outcome, PackagerState, Period
 from schemas.units import Msn, UnixMs
 from tests.broker.packaging import Hall, until
 from tests.builders import make_chunks, make_period, make_start
 
+MakeHall = Callable[..., Hall]
+
 
 @pytest.fixture
-def hall(kafka: LocalBroker, tmp_path: Path) -> Iterator[Hall]:
-    made = Hall(kafka, tmp_path)
-    yield made
-    made.close()
+def make_hall(kafka: LocalBroker, tmp_path: Path) -> Iterator[MakeHall]:
+    """`make_hall(**packager_settings)`: at the end its packagers are stopped."""
+    halls: list[Hall] = []
+
+    def make(**options: Any) -> Hall:
+        halls.append(Hall(kafka, tmp_path, **options))
+        return halls[-1]
+
+    yield make
+    for hall in halls:
+        hall.close()
 
 
 def cut(period: Period, records: list[Chunk | MediaMark]) -> dict[str, bytes]:
@@ -34,8 +46,8 @@ def cut(period: Period, records: list[Chunk | MediaMark]) -> dict[str, bytes]:
     return {cut.name: b"".join(cut.pieces) for cut in cuts if isinstance(cut, CutPart | CutSegment)}
 
 
-def test_a_packager_publishes_what_it_is_given_and_says_so(hall: Hall) -> None:
-    period = make_period(first_offset=0)
+def test_a_packager_publishes_what_it_is_given_and_says_so(make_hall: MakeHall) -> None:
+    hall, period = make_hall(), make_period()
     log: list[Chunk | MediaMark] = [make_start(period), *make_chunks(period, (1, 2, 4))]
     hall.configure(period)
     hall.start("p1")
@@ -55,9 +67,8 @@ def test_a_packager_publishes_what_it_is_given_and_says_so(hall: Hall) -> None:
     assert hall.rejects() == []
 
 
-def test_a_packager_that_drains_finishes_its_segment_and_leaves(kafka: LocalBroker, tmp_path: Path) -> None:
-    hall = Hall(kafka, tmp_path, drain_ms=3_000)
-    period = make_period()
+def test_a_packager_that_drains_finishes_its_segment_and_leaves(make_hall: MakeHall) -> None:
+    hall, period = make_hall(drain_ms=3_000), make_period()
     chunks = make_chunks(period, (2, 2))
     hall.configure(period)
     process = hall.start("p1")
@@ -70,3 +81,133 @@ def test_a_packager_that_drains_finishes_its_segment_and_leaves(kafka: LocalBrok
     assert process.wait(10) == 0
     assert len(hall.reports()) == 4
     assert hall.state_of("p1") is PackagerState.GONE
+
+
+def test_after_a_kill_the_next_packager_goes_on_byte_for_byte(make_hall: MakeHall) -> None:
+    hall, period = make_hall(), make_period(tracks=("v0", "v1", "a0"))
+    log: list[Chunk | MediaMark] = [make_start(period), *make_chunks(period, (2, 1, 4, 2))]
+    hall.configure(period)
+    first = hall.start("p1")
+    hall.start("p2")
+    hall.assign(period, hall.registered("p1"))
+    hall.encode(period, log[:50])
+    reported = hall.wait_for_reports(6)
+    first.kill()
+    hall.encode(period, log[50:70])
+    hall.assign(period, hall.registered("p2"), epoch=2, from_msn=Msn(max(r.msn for r in reported)), first_offset=1)
+    hall.encode(period, log[70:])
+    reports = hall.wait_for_reports(6 + 9)
+    assert hall.objects() == cut(period, log)
+    assert {(r.track, r.msn) for r in reports} == {(track.track, msn) for track in period.tracks for msn in range(4)}
+    assert {r.outcome for r in reports} == {Outcome.PUBLISHED}
+    assert hall.rejects() == []
+
+
+def test_a_slice_that_moves_is_handed_over_at_its_segment(make_hall: MakeHall) -> None:
+    hall, period = make_hall(), make_period()
+    log: list[Chunk | MediaMark] = [make_start(period), *make_chunks(period, (1, 1, 1, 1))]
+    hall.configure(period)
+    hall.start("p1")
+    hall.start("p2")
+    hall.assign(period, hall.registered("p1"))
+    hall.encode(period, log[:12])
+    hall.wait_for_reports(2)
+    hall.assign(period, hall.registered("p2"), epoch=2, from_msn=Msn(2), first_offset=1)
+    hall.encode(period, log[12:])
+    reports = hall.wait_for_reports(8)
+    assert sorted((r.msn, r.epoch) for r in reports) == [(msn, 1 if msn < 2 else 2) for msn in range(4) for _ in ("v0", "a0")]
+    until(lambda: not hall.beats("p1")[-1].slices, what="empty hands")
+    assert hall.objects() == cut(period, log)
+
+
+def test_what_is_no_chunk_goes_to_rejects_with_its_bytes_and_costs_its_segment_alone(make_hall: MakeHall) -> None:
+    hall, period = make_hall(), make_period()
+    chunks = make_chunks(period, (1, 1))
+    truncated, foreign = replace(chunks[2], payload=chunks[2].payload[:-7]), replace(chunks[2], payload=chunks[3].payload)
+    unknown, half = b"\xc3\x01" + bytes(20), hall.codec.encode(chunks[2])[:-9]
+    bad: list[Chunk | bytes] = [truncated, foreign, unknown, half]
+    hall.configure(period)
+    hall.start("p1")
+    hall.assign(period, hall.registered("p1"))
+    offsets = hall.encode(period, [make_start(period), *chunks[:2], *bad, *chunks[3:]])
+    reports = hall.wait_for_reports(4)
+    assert {(r.track, r.msn): (r.outcome, r.fault) for r in reports} == {
+        ("v0", 0): (Outcome.FAILED, Fault.INPUT),
+        ("a0", 0): (Outcome.PUBLISHED, None),
+        ("v0", 1): (Outcome.PUBLISHED, None),
+        ("a0", 1): (Outcome.PUBLISHED, None),
+    }
+    rejects = sorted(hall.rejects(), key=lambda r: r.source_offset)
+    assert [r.source_offset for r in rejects] == [*offsets[3:7], offsets[8]]
+    assert [r.payload for r in rejects[:4]] == [x if isinstance(x, bytes) else hall.codec.encode(x) for x in bad]
+    for reject, text in zip(rejects, ("truncated chunk", "contradicts", "unknown schema", "not a whole Chunk", "are missing"), strict=True):
+        assert text in reject.error
+
+
+def test_a_full_store_is_reported_in_words_and_ends_nothing(make_hall: MakeHall, tmp_path: Path) -> None:
+    hall, period = make_hall(free_bytes_min=shutil.disk_usage(tmp_path).total, publish_retry_ms=300), make_period()
+    hall.configure(period)
+    process = hall.start("p1")
+    hall.assign(period, hall.registered("p1"))
+    hall.encode(period, [make_start(period), *make_chunks(period, (1,))])
+    reports = hall.wait_for_reports(2)
+    assert {(r.outcome, r.fault) for r in reports} == {(Outcome.FAILED, Fault.STORE)}
+    assert "is full" in reports[0].error
+    assert process.poll() is None
+
+
+def test_a_slow_store_makes_reading_wait_not_memory_grow(make_hall: MakeHall) -> None:
+    limit = 4 * 2**20
+    hall, period = make_hall(tail_bytes_max=limit, fetch_bytes_max=2**20), make_period()
+    chunks = make_chunks(period, (1,) * 30, frame_bytes=24_000)  # 50 MB with its audio
+    hall.configure(period)
+    hall.fill(period, [make_start(period), *chunks])
+    hall.start("p1", store_delay_s=0.1)
+    hall.assign(period, hall.registered("p1"))
+    reports = hall.wait_for_reports(60)
+    assert {r.outcome for r in reports} == {Outcome.PUBLISHED}
+    used = [beat.use.memory_bytes for beat in hall.beats("p1")]
+    assert max(used) - used[0] < 10 * limit
+    assert len(used) >= 4, "it beats while the store is slow"
+
+
+def test_of_two_packagers_of_one_name_the_older_ends_and_says_why(make_hall: MakeHall) -> None:
+    hall = make_hall()
+    older = hall.start("p1")
+    hall.registered("p1")
+    younger = hall.start("p1")
+    hall.registered("p1", lives=2)
+    assert older.wait(10) == 2
+    assert "started a second time" in hall.log(older, "p1")
+    assert younger.poll() is None
+
+
+def test_a_period_that_becomes_known_late_is_packaged_all_the_same(make_hall: MakeHall) -> None:
+    hall, period = make_hall(), make_period()
+    log: list[Chunk | MediaMark] = [make_start(period), *make_chunks(period, (1, 1))]
+    hall.start("p1")
+    hall.assign(period, hall.registered("p1"))
+    hall.encode(period, log)
+    until(lambda: [b for b in hall.beats("p1") if b.slices], what="slice in hand")
+    hall.configure(period)
+    hall.wait_for_reports(4)
+    assert hall.objects() == cut(period, log)
+
+
+def test_kafka_may_go_away_and_come_back(own_kafka: LocalBroker, tmp_path: Path) -> None:
+    hall, period = Hall(own_kafka, tmp_path), make_period()
+    log: list[Chunk | MediaMark] = [make_start(period), *make_chunks(period, (1, 1, 1))]
+    try:
+        hall.configure(period)
+        process = hall.start("p1")
+        hall.assign(period, hall.registered("p1"))
+        hall.encode(period, log[:10])
+        hall.wait_for_reports(2)
+        own_kafka.kill()
+        own_kafka.start()
+        hall.encode(period, log[10:])
+        hall.wait_for_reports(6)
+        assert hall.objects() == cut(period, log)
+        assert process.poll() is None
+    finally:
+        hall.close()
