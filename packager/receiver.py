@@ -137,18 +137,16 @@ class Receiver:
     def _end_of(self, partition: TopicPartition, *, timeout_s: float) -> int:
         """Offset of the next record, also of a topic that was made only now and has no leader yet."""
         deadline = time.monotonic() + timeout_s
-        while True:
+        problem = ""
+        while time.monotonic() < deadline:
             try:
-                offsets = self._consumer.get_watermark_offsets(partition, timeout=max(0.1, deadline - time.monotonic()))
-            except KafkaException as error:
-                if not error.args[0].retriable() or time.monotonic() > deadline:
-                    raise
-                self._consumer.poll(LEADER_WAIT_S)
-            else:
+                offsets = self._consumer.get_watermark_offsets(partition, timeout=max(LEADER_WAIT_S, deadline - time.monotonic()))
                 if offsets:
                     return offsets[1]
-                if time.monotonic() > deadline:
-                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no end of {partition.topic} known"))  # noqa: SLF001
+            except KafkaException as error:
+                problem = error.args[0].str()
+                self._consumer.poll(LEADER_WAIT_S)
+        raise UserError(f"Kafka does not say where {partition.topic} ends: {problem}", do="see `finecut doctor`")
 
     def _messages(self, timeout_s: float) -> Iterator[Message]:
         first = self._consumer.poll(timeout_s)

@@ -33,6 +33,10 @@ def main(seconds: int) -> None:
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         print(f"{what:<28}{cpu / len(chunks) * 1e6:8.1f} us/chunk CPU {size / cpu / 1e6:8.0f} MB per core-second, wall {wall:6.2f} s")
 
+    def check() -> None:
+        for chunk in chunks:
+            check_chunk(chunk, tracks[chunk.track])
+
     def cut(publish: Callable[[CutPart | CutSegment], object]) -> None:
         scope = Scope(tracks=frozenset(tracks), from_msn=Msn(0))
         cutter = Cutter(period, scope, check=check_chunk)
@@ -44,7 +48,7 @@ def main(seconds: int) -> None:
     print(f"{len(chunks)} chunks, {size / 1e6:.0f} MB")
     measure("decode header", lambda: [codec.decode_chunk_header(data) for data in framed])
     measure("decode whole", lambda: [codec.decode(data) for data in framed])
-    measure("check boxes", lambda: [check_chunk(chunk, tracks[chunk.track]) for chunk in chunks])
+    measure("check boxes", check)
     measure("check and cut", lambda: cut(lambda _: None))
     with tempfile.TemporaryDirectory() as folder:
         publisher = Publisher(DirectoryStore(StoreSettings(directory=Path(folder), free_bytes_min=1)), retry_ms=Ms(1))

@@ -216,7 +216,7 @@ def end_of(consumer: Consumer, partition: TopicPartition) -> tuple[int] | None:
     try:
         offsets = consumer.get_watermark_offsets(partition, timeout=WAIT_S)
     except KafkaException as error:
-        if not error.args[0].retriable():
+        if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
             raise
         return None
     return (offsets[1],) if offsets else None
