@@ -1,5 +1,6 @@
 """A log in memory where the writer has Kafka, and small clips made on the spot."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,20 @@ import av
 import numpy as np
 
 from schemas.errors import SupersededError
-from schemas.records import Chunk, Gop, MediaMark, Period, PeriodEnd
+from schemas.records import Chunk, Gop, MediaMark, Period, PeriodEnd, Track
 from schemas.settings import Settings
 from schemas.topics import MEDIA, Topic
-from schemas.units import UnixMs
+from schemas.units import Ticks, UnixMs
+from streams.ingest.codecs import AudioEncoder, VideoEncoder
+from streams.ingest.ladder import Rendition
 from streams.ingest.link import Acked, Link
+from streams.ingest.producer import ChannelWriter
 from streams.ingest.registry import Registry
+from streams.ingest.samples import Sample
 
 START_UNIX_MS = 1_700_000_000_000
+RATE = Fraction(25)
+IDR, OTHER = bytes([0, 0, 0, 2, 0x65, 1]), bytes([0, 0, 0, 2, 0x41, 1])
 
 
 class FakeRegistry(Registry):
@@ -128,3 +135,27 @@ def make_clip(
                 container.mux(sound.encode(piece))
             container.mux(sound.encode(None))
     return path
+
+
+def make_tracks() -> tuple[Track, ...]:
+    """One small rendition and its sound."""
+    rendition = Rendition(track="v0", width=64, height=36, bitrate_bps=50_000)
+    return VideoEncoder(rendition, RATE, preset="ultrafast").track, AudioEncoder().track
+
+
+def pictures(first: int, last: int, *, at_s: Fraction = Fraction(0), gop: int = 25) -> Iterator[tuple[Fraction, str, Sample]]:
+    for number in range(first, last):
+        is_idr = number % gop == 0
+        time = at_s + number / RATE
+        yield time, "v0", Sample(Ticks(int(time * 25_000)), IDR if is_idr else OTHER, is_idr)
+
+
+def sound(first_s: int, last_s: int, *, at_s: Fraction = Fraction(0)) -> Iterator[tuple[Fraction, str, Sample]]:
+    for number in range(-(-first_s * 48_000 // 1_024), -(-last_s * 48_000 // 1_024)):
+        time = at_s + Fraction(number * 1_024, 48_000)
+        yield time, "a0", Sample(Ticks(int(time * 48_000)), b"sound", sync=True)
+
+
+def feed(writer: ChannelWriter, *lines: Iterator[tuple[Fraction, str, Sample]]) -> None:
+    for _, track, sample in sorted((item for line in lines for item in line), key=lambda item: item[0]):
+        writer.write(track, sample)

@@ -1,6 +1,5 @@
 """What a writer puts into the log, whatever its encoder does; the broker is a list."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -11,20 +10,14 @@ from schemas.errors import SupersededError, UserError
 from schemas.records import Level, MarkKind, Track
 from schemas.settings import IngestSettings, KafkaSettings, MediaSettings, Settings
 from schemas.units import Ticks
-from streams.ingest.codecs import AudioEncoder, VideoEncoder
-from streams.ingest.ladder import Rendition
 from streams.ingest.producer import ChannelWriter
 from streams.ingest.samples import Sample
-from tests.unit.ingest.fakes import FakeLink
-
-RATE = Fraction(25)
-IDR, OTHER = bytes([0, 0, 0, 2, 0x65, 1]), bytes([0, 0, 0, 2, 0x41, 1])
+from tests.unit.ingest.fakes import IDR, RATE, FakeLink, feed, make_tracks, pictures, sound
 
 
 @pytest.fixture(scope="module")
 def tracks() -> tuple[Track, ...]:
-    pictures = VideoEncoder(Rendition(track="v0", width=64, height=36, bitrate_bps=50_000), RATE, preset="ultrafast")
-    return pictures.track, AudioEncoder().track
+    return make_tracks()
 
 
 @pytest.fixture
@@ -36,24 +29,6 @@ def make_writer(link: FakeLink, tracks: tuple[Track, ...], channel: str = "news"
     return ChannelWriter(
         link.settings, channel=channel, tracks=tracks, frame_rate=RATE, gop_frames=gop_frames, idle_level=Level.PARTS, link=link
     )
-
-
-def pictures(first: int, last: int, *, at_s: Fraction = Fraction(0), gop: int = 25) -> Iterator[tuple[Fraction, str, Sample]]:
-    for number in range(first, last):
-        is_idr = number % gop == 0
-        time = at_s + number / RATE
-        yield time, "v0", Sample(Ticks(int(time * 25_000)), IDR if is_idr else OTHER, is_idr)
-
-
-def sound(first_s: int, last_s: int, *, at_s: Fraction = Fraction(0)) -> Iterator[tuple[Fraction, str, Sample]]:
-    for number in range(-(-first_s * 48_000 // 1_024), -(-last_s * 48_000 // 1_024)):
-        time = at_s + Fraction(number * 1_024, 48_000)
-        yield time, "a0", Sample(Ticks(int(time * 48_000)), b"sound", sync=True)
-
-
-def feed(writer: ChannelWriter, *lines: Iterator[tuple[Fraction, str, Sample]]) -> None:
-    for _, track, sample in sorted((item for line in lines for item in line), key=lambda item: item[0]):
-        writer.write(track, sample)
 
 
 def test_the_mark_and_the_period_stand_before_the_first_chunk(link: FakeLink, tracks: tuple[Track, ...]) -> None:

@@ -1,0 +1,290 @@
+"""Writers on a real Kafka: killed, cut off from it, overtaken; nothing is lost, no number is used twice."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from infra.kafka import LocalBroker
+from infra.process import spawn
+from infra.topics import ensure, reach, wanted_topics
+from schemas.codec import Codec
+from schemas.errors import RetryableError, SupersededError, UserError
+from schemas.records import Chunk, Gop, Level, MarkKind, MediaMark, Period, PeriodEnd, Plan, Track
+from schemas.settings import IngestSettings, KafkaSettings, Settings
+from schemas.topics import CHANNELS, GOPS, MEDIA, PLANS, Topic
+from streams.ingest import registry
+from streams.ingest.encode import run
+from streams.ingest.link import Acked, Link
+from streams.ingest.producer import ChannelWriter
+from streams.ingest.reading import read_to_end
+from streams.ingest.recording import make_recording
+from tests.unit.ingest.fakes import RATE, feed, make_clip, make_tracks, pictures, sound
+from tests.unit.ingest.test_encoder import SMALL
+
+ROOT = Path(__file__).parents[2]
+PLAYER = """
+import sys
+from schemas.settings import load
+from streams.ingest.encode import run
+sys.exit(run(load(), sys.argv[1], sys.argv[2:]))
+"""
+
+
+class Log:
+    """The topics of one test, and what stands in them."""
+
+    def __init__(self, kafka: LocalBroker, **ingest: Any) -> None:
+        self.settings = Settings(
+            kafka=KafkaSettings(
+                bootstrap_servers=kafka.bootstrap, topic_prefix=f"t{uuid4().hex[:8]}.", pool_count=2, media_partition_count=4
+            ),
+            ingest=IngestSettings(**ingest),
+        )
+        ensure(reach(self.settings.kafka), wanted_topics(self.settings), replication_factor=1)
+
+    def read(self, topic: Topic) -> list[tuple[int, int, Any]]:
+        """Partition order, offset and record of everything in a topic."""
+        kafka, codec = self.settings.kafka, Codec()
+        found = []
+        for partition in range(topic.partition_count(kafka)):
+            found += [(partition, read.offset, codec.decode(read.value)) for read in read_to_end(kafka, topic, {partition: 0})]
+        return found
+
+    def all(self, topic: Topic, kind: type[Any], channel: str = "news") -> list[Any]:
+        return [record for _, _, record in self.read(topic) if isinstance(record, kind) and record.channel == channel]
+
+    def writer(self, channel: str = "news", link: Link | None = None) -> ChannelWriter:
+        return ChannelWriter(
+            self.settings, channel=channel, tracks=TRACKS, frame_rate=RATE, gop_frames=25, idle_level=Level.PARTS, link=link
+        )
+
+
+TRACKS: tuple[Track, ...] = make_tracks()
+
+
+@pytest.fixture
+def log(kafka: LocalBroker) -> Log:
+    return Log(kafka)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("media")
+    make_recording(str(make_clip(folder / "clip.mp4", seconds=1.3)), folder / "kept", 8, ladder=SMALL, preset="ultrafast")
+    return folder / "kept"
+
+
+def play(log: Log, recording: Path, *channels: str) -> subprocess.Popen[bytes]:
+    kafka = log.settings.kafka
+    environment = os.environ | {
+        "FINECUT_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "FINECUT_KAFKA__TOPIC_PREFIX": kafka.topic_prefix,
+        "FINECUT_KAFKA__POOL_COUNT": "2",
+        "FINECUT_KAFKA__MEDIA_PARTITION_COUNT": "4",
+    }
+    return spawn([sys.executable, "-c", PLAYER, str(recording), *channels], cwd=ROOT, env=environment)
+
+
+def until(holds: Callable[[], bool], *, timeout_s: float = 30) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def check_unbroken(log: Log, channel: str = "news") -> None:
+    """Every promise that readers of a channel rely on."""
+    periods: dict[int, Period] = {p.period: p for p in log.all(CHANNELS, Period, channel)}
+    ends: dict[int, PeriodEnd] = {e.period: e for e in log.all(CHANNELS, PeriodEnd, channel)}
+    media = [(offset, r) for _, offset, r in log.read(MEDIA) if r.channel == channel]
+    assert sorted(periods) == sorted(ends) == list(range(len(periods)))
+    for number, period in periods.items():
+        marks = [(offset, r) for offset, r in media if isinstance(r, MediaMark) and r.kind is MarkKind.PERIOD_START and r.period == number]
+        assert [offset for offset, _ in marks] == [period.first_offset]
+        chunks = [(offset, r) for offset, r in media if isinstance(r, Chunk) and r.period == number]
+        assert all(offset > period.first_offset and chunk.life == period.life for offset, chunk in chunks)
+        for track in period.tracks:
+            own = [c for _, c in chunks if c.track == track.track]
+            assert [c.index for c in own] == list(range(len(own)))
+            assert [c.start_ticks for c in own[:1]] == [track.start_ticks]
+            assert all(a.start_ticks + a.duration_ticks == b.start_ticks for a, b in pairwise(own))
+        reached = min(sum(c.ends_part for _, c in chunks if c.track == t.track) for t in period.tracks)
+        assert ends[number].parts_reached == reached
+        numbers = sorted({c.msn for _, c in chunks if c.gop * len(period.grid) < reached})
+        assert numbers == list(range(period.first_msn, ends[number].next_msn))
+        gops: list[Gop] = [g for g in log.all(GOPS, Gop, channel) if g.period == number]
+        whole = min(sum(c.ends_gop for _, c in chunks if c.track == t.track) for t in period.tracks)
+        assert [g.gop for g in gops] == list(range(whole))
+        for gop in gops:
+            offsets = [offset for offset, c in chunks if c.gop == gop.gop]
+            assert (gop.first_offset, gop.last_offset) == (min(offsets), max(offsets))
+        if number + 1 in periods:
+            after = periods[number + 1]
+            assert (after.first_msn, after.media_partition, after.pool) == (ends[number].next_msn, period.media_partition, period.pool)
+            assert after.zero_unix_ms == period.zero_unix_ms
+            assert after.discontinuity == period.discontinuity + (reached > 0)
+            assert after.anchor_unix_ms >= period.anchor_unix_ms + reached * 480
+
+
+def test_a_killed_writer_is_continued_in_a_new_period_with_the_next_number(log: Log, recording: Path) -> None:
+    first = play(log, recording, "news")
+    until(lambda: len(log.all(GOPS, Gop)) >= 3)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    second = play(log, recording, "news")
+    until(lambda: len(log.all(GOPS, Gop)) >= 6)
+    second.send_signal(signal.SIGTERM)
+    assert second.wait() == 0
+    assert [p.period for p in log.all(CHANNELS, Period)] == [0, 1]
+    assert log.all(CHANNELS, PeriodEnd)[-1].channel_ended
+    check_unbroken(log)
+
+
+def test_gops_that_a_crash_left_unindexed_are_indexed(log: Log) -> None:
+    class Crashing(Link):
+        def send(self, topic: Topic, partition: int, key: str, record: Any, acked: Acked = lambda *_: None) -> None:
+            if not (isinstance(record, Gop) and record.gop >= 1):
+                super().send(topic, partition, key, record, acked)
+
+    link = Crashing(log.settings)
+    feed(log.writer(link=link), pictures(0, 90), sound(0, 4))
+    link.flush()
+    link.close()
+    assert [g.gop for g in log.all(GOPS, Gop)] == [0]
+    with log.writer() as writer:
+        feed(writer, pictures(0, 30), sound(0, 2))
+    gops = log.all(GOPS, Gop)
+    assert [(g.period, g.gop) for g in gops] == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    check_unbroken(log)
+
+
+def test_a_jump_in_time_is_a_new_period(log: Log) -> None:
+    with log.writer() as writer:
+        feed(writer, pictures(0, 60), sound(0, 2))
+        feed(writer, pictures(0, 60, at_s=Fraction(3_600)), sound(0, 2, at_s=Fraction(3_600)))
+    assert len(log.all(CHANNELS, Period)) == 2
+    check_unbroken(log)
+
+
+def test_a_plan_written_while_a_channel_runs_is_followed(log: Log) -> None:
+    link = Link(log.settings)
+    with log.writer(link=link) as writer:
+        feed(writer, pictures(0, 25), sound(0, 1))
+        plan = Plan(channel="news", level=Level.PARTS, gops_per_segment=1, decision=7)
+        link.send_now(PLANS, log.all(CHANNELS, Period)[0].pool, "news", plan)
+        until(lambda: link.registry.gops_per_segment("news") == 1)
+        feed(writer, pictures(25, 176), sound(1, 7))
+    link.close()
+    lengths = {c.msn: c.gop_count for c in log.all(MEDIA, Chunk)}
+    assert lengths == {0: 4, 1: 1, 2: 1, 3: 1}
+    check_unbroken(log)
+
+
+def test_a_second_writer_of_a_channel_ends_the_first(log: Log) -> None:
+    first = log.writer()
+    feed(first, pictures(0, 30))
+    second = log.writer()
+    feed(second, pictures(0, 30))
+
+    def is_seen() -> bool:
+        first._link.registry.gops_per_segment("news")
+        newest = first._link.registry.newest("news")
+        return newest is not None and newest.period == 1
+
+    until(is_seen)
+    with pytest.raises(SupersededError, match="another writer took over"):
+        feed(first, pictures(30, 60))
+    first.close()
+    second.close()
+
+
+def test_channels_of_one_process_have_media_partitions_of_their_own(log: Log, recording: Path) -> None:
+    player = play(log, recording, "a", "b", "c", "d")
+    until(lambda: all(log.all(GOPS, Gop, channel) for channel in "abcd"))
+    player.send_signal(signal.SIGTERM)
+    assert player.wait() == 0
+    assert {log.all(CHANNELS, Period, channel)[0].media_partition for channel in "abcd"} == {0, 1, 2, 3}
+    for channel in "abcd":
+        check_unbroken(log, channel)
+
+
+def test_kafka_away_for_a_while_is_bridged_by_the_queue(own_kafka: LocalBroker) -> None:
+    log = Log(own_kafka)
+    with log.writer() as writer:
+        feed(writer, pictures(0, 50), sound(0, 2))
+        own_kafka.kill()
+        feed(writer, pictures(50, 250), sound(2, 10))
+        own_kafka.start()
+        feed(writer, pictures(250, 300), sound(10, 12))
+    assert len(log.all(CHANNELS, Period)) == 1
+    assert len(log.all(GOPS, Gop)) == 12
+    check_unbroken(log)
+
+
+def test_kafka_away_for_longer_than_the_queue_holds_is_an_error_and_the_queue_stays_bounded(own_kafka: LocalBroker) -> None:
+    log = Log(own_kafka, queue_bytes_max=20_000, queue_wait_ms=300)
+    link = Link(log.settings)
+    writer = log.writer(link=link)
+    feed(writer, pictures(0, 50), sound(0, 2))
+    link.flush()
+    own_kafka.kill()
+    with pytest.raises(RetryableError, match="took nothing for 300 ms"):
+        feed(writer, pictures(50, 25 * 200), sound(2, 200))
+    assert link.queued_bytes <= 20_000
+    link.close()
+
+
+def test_a_record_that_is_not_delivered_is_an_error_at_a_later_call(own_kafka: LocalBroker) -> None:
+    log = Log(own_kafka)
+    settings = log.settings.model_copy(update={"kafka": log.settings.kafka.model_copy(update={"delivery_timeout_ms": 3_000})})
+    link = Link(settings)
+    writer = log.writer(link=link)
+    feed(writer, pictures(0, 50), sound(0, 2))
+    own_kafka.kill()
+    feed(writer, pictures(50, 60))
+
+    def fails() -> bool:
+        try:
+            writer.poll(0.05)
+        except UserError as error:
+            return "did not take a record" in str(error)
+        return False
+
+    until(fails)
+    link.close()
+
+
+def test_no_kafka_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "ANSWER_S", 0.5)
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:1 does not answer"):
+        Link(Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1")))
+
+
+def test_missing_topics_are_named(kafka: LocalBroker) -> None:
+    with pytest.raises(UserError, match=r"topic nowhere\.channels does not exist"):
+        Link(Settings(kafka=KafkaSettings(bootstrap_servers=kafka.bootstrap, topic_prefix="nowhere.")))
+
+
+def test_a_file_that_is_no_video_makes_no_channel(log: Log, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no film\n" * 50)
+    with pytest.raises(UserError, match="is no video"):
+        run(log.settings, str(tmp_path / "notes.txt"), ["news"])
+    assert not log.read(MEDIA)
+    assert not log.read(CHANNELS)
+
+
+def test_a_file_is_encoded_to_its_end_and_ends_its_channel(log: Log, tmp_path: Path) -> None:
+    assert run(log.settings, str(make_clip(tmp_path / "clip.mp4", seconds=3)), ["news"]) == 0
+    assert log.all(CHANNELS, PeriodEnd)[-1].channel_ended
+    assert len(log.all(GOPS, Gop)) == 3
+    check_unbroken(log)
