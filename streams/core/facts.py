@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from schemas.records import ChannelForecast, Cost, HorizonForecast, Period, PeriodEnd
-from schemas.timeline import cells, frames_per_gop, gop_ms, gops_per_segment_max
+from schemas.timeline import frames_per_gop, gop_ms, gops_per_segment_max
 from schemas.units import Ms, Msn, UnixMs
 from streams.core.policy import Policy
 from streams.core.rows import ChannelRow, DemandRow, ForecastRow, GopsRow, HeartbeatRow, ReportRow, Segment
@@ -48,7 +49,7 @@ class Audience:
         return self.whole_sessions / self.sessions if self.sessions else 1.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class ChannelFacts:
     """
     One channel at one instant.
@@ -73,12 +74,12 @@ class ChannelFacts:
     audience: Audience
     forecast: ChannelForecast | None
 
-    @property
+    @cached_property
     def gop_ms(self) -> Ms:
         """Length of a GOP."""
         return gop_ms(self.period)
 
-    @property
+    @cached_property
     def gops_max(self) -> int:
         """GOPs in the longest segment that the target duration allows."""
         period = self.period
@@ -89,12 +90,12 @@ class ChannelFacts:
             target_duration_ms=period.target_duration_ms,
         )
 
-    @property
+    @cached_property
     def chunks_per_gop(self) -> int:
         """Chunks of one track in one GOP."""
-        return sum(1 for _ in cells(self.period.grid))
+        return sum(len(part.chunk_frames) for part in self.period.grid)
 
-    @property
+    @cached_property
     def bytes_per_s(self) -> float:
         """Payload of all tracks per second: measured on recent segments, else as declared."""
         recent = self.segments[-RATE_SEGMENTS:]
@@ -103,7 +104,7 @@ class ChannelFacts:
             return sum(segment.size for segment in recent) * 1_000 / (gops * self.gop_ms)
         return sum(track.bandwidth_bps for track in self.period.tracks) / 8
 
-    @property
+    @cached_property
     def next_unopened(self) -> Msn:
         """Media sequence number that no chunk can have been stamped with yet, as far as the index tells."""
         if not self.segments:

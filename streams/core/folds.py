@@ -6,7 +6,7 @@ topic's records, and `recent` cuts what is older than a decision may read; so wh
 ``memory_ms`` alone (and from the compacted `channels`), wherever the reading of the log began.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -236,7 +236,7 @@ def _recent_forecasts(row: ForecastRow, since: UnixMs) -> ForecastRow | None:
 
 def _reports(row: ReportRow | None, record: Reports | Packaging | Void, offset: int, at: UnixMs, since: UnixMs) -> ReportRow:
     runs = list(_whole_intervals(row.runs, since)) if row else []
-    failures = [f for f in row.failures if f.at_unix_ms >= since] if row else []
+    failures = list(_newer(row.failures, since)) if row else []
     if isinstance(record, Void):
         _extend(runs, _run(record.channel, (record.track,), record.msn, at, UnixMs(0)))
     elif isinstance(record, Reports):
@@ -296,15 +296,23 @@ def _extend(runs: list[Run], new: Run) -> None:
     runs.append(new)
 
 
-def _whole_intervals(runs: Sequence[Run], since: UnixMs) -> tuple[Run, ...]:
+def _whole_intervals(runs: tuple[Run, ...], since: UnixMs) -> tuple[Run, ...]:
     # An interval that began before the memory may have been read in part only: it does not count at all.
-    return tuple(run for run in runs if run.interval * INTERVAL_MS >= since)
+    cut = 0
+    while cut < len(runs) and runs[cut].interval * INTERVAL_MS < since:
+        cut += 1
+    return runs[cut:] if cut else runs
+
+
+def _newer(failures: tuple[Failure, ...], since: UnixMs) -> tuple[Failure, ...]:
+    return tuple(f for f in failures if f.at_unix_ms >= since) if failures and failures[0].at_unix_ms < since else failures
 
 
 def _recent_reports(row: ReportRow, since: UnixMs) -> ReportRow | None:
     if row.at_unix_ms < since:
         return None
-    return replace(row, runs=_whole_intervals(row.runs, since), failures=tuple(f for f in row.failures if f.at_unix_ms >= since))
+    runs, failures = _whole_intervals(row.runs, since), _newer(row.failures, since)
+    return row if runs is row.runs and failures is row.failures else replace(row, runs=runs, failures=failures)
 
 
 def _report_key(record: Reports | Packaging | Void) -> str:

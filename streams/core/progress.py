@@ -7,14 +7,14 @@ from schemas.records import Void
 from schemas.units import Msn, UnixMs
 from streams.core.facts import ChannelFacts
 from streams.core.folds import INTERVAL_MS
-from streams.core.rows import Failure, ReportRow, Segment
+from streams.core.rows import Failure, ReportRow, Run, Segment
 
-# Reports are forgotten by whole intervals: segments opened so near the end of the memory count as done.
+# Reports are forgotten by whole intervals: segments whose newest GOP is so near the end of the memory count as done.
 SETTLED_MS = 2 * INTERVAL_MS
 
 
 class Progress:
-    """Segments done within memory; built when first asked, which most ticks do not."""
+    """Segments done within memory, built per channel when first asked: most ticks do not."""
 
     def __init__(self, reports: Mapping[str, ReportRow], voids: Iterable[Void], *, since: UnixMs) -> None:
         """
@@ -26,18 +26,28 @@ class Progress:
         self._reports = reports
         self._voids = tuple(voids)
         self._settled_before = since + SETTLED_MS
+        self._done: dict[str, dict[int, frozenset[str]]] = {}
 
     @cached_property
-    def _done(self) -> Mapping[str, Mapping[int, frozenset[str]]]:
-        done: dict[str, dict[int, frozenset[str]]] = {}
+    def _runs(self) -> Mapping[str, list[Run]]:
+        runs: dict[str, list[Run]] = {}
         for row in self._reports.values():
             for run in row.runs:
-                channel, tracks = done.setdefault(run.channel, {}), frozenset(run.tracks)
+                runs.setdefault(run.channel, []).append(run)
+        return runs
+
+    def _done_of(self, channel: str) -> Mapping[int, frozenset[str]]:
+        """Tracks done of each segment of a channel."""
+        done = self._done.get(channel)
+        if done is None:
+            done = self._done[channel] = {}
+            for run in self._runs.get(channel, ()):
+                tracks = frozenset(run.tracks)
                 for msn in range(run.first_msn, run.last_msn + 1):
-                    channel[msn] = channel[msn] | tracks if msn in channel else tracks
-        for void in self._voids:
-            channel = done.setdefault(void.channel, {})
-            channel[void.msn] = channel.get(void.msn, frozenset()) | {void.track}
+                    done[msn] = done[msn] | tracks if msn in done else tracks
+            for void in self._voids:
+                if void.channel == channel:
+                    done[void.msn] = done.get(void.msn, frozenset()) | {void.track}
         return done
 
     def failures(self) -> list[Failure]:
@@ -47,17 +57,17 @@ class Progress:
     def is_done(self, facts: ChannelFacts, segment: Segment) -> bool:
         """Whether every track of a segment's period has it, published or void."""
         period = facts.row.find(segment.period) or facts.period
-        done = self._done.get(facts.channel, {}).get(segment.msn, frozenset())
+        done = self._done_of(facts.channel).get(segment.msn, frozenset())
         return done.issuperset(track.track for track in period.tracks)
 
     def is_track_done(self, channel: str, msn: Msn, track: str) -> bool:
         """Whether one track of a segment is published or void."""
-        return track in self._done.get(channel, {}).get(msn, frozenset())
+        return track in self._done_of(channel).get(msn, frozenset())
 
     def first_open(self, facts: ChannelFacts, *, from_msn: Msn, until_msn: Msn | None = None) -> Segment | None:
         """The oldest segment from a number on that is not done; None if all that are in the log are."""
         for segment in facts.segments:
-            if segment.msn < from_msn or segment.opened_unix_ms < self._settled_before:
+            if segment.msn < from_msn or segment.durable_unix_ms < self._settled_before:
                 continue
             if until_msn is not None and segment.msn >= until_msn:
                 return None
@@ -75,7 +85,7 @@ class Progress:
             until_msn: First segment not asked for.
             is_waiting: Whether nobody works on them: then what is not known to be done is not.
         """
-        known = [s for s in facts.segments if s.opened_unix_ms >= self._settled_before]
+        known = [s for s in facts.segments if s.durable_unix_ms >= self._settled_before]
         floor = from_msn
         if not is_waiting:
             if known:
@@ -83,7 +93,7 @@ class Progress:
             elif facts.row.at_unix_ms < self._settled_before:
                 return True
         periods = {segment.msn: segment.period for segment in known}
-        done = self._done.get(facts.channel, {})
+        done = self._done_of(facts.channel)
         for msn in range(floor, until_msn):
             period = facts.row.find(periods.get(Msn(msn), facts.period.period)) or facts.period
             if not done.get(msn, frozenset()).issuperset(track.track for track in period.tracks):

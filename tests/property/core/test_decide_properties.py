@@ -5,12 +5,11 @@ from dataclasses import replace
 import pytest
 
 from schemas.codec import from_plain, to_plain
-from schemas.records import Decision
+from schemas.records import Decision, Load
 from streams.core.decide import Standing, apply, decide
 from streams.core.facts import read
 from streams.core.liveness import Status, judge
-from streams.core.load import share, usable
-from streams.core.slices import Load, channel_load
+from streams.core.load import channel_load, share, usable
 from streams.core.standing import life_key
 from streams.core.state import FOLDS, State
 from tests.builders_control import ControlPlane, Entry, fold
