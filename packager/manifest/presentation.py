@@ -234,6 +234,12 @@ class Presentation:
             return Level.OFF
         return self._packaging.level
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the channel ended and is not shown any more."""
+        end = self._ends.get(max(self.periods, default=-1))
+        return self.level is Level.OFF and end is not None and end.channel_ended
+
     def view(self) -> View | None:
         """The presentation as it stands; None while there is nothing to show."""
         if self._is_stale:
@@ -435,7 +441,7 @@ class Presentations:
             case PeriodEnd():
                 self._of(record.channel).add_end(record)
             case Parts():
-                return {part.channel for part in record.parts if self._of(part.channel).add_part(part)}
+                return {part.channel for part in self.add_parts(record)}
             case Reports():
                 for report in record.segments:
                     self._of(report.channel).add_report(report)
@@ -447,6 +453,10 @@ class Presentations:
             case _:
                 raise TypeError(f"a {type(record).__name__} is no part of a presentation")
         return {record.channel}
+
+    def add_parts(self, record: Parts) -> list[Part]:
+        """Folds parts; those that are news."""
+        return [part for part in record.parts if self._of(part.channel).add_part(part)]
 
     def forget(self, channel: str, period: int, *, is_end: bool) -> set[str]:
         """A record of ``channels`` was deleted; a channel without any period is gone."""
