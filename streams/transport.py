@@ -20,7 +20,7 @@ def broker_urls(bootstrap_servers: str, *, fetch_wait_ms: int) -> list[URL]:
     What Faust is told to connect to.
 
     >>> broker_urls("10.0.0.1:9092, b:9093", fetch_wait_ms=50)
-    [URL('finecut://10.0.0.1:9092?fetch_wait_ms=50'), URL('finecut://b:9093?fetch_wait_ms=50')]
+    [URL('finecut://10.0.0.1:9092/?fetch_wait_ms=50'), URL('finecut://b:9093/?fetch_wait_ms=50')]
     """
     return [URL(f"{SCHEME}://{server.strip()}").with_query({FETCH_WAIT: fetch_wait_ms}) for server in bootstrap_servers.split(",")]
 

@@ -33,11 +33,11 @@ WAIT_S = 30.0
 
 
 def until(ask: Callable[[], Any], *, what: str, timeout_s: float = WAIT_S) -> Any:
-    """The first answer that is neither None nor False."""
+    """The first answer that is true, or holds anything."""
     deadline = time.monotonic() + timeout_s
     while True:
         answer = ask()
-        if answer is not None and answer is not False:
+        if answer:
             return answer
         assert time.monotonic() < deadline, f"no {what} within {timeout_s} s"
         time.sleep(0.02)
@@ -94,7 +94,7 @@ class Installation:
                 assert message is not None, f"{at} ends before {high}"
                 assert message.error() is None, message.error()
                 messages.append(message)
-                low = message.offset() + 1
+                low = (message.offset() or 0) + 1
             return messages
         finally:
             consumer.close()
@@ -191,9 +191,7 @@ def gops(period: Period, numbers: Iterable[int], *, per_segment: int = 4) -> lis
             first_gop=GopOrdinal(n - n % per_segment),
             gop_count=per_segment,
             tracks=tuple(
-                GopTrack(
-                    track=t.track, start_ticks=Ticks(n * t.timescale), duration_ticks=Ticks(t.timescale), size=100_000, chunk_count=4
-                )
+                GopTrack(track=t.track, start_ticks=Ticks(n * t.timescale), duration_ticks=Ticks(t.timescale), size=100_000, chunk_count=4)
                 for t in period.tracks
             ),
             first_offset=1 + n * 8,

@@ -1,0 +1,147 @@
+"""Appending to and reading back the journal of decisions."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from schemas import topics
+from schemas.codec import Codec
+from schemas.records import Assignment, Decision, Level, Plan, Reason
+from schemas.settings import KafkaSettings
+from schemas.units import Epoch, Msn, UnixMs
+from streams.journal import Journal, OvertakenError, in_force, outgoing
+
+from .fake_log import FakeLog
+
+
+def decision(number: int, *, whole: bool = False, **fields: Any) -> Decision:
+    return Decision(pool=0, number=number, at_unix_ms=UnixMs(0), whole=whole, inputs=(), policy="{}", code_version="t", **fields)
+
+
+def plan(channel: str, number: int) -> Plan:
+    return Plan(channel=channel, level=Level.PARTS, gops_per_segment=2, decision=number, reason=Reason.FORECAST)
+
+
+def assignment(channel: str, number: int, packager_id: str = "p1") -> Assignment:
+    return Assignment(
+        slice_id=f"{channel}/all/0", copy=0, epoch=Epoch(number), packager_id=packager_id, life="l", channel=channel, tracks=("v0",),
+        turn=0, turns=1, level=Level.PARTS, from_msn=Msn(0), media_partition=0, first_offset=0, decision=number, reason=Reason.PLACED,
+    )  # fmt: skip
+
+
+def journal(log: FakeLog) -> Journal:
+    return Journal(0, log=log, codec=Codec(), kafka=KafkaSettings())
+
+
+async def decide(journal: Journal, *decisions: Decision) -> None:
+    for made in decisions:
+        await journal.append(made)
+        await journal.project()
+
+
+async def test_what_was_appended_stands_after_a_restart() -> None:
+    log = FakeLog()
+    first = journal(log)
+    await first.recover()
+    await decide(first, decision(1, whole=True), decision(2, plans=(plan("a", 2),)), decision(3, assignments=(assignment("a", 3),)))
+    second = journal(log)
+    await second.recover()
+    assert second.standing == first.standing
+    assert set(second.standing.assignments) == {"a/all/0/0"}
+
+
+async def test_an_empty_journal_has_no_time() -> None:
+    assert await journal(FakeLog()).recover() is None
+
+
+async def test_projections_follow_the_decision_and_name_it() -> None:
+    log = FakeLog()
+    ours = journal(log)
+    await ours.recover()
+    await decide(ours, decision(1, whole=True), decision(2, plans=(plan("a", 2),), assignments=(assignment("a", 2),)))
+    assert [record.decision for record in log.records(topics.PLANS) + log.records(topics.ASSIGNMENTS)] == [2, 2]
+
+
+async def test_a_planner_that_was_overtaken_learns_it_from_the_offset() -> None:
+    log = FakeLog()
+    stale, ours = journal(log), journal(log)
+    await stale.recover()
+    await decide(stale, decision(1, whole=True))
+    await ours.recover()
+    await decide(ours, decision(2, whole=True))
+    with pytest.raises(OvertakenError):
+        await stale.append(decision(2, plans=(plan("a", 2),)))
+
+
+async def test_a_record_of_a_stale_planner_does_not_count() -> None:
+    log = FakeLog()
+    stale, ours = journal(log), journal(log)
+    await stale.recover()
+    await decide(stale, decision(1, whole=True))
+    await ours.recover()
+    await decide(ours, decision(2, whole=True))
+    with pytest.raises(OvertakenError):
+        await stale.append(decision(2, plans=(plan("a", 2),)))
+    with pytest.raises(OvertakenError):
+        await ours.append(decision(3, plans=(plan("b", 3),)))
+    await ours.recover()
+    assert set(ours.standing.plans) == {"b"}, "ours came first under its number, though a stale record lay between"
+    assert ours.standing.number == 3
+
+
+async def test_a_planner_that_comes_between_reading_and_the_first_append_is_noticed() -> None:
+    log = FakeLog()
+    ours = journal(log)
+    await ours.recover()
+    other = outgoing(topics.DECISIONS, 0, "0", decision(1, whole=True, plans=(plan("a", 1),)), codec=log.codec, kafka=log.kafka)
+    log.before_append = lambda: log.put(other)
+    with pytest.raises(OvertakenError):
+        await ours.append(decision(1, whole=True))
+    await ours.recover()
+    assert set(ours.standing.plans) == {"a"}
+
+
+async def test_what_the_last_planner_owed_is_sent_by_the_next() -> None:
+    log = FakeLog()
+    dying = journal(log)
+    await dying.recover()
+    await decide(dying, decision(1, whole=True), decision(2, assignments=(assignment("a", 2),)))
+    await dying.append(decision(3, ended_slices=("a/all/0/0",)))
+    ours = journal(log)
+    await ours.recover()
+    await decide(ours, decision(4, whole=True))
+    assert log.records(topics.ASSIGNMENTS)[-1] is None
+
+
+async def test_what_a_stale_planner_left_in_a_compacted_topic_is_removed_by_the_next() -> None:
+    log = FakeLog()
+    ours = journal(log)
+    await ours.recover()
+    await decide(ours, decision(1, whole=True))
+    log.put(outgoing(topics.ASSIGNMENTS, 0, "b/all/0/0", assignment("b", 1), codec=log.codec, kafka=log.kafka))
+    following = journal(log)
+    await following.recover()
+    await decide(following, decision(2, whole=True))
+    assert log.records(topics.ASSIGNMENTS)[-1] is None
+
+
+async def test_reading_back_stops_at_whole_decisions_however_long_the_journal_is() -> None:
+    log = FakeLog()
+    ours = journal(log)
+    await ours.recover()
+    await decide(ours, decision(1, whole=True))
+    for number in range(2, 1_203):
+        made = (
+            decision(number, whole=True, plans=(plan("a", number),)) if number % 600 == 0 else decision(number, plans=(plan("b", number),))
+        )
+        await decide(ours, made)
+    following = journal(log)
+    await following.recover()
+    assert following.standing == ours.standing
+
+
+def test_only_the_first_of_each_number_counts() -> None:
+    chain = [decision(1, whole=True), decision(2), decision(3)]
+    late = replace(decision(3), cause="late")
+    assert in_force([*chain, late, decision(4)]) == [*chain, decision(4)]

@@ -1,0 +1,125 @@
+"""The wrapper of all agents and the watchdog, through Faust's test context: no broker."""
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from schemas import topics
+from schemas.codec import Codec
+from schemas.records import Demand, Heartbeat, Load, PackagerState, Reject
+from schemas.settings import ControlSettings, KafkaSettings, Settings
+from schemas.units import Ms, UnixMs
+from streams.app import App, new_app
+from streams.metrics import Metrics
+from streams.shell import Arrival, LoopGuard, Shell
+
+CODEC = Codec()
+BEAT = Heartbeat(packager_id="p1", life="l", state=PackagerState.READY, number=0, interval_ms=Ms(500), capacity=Load(), use=Load())
+
+
+class Bench:
+    """A shell around one agent of `heartbeats`, and what became of what it was given."""
+
+    def __init__(self, tmp_path: Path, handle: Callable[[Arrival], None] | None = None) -> None:
+        kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+        self.app: App = new_app(Settings(kafka=kafka, control=ControlSettings(data_dir=tmp_path)))
+        self.metrics = Metrics()
+        self.arrivals: list[Arrival] = []
+        self.rejects: list[tuple[int, bytes, Reject]] = []
+        self.shell = Shell(kafka=kafka, codec=CODEC, metrics=self.metrics, send_reject=self._reject)
+        self.agent = self.shell.attend(self.app, topics.HEARTBEATS, handle or self.arrivals.append)
+
+    async def _reject(self, pool: int, key: bytes, reject: Reject) -> None:
+        self.rejects.append((pool, key, reject))
+
+    async def give(self, *values: bytes | None) -> list[Any]:
+        """Events of the records, after each was handled."""
+        async with self.agent.test_context() as agent:
+            return [await agent.put(value, key=b"p1") for value in values]
+
+    def close(self) -> None:
+        # Faust makes the consumer's event loop with the consumer, and closes it only with its thread, which never starts here.
+        self.app.consumer._thread.thread_loop.close()  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.close()
+
+
+async def test_a_record_reaches_its_handler_with_the_place_and_time_it_came_from(bench: Bench) -> None:
+    await bench.give(CODEC.encode(BEAT))
+    (arrival,) = bench.arrivals
+    assert (arrival.record, arrival.pool, arrival.offset) == (BEAT, 0, 0)
+    assert arrival.topic is topics.HEARTBEATS
+
+
+async def test_bytes_that_are_no_record_go_to_rejects_as_they_are_and_reading_goes_on(bench: Bench) -> None:
+    await bench.give(b"\xc3\x01nonsense", CODEC.encode(BEAT))
+    ((pool, key, reject),) = bench.rejects
+    assert (pool, key, reject.payload, reject.source_key, reject.source_offset) == (0, b"heartbeats", b"\xc3\x01nonsense", b"p1", 0)
+    assert reject.error.startswith("unknown schema")
+    assert [arrival.record for arrival in bench.arrivals] == [BEAT]
+
+
+async def test_a_record_of_another_topic_is_rejected(bench: Bench) -> None:
+    await bench.give(CODEC.encode(Demand(origin_id="o", at_unix_ms=UnixMs(0), channels=())))
+    assert [reject.error for _, _, reject in bench.rejects] == ["a Demand in heartbeats"]
+
+
+async def test_an_id_with_a_path_in_it_is_rejected(bench: Bench) -> None:
+    evil = CODEC.encode(BEAT).replace(b"p1", b"/.")
+    await bench.give(evil)
+    assert "is not an id" in bench.rejects[0][2].error
+
+
+async def test_a_tombstone_is_passed_over(bench: Bench) -> None:
+    await bench.give(None)
+    assert (bench.arrivals, bench.rejects) == ([], [])
+
+
+async def test_what_was_handled_is_known_by_partition(bench: Bench) -> None:
+    await bench.give(CODEC.encode(BEAT), b"", CODEC.encode(replace(BEAT, number=1)))
+    assert list(bench.shell.handled.values()) == [3]
+
+
+async def test_an_offset_that_never_came_is_counted(bench: Bench) -> None:
+    bench.shell.handled[TP(topics.HEARTBEATS.name(KafkaSettings()), 0)] = 5
+    async with bench.agent.test_context() as agent:
+        agent.sent_offset = 7
+        await agent.put(CODEC.encode(BEAT), key=b"p1")
+    (sample,) = [s for m in bench.metrics.gaps.collect() for s in m.samples if s.name.endswith("_total")]
+    assert (sample.value, list(bench.shell.handled.values())) in ((2.0, [8]), (2.0, [5, 8]))
+
+
+async def test_our_own_bug_leaves_the_record_unacknowledged_and_ends_the_worker(tmp_path: Path) -> None:
+    def handle(arrival: Arrival) -> None:
+        raise ZeroDivisionError(arrival.offset)
+
+    bench = Bench(tmp_path, handle)
+    with pytest.raises(ZeroDivisionError):
+        await bench.give(CODEC.encode(BEAT))
+    assert isinstance(bench.shell.failure, ZeroDivisionError)
+    assert bench.shell.failed.is_set()
+    assert bench.shell.handled == {}
+    bench.close()
+
+
+def test_a_loop_that_stands_still_ends_the_process(capfd: pytest.CaptureFixture[str]) -> None:
+    ended, statuses = threading.Event(), []
+
+    def end(status: int) -> None:
+        statuses.append(status)
+        ended.set()
+
+    with LoopGuard(20, end=end):
+        assert ended.wait(5)
+    assert statuses == [1]
+    assert "Thread" in capfd.readouterr().err, "the stacks tell where it stands"
