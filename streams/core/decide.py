@@ -241,7 +241,8 @@ def _scaling(scene: Scene, dealt: Dealt) -> Scaling:
         is_expected = horizon is not None and horizon.sessions_p90 >= SESSIONS_EXPECTED
         if seen.is_live and (plan.level is not Level.OFF or is_expected):
             gops = min(plan.gops_per_segment, gops_ahead(seen, facts.cost, policy.granularity, ahead_ms=ahead_ms))
-            loads.append(channel_load(seen, facts.cost, gops_per_segment=gops))
+            is_same = gops == plan.gops_per_segment
+            loads.append(scene.load(channel) if is_same else channel_load(seen, facts.cost, gops_per_segment=gops))
     alive = [packager.capacity for packager in scene.packagers.values() if packager.status is Status.ALIVE]
     budget = policy.assignment.part_ms_budget
     missing = packagers_worth([w.load for w in dealt.waiting], alive, policy.scaling, part_ms_budget=budget)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
-from schemas.records import ChannelForecast, Cost, HorizonForecast, Period, PeriodEnd
-from schemas.timeline import frames_per_gop, gop_ms, gops_per_segment_max
+from schemas.records import ChannelForecast, Cost, HorizonForecast, PartFrames, Period, PeriodEnd
+from schemas.timeline import gops_per_segment_max
 from schemas.units import Ms, Msn, UnixMs
 from streams.core.policy import Policy
 from streams.core.rows import ChannelRow, DemandRow, ForecastRow, GopsRow, HeartbeatRow, ReportRow, Segment
@@ -63,6 +63,9 @@ class ChannelFacts:
         segments: Recent segments, oldest first.
         audience: Who watches.
         forecast: Forecast in force; absent without evidence.
+        gop_ms: Length of a GOP.
+        gops_max: GOPs in the longest segment that the target duration allows.
+        chunks_per_gop: Chunks of one track in one GOP.
     """
 
     channel: str
@@ -73,27 +76,9 @@ class ChannelFacts:
     segments: tuple[Segment, ...]
     audience: Audience
     forecast: ChannelForecast | None
-
-    @cached_property
-    def gop_ms(self) -> Ms:
-        """Length of a GOP."""
-        return gop_ms(self.period)
-
-    @cached_property
-    def gops_max(self) -> int:
-        """GOPs in the longest segment that the target duration allows."""
-        period = self.period
-        return gops_per_segment_max(
-            gop_frames=frames_per_gop(period),
-            frame_rate_num=period.frame_rate_num,
-            frame_rate_den=period.frame_rate_den,
-            target_duration_ms=period.target_duration_ms,
-        )
-
-    @cached_property
-    def chunks_per_gop(self) -> int:
-        """Chunks of one track in one GOP."""
-        return sum(len(part.chunk_frames) for part in self.period.grid)
+    gop_ms: Ms
+    gops_max: int
+    chunks_per_gop: int
 
     @cached_property
     def bytes_per_s(self) -> float:
@@ -158,6 +143,7 @@ def read(state: State, policy: Policy, *, now: UnixMs) -> Facts:
         if period is None or period.pool != state.pool:
             continue
         end = row.channel_end
+        length, longest, chunks = _shape(period.grid, period.frame_rate_num, period.frame_rate_den, period.target_duration_ms)
         moved = max(row.at_unix_ms, index.at_unix_ms if index else 0)
         channels[channel] = ChannelFacts(
             channel=channel,
@@ -168,6 +154,9 @@ def read(state: State, policy: Policy, *, now: UnixMs) -> Facts:
             segments=index.segments if index else (),
             audience=audiences.get(channel, Audience()),
             forecast=forecasts.get(channel),
+            gop_ms=length,
+            gops_max=longest,
+            chunks_per_gop=chunks,
         )
     return Facts(
         now=now,
@@ -178,6 +167,14 @@ def read(state: State, policy: Policy, *, now: UnixMs) -> Facts:
         forecast_offset=newest.offset if newest else 0,
         forecast_unix_ms=newest.at_unix_ms if newest else UnixMs(0),
     )
+
+
+@lru_cache(maxsize=256)
+def _shape(grid: tuple[PartFrames, ...], rate_num: int, rate_den: int, target_ms: int) -> tuple[Ms, int, int]:
+    """Length of a GOP, GOPs of the longest segment, chunks of a GOP: the same for all channels of one grid."""
+    frames = sum(sum(part.chunk_frames) for part in grid)
+    longest = gops_per_segment_max(gop_frames=frames, frame_rate_num=rate_num, frame_rate_den=rate_den, target_duration_ms=target_ms)
+    return Ms(-(-frames * rate_den * 1_000 // rate_num)), longest, sum(len(part.chunk_frames) for part in grid)
 
 
 def _audiences(rows: Iterable[DemandRow], now: UnixMs) -> dict[str, Audience]:

@@ -25,6 +25,7 @@ from schemas.records import (
     Void,
 )
 from schemas.settings import MINUTE_MS
+from schemas.timeline import frames_per_gop, gops_per_segment_max
 from schemas.units import UnixMs
 from streams.core.rows import (
     ChannelAudience,
@@ -83,6 +84,9 @@ class Fold:
             offset: Its offset.
             at: Its broker time.
             memory_ms: How long rows remember.
+
+        Raises:
+            RejectedError: The record describes what cannot be packaged; the row stays as it is.
         """
         if row is not None and offset <= row.offset:
             return row
@@ -98,6 +102,13 @@ def _channels(row: ChannelRow | None, record: Period | PeriodEnd, offset: int, a
     if isinstance(record, PeriodEnd):
         ends = (*(end for end in row.ends if end.period != record.period), record)
         return replace(row, offset=offset, at_unix_ms=at, ends=ends[-PERIODS_MAX:])
+    # A GOP longer than the target duration is refused here, so that no decision meets one.
+    gops_per_segment_max(
+        gop_frames=frames_per_gop(record),
+        frame_rate_num=record.frame_rate_num,
+        frame_rate_den=record.frame_rate_den,
+        target_duration_ms=record.target_duration_ms,
+    )
     lean = replace(record, tracks=tuple(replace(track, init=b"") for track in record.tracks))
     periods = sorted((*(p for p in row.periods if p.period != lean.period), lean), key=lambda p: p.period)
     return replace(row, offset=offset, at_unix_ms=at, periods=tuple(periods[-PERIODS_MAX:]))

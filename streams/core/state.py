@@ -38,12 +38,15 @@ class State:
             record: Decoded record.
             offset: Its offset.
             at: Its broker time.
+
+        Raises:
+            RejectedError: The record describes what cannot be packaged; nothing changed but the offset.
         """
+        self._next[title] = max(self._next[title], offset + 1)
         fold = FOLDS[title]
         key = fold.key(record)
         row = fold.absorb(self._rows[title].get(key), record, offset=offset, at=at, memory_ms=self.memory_ms)
         self._rows[title][key] = row
-        self._next[title] = max(self._next[title], offset + 1)
         return row
 
     def put(self, title: str, key: str, row: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from schemas.codec import from_plain, to_plain
+from schemas.errors import RejectedError
 from schemas.records import ChannelDemand, Fault, Level, PackagerState
 from schemas.units import UnixMs
 from streams.core.folds import FAILURES_MAX, LIVES_MAX
@@ -107,3 +108,11 @@ def test_periods_are_kept_without_the_bytes_of_their_init_segments() -> None:
     row = rows("channels", RECORDS["channels"]).rows("channels")["news"]
     assert [(period.period, period.tracks[0].init) for period in row.periods] == [(0, b""), (1, b"")]
     assert row.channel_end is None
+
+
+def test_a_channel_whose_gops_are_longer_than_its_target_is_refused() -> None:
+    state = State(0)
+    with pytest.raises(RejectedError, match="longer than the target"):
+        state.fold("channels", a_period(gop_frames=250), offset=0, at=T0)
+    assert not state.rows("channels")
+    assert state.next_offset("channels") == 1
