@@ -1,0 +1,329 @@
+"""A packager: assignments and chunks in by offset, the real cutter, objects, parts and reports out; it beats, drains, crashes."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import sha256
+
+from packager.boxes import check_chunk
+from packager.cutter import CutFailed, CutPart, CutReject, CutSegment, Scope
+from packager.slicing import PeriodUnknownError, SliceCutter
+from schemas.errors import ConflictError, RejectedError, RetryableError
+from schemas.records import (
+    Assignment,
+    Fault,
+    Heartbeat,
+    Load,
+    Outcome,
+    PackagerState,
+    Part,
+    Parts,
+    Period,
+    Reports,
+    SegmentReport,
+    SliceProgress,
+)
+from schemas.topics import ASSIGNMENTS, CHANNELS, HEARTBEATS, MEDIA, PARTS, REPORTS
+from schemas.units import Ms, Msn
+from streams.simulate.engine import Process
+from streams.simulate.log import Entry, Reader
+from streams.simulate.world import POOL, World
+
+START_MS = 400
+# Publishing one object takes this long at an ordinary packager: from, to.
+PUBLISH_MS = (1, 6)
+RETRY_FOR_MS = 30_000
+DRAIN_MS = 10_000
+DRAIN_LOOK_MS = 50
+
+
+@dataclass(slots=True)
+class _Job:
+    """A cut on its way to the store."""
+
+    cut: CutPart | CutSegment | CutFailed
+    error: str = ""
+    fault: Fault | None = None
+    is_done: bool = False
+
+
+@dataclass(slots=True)
+class _Work:
+    """A slice in hand."""
+
+    key: str
+    assignment: Assignment
+    cutter: SliceCutter
+    reader: Reader | None = None
+    jobs: deque[_Job] = field(default_factory=deque)
+    is_stopped: bool = False
+    waits_for: tuple[int, int] | None = None
+
+    @property
+    def next_msn(self) -> Msn:
+        """The first segment not yet reported."""
+        return min([self.cutter.next_msn, *(job.cut.msn for job in self.jobs)])
+
+
+class Packager(Process):
+    """
+    One life of a packager.
+
+    Attributes:
+        packager_id: Name.
+        life: Run.
+        capacity: What it says it can carry.
+        state: What it says of itself.
+        slowness: How many times longer than usual publishing takes.
+        is_cut_off: Whether its heartbeats are lost though it works.
+        rejects: Chunks it put aside, and why.
+    """
+
+    def __init__(self, world: World, packager_id: str, *, capacity: Load) -> None:
+        """
+        Args:
+            world: Where it runs.
+            packager_id: Name.
+            capacity: What it says it can carry.
+        """
+        super().__init__(world.engine)
+        self.packager_id = packager_id
+        self.life = world.random_life()
+        self.state = PackagerState.READY
+        self.slowness = 1.0
+        self.is_cut_off = False
+        self.rejects: list[str] = []
+        self._world = world
+        self.capacity = capacity
+        self._beats = 0
+        self._free_at = 0
+        self._periods: dict[str, dict[int, Period]] = {}
+        self._works: dict[str, _Work] = {}
+        self._ours: set[str] = set()
+        self._newest: dict[str, int] = {}
+        self.after(world.rng.randint(1, START_MS), self._start)
+
+    def drain(self, left: Callable[[], None]) -> None:
+        """Finishes what is in hand and leaves; calls back when it has left."""
+        self.state = PackagerState.DRAINING
+        self._beat()
+        self._look_drained(self.engine.now + DRAIN_MS, left)
+
+    def _start(self) -> None:
+        """Reads the compacted topics to their ends, then registers with the first heartbeat, then follows."""
+        log, rng, delivery = self._world.log, self._world.rng, self._world.delivery
+        for topic, take in ((CHANNELS, self._configure), (ASSIGNMENTS, self._assign)):
+            end = len(log.entries(topic, POOL))
+            for entry in log.compacted(topic, POOL):
+                take(entry)
+            Reader(log, self, topic, take, rng=rng, delivery=delivery, partition=POOL, offset=end)
+        self._beat_on()
+
+    def _beat_on(self) -> None:
+        self._beat()
+        self.after(self._world.policy.liveness.heartbeat_ms, self._beat_on)
+
+    def _beat(self) -> None:
+        beat = Heartbeat(
+            packager_id=self.packager_id,
+            life=self.life,
+            state=self.state,
+            number=self._beats,
+            interval_ms=Ms(self._world.policy.liveness.heartbeat_ms),
+            capacity=self.capacity,
+            use=Load(),
+            slices=tuple(
+                SliceProgress(
+                    slice_id=work.assignment.slice_id, copy=work.assignment.copy, epoch=work.assignment.epoch, next_msn=work.next_msn
+                )
+                for _, work in sorted(self._works.items())
+                if not work.is_stopped
+            ),
+        )
+        self._beats += 1
+        if not self.is_cut_off and self._world.rng.random() >= self._world.drop:
+            self._world.log.append(HEARTBEATS, POOL, self.packager_id, beat, sender=self.packager_id)
+
+    # ------------------------------------------------------------ control topics
+
+    def _configure(self, entry: Entry) -> None:
+        if isinstance(entry.record, Period):
+            self._periods.setdefault(entry.record.channel, {})[entry.record.period] = entry.record
+            for work in list(self._works.values()):
+                if work.waits_for and work.waits_for[0] in self._periods.get(work.assignment.channel, {}):
+                    self._follow(work, work.waits_for[1])
+                    work.waits_for = None
+
+    def _assign(self, entry: Entry) -> None:
+        key, record = entry.key, entry.record
+        if record is not None:
+            if record.decision < self._newest.get(key, 0):
+                return
+            self._newest[key] = record.decision
+            if (record.packager_id, record.life) == (self.packager_id, self.life):
+                self._ours.add(key)
+                self._obey(key, record)
+                return
+        if key in self._ours:
+            self._ours.discard(key)
+            self._withdraw(key, record.from_msn if record else None)
+
+    def _obey(self, key: str, new: Assignment) -> None:
+        work = self._works.get(key)
+        if work and not work.is_stopped and _continues(work.assignment, new):
+            work.assignment = new
+            work.cutter.scope = Scope.of(new)
+            return
+        fresh = _Work(key=key, assignment=new, cutter=self._cutter(new))
+        if work:
+            fresh.jobs = work.jobs
+            self._leave(work)
+        self._works[key] = fresh
+        self._follow(fresh, new.first_offset)
+
+    def _cutter(self, assignment: Assignment) -> SliceCutter:
+        return SliceCutter(Scope.of(assignment), check=check_chunk)
+
+    def _withdraw(self, key: str, from_msn: Msn | None) -> None:
+        work = self._works.get(key)
+        if work is None:
+            return
+        if from_msn is not None and from_msn > work.cutter.next_msn:
+            self._limit(work, from_msn)
+        else:
+            work.is_stopped = True
+            self._leave(work)
+        self._collect(work)
+
+    def _limit(self, work: _Work, until: Msn) -> None:
+        scope = work.cutter.scope
+        work.cutter.scope = replace(scope, until_msn=until if scope.until_msn is None else min(until, scope.until_msn))
+
+    def _look_drained(self, deadline: int, left: Callable[[], None]) -> None:
+        remaining = deadline - self.engine.now
+        if remaining < DRAIN_MS // 2:
+            for work in list(self._works.values()):
+                self._limit(work, Msn(work.cutter.next_msn + 1))
+                self._collect(work)
+        if self._works and remaining > 0:
+            self.after(DRAIN_LOOK_MS, lambda: self._look_drained(deadline, left))
+            return
+        self.state = PackagerState.GONE
+        self._beat()
+        self.crash()
+        left()
+
+    # ------------------------------------------------------------ media in, objects out
+
+    def _follow(self, work: _Work, offset: int) -> None:
+        self._leave(work)
+        work.reader = Reader(
+            self._world.log, self, MEDIA, lambda entry: self._take(work, entry), rng=self._world.rng, delivery=self._world.delivery,
+            partition=work.assignment.media_partition, offset=offset,
+        )  # fmt: skip
+
+    def _leave(self, work: _Work) -> None:
+        if work.reader:
+            work.reader.close()
+
+    def _take(self, work: _Work, entry: Entry) -> None:
+        record = entry.record
+        if work.is_stopped or work.waits_for or record is None or record.channel != work.assignment.channel:
+            return
+        try:
+            cuts = work.cutter.feed(
+                record, offset=entry.offset, durable_unix_ms=entry.at, periods=self._periods.get(work.assignment.channel, {})
+            )
+        except RejectedError as error:
+            self._reject(entry, str(error))
+            return
+        except PeriodUnknownError as missing:
+            work.waits_for = (missing.period, entry.offset)
+            self._leave(work)
+            return
+        for cut in cuts:
+            if isinstance(cut, CutReject):
+                self._reject(entry, cut.error)
+                continue
+            job = _Job(cut)
+            work.jobs.append(job)
+            if isinstance(cut, CutFailed):
+                job.is_done, job.fault, job.error = True, Fault.INPUT, cut.error
+            else:
+                cost = round(self._world.rng.randint(*PUBLISH_MS) * self.slowness)
+                self._free_at = max(self._free_at, self.engine.now) + cost
+                deadline = self.engine.now + RETRY_FOR_MS
+                self.after(self._free_at - self.engine.now, partial(self._publish, work, job, deadline))
+        self._collect(work)
+
+    def _reject(self, entry: Entry, error: str) -> None:
+        self.rejects.append(f"{self.packager_id} at {entry.partition}/{entry.offset}: {error}")
+
+    def _publish(self, work: _Work, job: _Job, deadline: int) -> None:
+        assert not isinstance(job.cut, CutFailed)  # noqa: S101
+        try:
+            self._world.store.create_if_absent(self._name(job.cut), job.cut.pieces)
+        except RetryableError as error:
+            if self.engine.now < deadline:
+                self.after(error.retry_after_ms, lambda: self._publish(work, job, deadline))
+                return
+            job.fault, job.error = Fault.STORE, str(error)
+        except ConflictError as error:
+            job.fault, job.error = Fault.OWN, str(error)
+        job.is_done = True
+        self._collect(self._works.get(work.key, work))
+
+    def _name(self, cut: CutPart | CutSegment) -> str:
+        return cut.name
+
+    def _collect(self, work: _Work) -> None:
+        """Announces and reports what has reached the store, in the order of the cuts."""
+        parts: list[Part] = []
+        reports: list[SegmentReport] = []
+        while work.jobs and work.jobs[0].is_done:
+            job = work.jobs.popleft()
+            if not isinstance(job.cut, CutPart):
+                reports.append(_report(work.assignment, job))
+            elif job.fault is None:
+                parts.append(_part(job.cut))
+        log, sender = self._world.log, self.packager_id
+        if parts:
+            log.append(PARTS, POOL, sender, Parts(packager_id=sender, life=self.life, parts=tuple(parts)), sender=sender)
+        if reports:
+            log.append(REPORTS, POOL, sender, Reports(packager_id=sender, life=self.life, segments=tuple(reports)), sender=sender)
+        if not work.jobs and (work.is_stopped or work.cutter.is_done) and self._works.get(work.key) is work:
+            self._leave(work)
+            del self._works[work.key]
+
+
+def _continues(held: Assignment, new: Assignment) -> bool:
+    """Whether the work on one assignment can go on as the other: same reading, nothing wanted that was passed over."""
+    same = (held.channel, held.media_partition, held.tracks, held.turn, held.turns) == (
+        new.channel, new.media_partition, new.tracks, new.turn, new.turns,
+    )  # fmt: skip
+    return same and held.from_msn <= new.from_msn
+
+
+def _digest(cut: CutPart | CutSegment) -> bytes:
+    return sha256(b"".join(cut.pieces)).digest()[:16]
+
+
+def _part(cut: CutPart) -> Part:
+    return Part(
+        channel=cut.period.channel, period=cut.period.period, track=cut.track.track, msn=cut.msn, index=cut.index,
+        segment_start_ticks=cut.segment_start_ticks, segment_ticks=cut.segment_ticks, start_ticks=cut.start_ticks,
+        duration_ticks=cut.duration_ticks, independent=cut.independent, size=cut.size, digest=_digest(cut),
+        durable_unix_ms=cut.durable_unix_ms,
+    )  # fmt: skip
+
+
+def _report(held: Assignment, job: _Job) -> SegmentReport:
+    cut = job.cut
+    made = cut if isinstance(cut, CutSegment) and job.fault is None else None
+    return SegmentReport(
+        channel=cut.period.channel, period=cut.period.period, track=cut.track.track, msn=cut.msn, slice_id=held.slice_id, epoch=held.epoch,
+        outcome=Outcome.PUBLISHED if made else Outcome.FAILED, start_ticks=cut.start_ticks, duration_ticks=cut.duration_ticks,
+        part_count=made.part_count if made else 0, chunk_count=len(made.pieces) if made else 0, size=made.size if made else 0,
+        digest=_digest(made) if made else b"", durable_unix_ms=cut.durable_unix_ms, fault=job.fault, error=job.error,
+    )  # fmt: skip
