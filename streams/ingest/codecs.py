@@ -55,6 +55,8 @@ class VideoEncoder:
         self._shape(context, rendition, rate)
         # One thread each: renditions run side by side, and each frame leaves in few codec slices.
         context.thread_count, context.options = 1, options
+        # Now rather than at the first frame, whose arrival dates the whole period.
+        context.open()
         self._rendition, self._reformatter = rendition, VideoReformatter()
         init = _Header()
         with av.open(init, "w", format="mp4", options=HEADER | {"video_track_timescale": str(timescale_of(rate))}) as container:

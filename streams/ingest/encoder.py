@@ -1,5 +1,6 @@
 """The ladder in one process: one decoder, one thread per track, bounded queues between them, samples out as they are ready."""
 
+import heapq
 import queue
 import threading
 import time
@@ -22,6 +23,8 @@ log = structlog.get_logger()
 # Frames before each encoder: enough that one slow frame does not stop the others, 14 MB at 720p.
 FRAMES_MAX = 10
 SAMPLES_MAX = 200
+# Decoded ahead in real time, about 0.3 s of picture and sound: more than decoders hold back.
+HELD_MAX = 24
 # How often a thread that waits on a queue looks whether it should end.
 LOOK_S = 0.2
 # A real-time encoder this late says so.
@@ -107,30 +110,33 @@ class Encoder:
             self._stop.set()
 
     def _read(self) -> None:
-        began: float | None = None
-        is_behind = False
         try:
-            for number, frame in self._source.frames():
-                is_sound = isinstance(frame, AudioFrame)
-                if self._realtime:
-                    began = began or time.monotonic()
-                    # A picture is there when it begins, sound when its last sample was heard.
-                    due = began + (float((number + AUDIO_FRAME) / AUDIO_RATE_HZ) if is_sound else float(number / self.rate))
-                    late = time.monotonic() - due
-                    metrics.BEHIND.set(max(0.0, late))
-                    if late < 0 and self._stop.wait(-late):
-                        return
-                    if (late > BEHIND_WARN_S) != is_behind:
-                        is_behind = not is_behind
-                        log.warning("encoder_behind" if is_behind else "encoder_in_time", late_ms=round(late * 1_000))
+            frames = self._source.frames()
+            for number, frame in self._paced(frames) if self._realtime else frames:
                 if self._stop.is_set():
                     return
-                for track, frames in self._frames.items():
+                is_sound = isinstance(frame, AudioFrame)
+                for track, waiting in self._frames.items():
                     if (track == AUDIO_TRACK) is is_sound:
-                        self._put(frames, (number, frame))
+                        self._put(waiting, (number, frame))
         finally:
-            for frames in self._frames.values():
-                self._put(frames, None)
+            for waiting in self._frames.values():
+                self._put(waiting, None)
+
+    def _paced(self, frames: Iterator[Numbered]) -> Iterator[Numbered]:
+        """Each frame when a camera would have it: a picture when it begins, sound when its last sample was heard."""
+        began: float | None = None
+        is_behind = False
+        for due_s, item in _by_due(frames, self.rate):
+            began = began or time.monotonic()
+            late = time.monotonic() - began - due_s
+            metrics.BEHIND.set(max(0.0, late))
+            if late < 0 and self._stop.wait(-late):
+                return
+            if (late > BEHIND_WARN_S) != is_behind:
+                is_behind = not is_behind
+                log.warning("encoder_behind" if is_behind else "encoder_in_time", late_ms=round(late * 1_000))
+            yield item
 
     def _code(self, track: str) -> None:
         coder = self._coders[track]
@@ -158,3 +164,17 @@ class Encoder:
             except queue.Full:
                 continue
             return
+
+
+def _by_due(frames: Iterator[Numbered], rate: Fraction) -> Iterator[tuple[float, Numbered]]:
+    """Frames in the order in which they are due: decoders give pictures later than the sound of the same instant."""
+    held: list[tuple[float, int, Numbered]] = []
+    for count, (number, frame) in enumerate(frames):
+        due = (number + AUDIO_FRAME) / AUDIO_RATE_HZ if isinstance(frame, AudioFrame) else number / rate
+        heapq.heappush(held, (float(due), count, (number, frame)))
+        if len(held) > HELD_MAX:
+            due_s, _, item = heapq.heappop(held)
+            yield due_s, item
+    while held:
+        due_s, _, item = heapq.heappop(held)
+        yield due_s, item

@@ -1,0 +1,42 @@
+"""``finecut end``: the end of a channel whose encoder never returned."""
+
+from fractions import Fraction
+
+import structlog
+
+from schemas.errors import RejectedError, UserError
+from schemas.records import check_id
+from schemas.settings import Settings
+from schemas.timeline import frames_per_gop
+from streams.ingest.link import Link
+from streams.ingest.producer import ChannelWriter
+
+log = structlog.get_logger()
+
+
+def run(settings: Settings, channel: str) -> int:
+    """
+    Exit status 0 once the channel is ended, at the last part instant that all its tracks reached.
+
+    Raises:
+        UserError: There is no such channel, it has ended, or Kafka does not answer.
+    """
+    try:
+        check_id(channel, what="channel")
+    except RejectedError as error:
+        raise UserError(str(error)) from error
+    link = Link(settings)
+    try:
+        period = link.registry.newest(channel)
+        if period is None:
+            raise UserError(f"there never was a channel {channel}", do="`finecut status` names those that are live")
+        end = link.registry.end_of(period)
+        if end is not None and end.channel_ended:
+            raise UserError(f"channel {channel} has ended already")
+        rate = Fraction(period.frame_rate_num, period.frame_rate_den)
+        # A writer that takes over and writes nothing: leaving it ends the channel where the log ends.
+        with ChannelWriter(settings, channel=channel, tracks=period.tracks, frame_rate=rate, gop_frames=frames_per_gop(period), link=link):
+            log.info("channel_taken_over", channel=channel, life=period.life)
+    finally:
+        link.close()
+    return 0
