@@ -201,7 +201,7 @@ class _Process:
                 if fact.is_live:
                     now = _now()
                     # What was durable before anybody wanted it is not late.
-                    spans = [now - p.durable_unix_ms for p in news if p.durable_unix_ms >= self._wanted_since.get(p.channel, 0)]
+                    spans = [max(0, now - p.durable_unix_ms) for p in news if p.durable_unix_ms >= self._wanted_since.get(p.channel, 0)]
                     self._latency.add(spans)
                     for span_ms in spans:
                         metrics.PART_LATENCY.observe(span_ms / 1_000)
