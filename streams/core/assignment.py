@@ -9,8 +9,10 @@ from schemas.units import UnixMs
 from streams.core.load import share
 from streams.core.strategies import STRATEGIES, Seat
 
-# A voluntary move must lower the load of the fuller packager by this share: less is noise, and each move costs a handover.
-MOVE_GAIN = 0.1
+# Work is moved without need only between packagers whose dominant shares differ by this much: less is noise in the loads.
+UNEVEN = 0.2
+# And only if the move lowers the share of the fuller by this much: each costs a handover.
+MOVE_GAIN = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,12 +185,12 @@ def _deal(slices: Sequence[Slice], seats: Sequence[Seat], strategy: str, last: s
 def is_uneven(seats: Sequence[Seat]) -> bool:
     """Whether any move could pay at all."""
     shares = [share(seat.used, seat.usable) for seat in seats]
-    return bool(shares) and max(shares) - min(shares) >= MOVE_GAIN
+    return bool(shares) and max(shares) - min(shares) >= UNEVEN
 
 
 def rebalance(held: Sequence[tuple[Slice, str]], seats: Sequence[Seat], *, moves_max: int) -> dict[str, str]:
     """
-    Voluntary moves that pay: from the fullest packager to the emptiest, while that lowers the fuller by `MOVE_GAIN`.
+    Voluntary moves that pay: from the fullest packager to the emptiest, while they differ by `UNEVEN` and each gains `MOVE_GAIN`.
 
     Args:
         held: Slices that may move, and their packager.
@@ -207,6 +209,8 @@ def rebalance(held: Sequence[tuple[Slice, str]], seats: Sequence[Seat], *, moves
     while len(moves) < moves_max and len(shares) > 1:
         full = max(shares, key=lambda p: (shares[p], p))
         empty = min(shares, key=lambda p: (shares[p], p))
+        if shares[full] - shares[empty] < UNEVEN:
+            break
         best: tuple[float, str] | None = None
         for piece in work.get(full, ()):
             if empty in piece.barred or piece.key in moves:

@@ -213,10 +213,10 @@ def _is_worth_placing(scene: Scene, facts: ChannelFacts, want: Want) -> bool:
 
 
 def _until(scene: Scene, facts: ChannelFacts) -> Msn | None:
+    """First segment that is not wanted, or will not come."""
     word = scene.packaging.get(facts.channel)
-    if word and word.action is Action.STOP:
-        return word.from_msn
-    return facts.end.next_msn if facts.end else None
+    ends = [word.from_msn] if word and word.action is Action.STOP else []
+    return min([*ends, facts.end.next_msn] if facts.end else ends, default=None)
 
 
 def _is_finished(scene: Scene, facts: ChannelFacts, held: Assignment) -> bool:

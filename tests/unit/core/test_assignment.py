@@ -62,5 +62,5 @@ def test_a_move_must_pay() -> None:
     held = [(a_slice(f"c{i}", 0.3), "p1") for i in range(3)]
     seats = [a_seat("p1", used=0.9, held=3), a_seat("p2", used=0.0)]
     assert rebalance(held, seats, moves_max=8) == {"c0/all/0/0": "p2"}
-    assert rebalance(held, [a_seat("p1", used=0.9), a_seat("p2", used=0.7)], moves_max=8) == {}
+    assert rebalance(held, [a_seat("p1", used=0.9), a_seat("p2", used=0.75)], moves_max=8) == {}
     assert rebalance(held, [a_seat("p1", used=0.9)], moves_max=8) == {}

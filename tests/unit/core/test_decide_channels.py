@@ -120,6 +120,22 @@ def test_a_channel_nobody_asks_for_stops_at_a_segment_that_is_not_open_yet_and_e
     assert plane.decisions[-1].ended_slices == (KEY,)
 
 
+def test_a_channel_that_ends_before_the_segment_it_was_to_stop_at_leaves_as_well() -> None:
+    plane = a_pool()
+    plane.add("channels", a_period())
+    watch(plane)
+    live(plane, seconds=1)
+    plane.settle()
+    live(plane, seconds=31, first=1)
+    plane.settle()
+    # Segment 7 is whole, so 8 may be open already: but it never comes.
+    assert held(plane).until_msn == 9
+    plane.add("channels", a_period_end(next_msn=8))
+    plane.add("reports", a_report(msns=range(8)))
+    plane.settle()
+    assert (plane.standing.assignments, plane.standing.plans) == ({}, {})
+
+
 def test_a_channel_asked_for_again_before_its_slice_ended_goes_on_without_a_gap() -> None:
     plane = a_pool()
     plane.add("channels", a_period())
