@@ -49,7 +49,7 @@ class Stage:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         kafka = KafkaSettings(bootstrap_servers=bootstrap, topic_prefix=prefix or f"test-{uuid4().hex[:8]}.", pool_count=2)
-        origin = OriginSettings(port=port, session_timeout_ms=1_000, staleness_ms_max=2_000)
+        origin = OriginSettings(port=port, session_timeout_ms=1_000)
         self.settings = Settings(kafka=kafka, store=StoreSettings(directory=folder / "store", free_bytes_min=1), origin=origin)
         self.codec = Codec()
         self.store = DirectoryStore(self.settings.store)
@@ -68,7 +68,6 @@ class Stage:
             "FINECUT_KAFKA__POOL_COUNT": "2",
             "FINECUT_ORIGIN__PORT": str(settings.origin.port),
             "FINECUT_ORIGIN__SESSION_TIMEOUT_MS": "1000",
-            "FINECUT_ORIGIN__STALENESS_MS_MAX": "2000",
             "FINECUT_STORE__DIRECTORY": str(settings.store.directory),
         }
         with self.error.open("wb") as error:
