@@ -2,14 +2,14 @@
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
 from prometheus_client import start_http_server
 
-from schemas.errors import RetryableError, UserError
+from schemas.errors import RetryableError, SupersededError, UserError
 from schemas.records import Level
 from schemas.settings import Settings
 from streams.ingest.encoder import Encoder
@@ -43,7 +43,7 @@ def run(
         preset: Of x264; ``superfast`` leaves room for others on two cores.
 
     Raises:
-        UserError: Source, names or settings do not fit, or Kafka stayed away for too long.
+        UserError: Source, names or settings do not fit, Kafka stayed away for too long, or another writer took a channel over.
     """
     if len(set(channels)) != len(channels) or not channels:
         raise UserError("name each channel once, and at least one", do="finecut encode INPUT --channel NAME")
@@ -56,6 +56,8 @@ def run(
             raise UserError(f"{source} is encoded once, for one channel, not {len(channels)}", do="give a recording for several")
         else:
             _encode(settings, source, channels[0], realtime=realtime, loop=loop, idle_level=idle_level, preset=preset)
+    except SupersededError as error:
+        raise UserError(str(error), do="run one writer per channel; the later one goes on") from error
     except RetryableError as error:
         raise UserError(str(error), do="see that the broker runs, then start the encoder again: it continues where the log ends") from error
     finally:
@@ -95,9 +97,8 @@ def _play(settings: Settings, folder: Path, channels: Sequence[str], idle_level:
 
 
 @contextmanager
-def _on_signal(act: object) -> Iterator[None]:
+def _on_signal(act: Callable[[], None]) -> Iterator[None]:
     """Call ``act`` on SIGTERM and SIGINT."""
-    assert callable(act)  # noqa: S101
     before = {number: signal.signal(number, lambda *_: act()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from schemas.codec import Codec
 from schemas.errors import RetryableError, UserError
@@ -53,6 +53,7 @@ class Link:
                 "delivery.timeout.ms": settings.kafka.delivery_timeout_ms,
                 # Our own count below is the limit; this one only has to be out of its way.
                 "queue.buffering.max.kbytes": 2 * limit // 1024 + settings.kafka.message_bytes_max // 1024,
+                "queue.buffering.max.messages": 0,
                 "error_cb": self._on_error,
                 "log_level": 2,
             }
@@ -64,14 +65,18 @@ class Link:
 
         Raises:
             RetryableError: The queue stayed full for ``queue_wait_ms``.
-            UserError: A record sent earlier was not delivered.
+            UserError: The record is too large, or one sent earlier was not delivered.
         """
         value = self.codec.encode(record)
         self._wait_for_room(len(value))
+        try:
+            self._producer.produce(
+                topic.name(self.settings.kafka), value, key, partition, on_delivery=lambda e, m: self._delivered(e, m, len(value), acked)
+            )
+        except KafkaException as error:
+            problem = f"a record of {len(value)} bytes for {topic.name(self.settings.kafka)} was refused: {error.args[0].str()}"
+            raise UserError(problem, do="shorten FINECUT_MEDIA__PART_MS or raise FINECUT_KAFKA__MESSAGE_BYTES_MAX") from error
         self.queued_bytes += len(value)
-        self._producer.produce(
-            topic.name(self.settings.kafka), value, key, partition, on_delivery=lambda e, m: self._delivered(e, m, len(value), acked)
-        )
         self.poll()
 
     def send_now(self, topic: Topic, partition: int, key: str, record: Any) -> tuple[int, UnixMs]:

@@ -16,29 +16,20 @@ from typing import Self
 import structlog
 
 from schemas.errors import RejectedError, UserError
-from schemas.records import (
-    Chunk,
-    Level,
-    MarkKind,
-    MediaMark,
-    Period,
-    PeriodEnd,
-    Track,
-    TrackKind,
-    check_id,
-)
+from schemas.records import Chunk, Level, Period, Track, check_id
 from schemas.settings import Settings
 from schemas.timeline import make_grid, part_target
-from schemas.topics import CHANNELS, GOPS, MEDIA, period_end_key, period_key, pool_of
-from schemas.units import Ms, Msn, UnixMs, ticks_from_ms
+from schemas.topics import GOPS, MEDIA, pool_of
+from schemas.units import UnixMs
 from streams.core.segmentation import Lengths, Stamp, stamp
 from streams.ingest import metrics
 from streams.ingest.cmaf import build_chunk
-from streams.ingest.grid import Cut, TrackCutter
+from streams.ingest.grid import Cut
 from streams.ingest.history import Past, recall
 from streams.ingest.init import InitSegment
+from streams.ingest.line import Line, seconds_into
 from streams.ingest.link import Link
-from streams.ingest.nal import has_idr
+from streams.ingest.periods import PeriodLog
 from streams.ingest.progress import GopIndex, Reached
 from streams.ingest.samples import Sample
 
@@ -46,34 +37,6 @@ log = structlog.get_logger()
 
 # Samples of other tracks kept until the first key frame says where a period starts.
 EARLY_SAMPLES_MAX = 1_000
-
-
-@dataclass(slots=True)
-class _Line:
-    """One track: what never changes, and its place in the open period."""
-
-    track: Track
-    init: InitSegment
-    cutter: TrackCutter | None = None
-    shift: int = 0
-    """Ticks of the period minus ticks of the encoder's clock."""
-
-    def seconds(self, sample: Sample) -> Fraction:
-        return Fraction(sample.time_ticks, self.track.timescale)
-
-    @property
-    def clock_seconds(self) -> Fraction:
-        """The encoder's clock at the next sample; 0 before the first of a period."""
-        return Fraction(self.cutter.next_ticks - self.shift, self.track.timescale) if self.cutter else Fraction(0)
-
-    def seconds_into(self, period: Period) -> Fraction:
-        """Seconds of the period that this track has."""
-        return _seconds_into(period, self.track.track, self.cutter.next_ticks) if self.cutter else Fraction(0)
-
-    def is_sync(self, sample: Sample) -> bool:
-        if self.init.is_avc or self.init.is_hevc:
-            return has_idr(sample.data, hevc=self.init.is_hevc)
-        return sample.sync
 
 
 @dataclass(slots=True)
@@ -129,7 +92,7 @@ class ChannelWriter:
                 frame_rate_den=frame_rate.denominator,
                 target_duration_ms=settings.media.target_duration_ms,
             )
-            self._lines = {t.track: _Line(t, InitSegment(t.init)) for t in tracks}
+            self._lines = {t.track: Line(t, InitSegment(t.init)) for t in tracks}
         except RejectedError as error:
             raise UserError(str(error)) from error
         self._settings = settings
@@ -146,12 +109,14 @@ class ChannelWriter:
         self._open: _Open | None = None
         # Tracks of the next period: all but those that fell silent.
         self._active = {track.track for track in tracks}
-        self._early: list[tuple[_Line, Sample]] = []
+        self._early: list[tuple[Line, Sample]] = []
         self._cause = "start"
+        self._past: Past | None = None
+        self._is_ended = False
         self._heard = time.monotonic()
         self._is_silent = False
         try:
-            self._past = self._recover(pool)
+            self._periods = self._recover(pool)
         except BaseException:
             self.close()
             raise
@@ -174,7 +139,7 @@ class ChannelWriter:
         if track not in self._active and not self._has_returned(line, sample):
             metrics.DROPPED.inc()
             return
-        if self._open and line.cutter and self._has_jumped(line, sample):
+        if self._open and line.has_jumped(sample, self._settings.ingest.jump_ms):
             self._close_period("jump")
         if self._open is None:
             self._begin(line, sample)
@@ -197,8 +162,7 @@ class ChannelWriter:
 
     def cut_seconds(self, track: str) -> Fraction | None:
         """Encoder time, in seconds, at which the open chunk of a track ends; None while no period is open."""
-        line = self._lines[track]
-        return Fraction(line.cutter.cut_ticks - line.shift, line.track.timescale) if line.cutter else None
+        return self._lines[track].cut_seconds
 
     def end(self) -> None:
         """
@@ -209,22 +173,11 @@ class ChannelWriter:
         """
         if self._open:
             self._close_period("end")
-        if self._past:
-            self._link.flush()
-            past = self._past
-            mark = MediaMark(
-                channel=self.channel,
-                life=self.life,
-                kind=MarkKind.CHANNEL_END,
-                period=past.period.period,
-                ended_period=past.period.period,
-                parts_reached=past.parts_reached,
-                next_msn=past.next_msn,
-            )
-            self._link.send_now(MEDIA, self._media_partition, self.channel, mark)
-            self._send_period_end(past, channel_ended=True)
-            log.info("channel_ended", channel=self.channel, period=past.period.period, next_msn=past.next_msn)
         self._link.flush()
+        if self._past and not self._is_ended:
+            self._periods.end_channel(self._past)
+            self._is_ended = True
+            log.info("channel_ended", channel=self.channel, period=self._past.period.period, next_msn=self._past.next_msn)
 
     def close(self) -> None:
         """Let go without ending the channel; the next writer continues it."""
@@ -252,44 +205,54 @@ class ChannelWriter:
                     do="set FINECUT_MEDIA__CHUNKS_PER_PART lower or FINECUT_MEDIA__PART_MS higher",
                 )
 
-    def _recover(self, pool: int | None) -> Past | None:
-        kafka = self._settings.kafka
-        registry = self._link.registry
-        past = recall(kafka, registry, self.channel, now_unix_ms=_now())
-        self._part_target = part_target(
+    def _recover(self, pool: int | None) -> PeriodLog:
+        kafka, media, registry = self._settings.kafka, self._settings.media, self._link.registry
+        self._past = past = recall(kafka, registry, self.channel, now_unix_ms=_now())
+        target = part_target(
             self._grid, frame_rate_num=self._frame_rate.numerator, frame_rate_den=self._frame_rate.denominator, tracks=self._tracks
         )
-        if past is None:
-            self._pool = pool_of(self.channel, registry.pool_count) if pool is None else pool
-            self._media_partition = registry.take_media_partition(self.channel)
-        else:
-            before = past.period
-            fixed = {"target_duration_ms": self._settings.media.target_duration_ms, "part_target_ms": self._part_target}
+        if past:
+            fixed = {"target_duration_ms": media.target_duration_ms, "part_target_ms": target}
             for name, value in fixed.items():
-                if getattr(before, name) != value:
+                if getattr(past.period, name) != value:
                     raise UserError(
-                        f"channel {self.channel} has {name}={getattr(before, name)} for its life; now it is {value}",
+                        f"channel {self.channel} has {name}={getattr(past.period, name)} for its life; now it is {value}",
                         do="use the old media settings and GOP, or another channel name",
                     )
-            self._pool, self._media_partition = before.pool, before.media_partition
+            end = registry.end_of(past.period)
+            self._is_ended = end is not None and end.channel_ended
             for gop in past.unindexed:
-                self._link.send(GOPS, self._pool, self.channel, gop)
-            log.info("channel_recovered", channel=self.channel, period=before.period, parts_reached=past.parts_reached,
+                self._link.send(GOPS, past.period.pool, self.channel, gop)
+            log.info("channel_recovered", channel=self.channel, period=past.period.period, parts_reached=past.parts_reached,
                      next_msn=past.next_msn, gops_indexed=len(past.unindexed))  # fmt: skip
-        return past
+        if pool is not None and not 0 <= pool < registry.pool_count:
+            raise UserError(f"there is no pool {pool}: the topics have {registry.pool_count}", do="choose one from 0 on, or leave it out")
+        new_pool = pool_of(self.channel, registry.pool_count) if pool is None else pool
+        return PeriodLog(
+            link=self._link,
+            channel=self.channel,
+            life=self.life,
+            pool=past.period.pool if past else new_pool,
+            media_partition=past.period.media_partition if past else registry.take_media_partition(self.channel),
+            frame_rate=self._frame_rate,
+            grid=self._grid,
+            part_target_ms=target,
+            idle_level=self._idle_level,
+            media=media,
+        )
 
     # ------------------------------------------------------------ periods
 
-    def _begin(self, line: _Line, sample: Sample) -> None:
+    def _begin(self, line: Line, sample: Sample) -> None:
         """While no period is open: keep what comes until a key frame says where one starts."""
-        has_video = any(t.kind is TrackKind.VIDEO for t in self._tracks if t.track in self._active)
-        if (line.track.kind is TrackKind.VIDEO or not has_video) and line.is_sync(sample):
+        has_video = any(other.is_video for other in self._lines.values() if other.track.track in self._active)
+        if (line.is_video or not has_video) and line.is_sync(sample):
             self._open_period(line.seconds(sample))
             early, self._early = self._early, []
-            for other, held in early:
-                self._take(other, held)
-            self._take(line, sample)
-        elif line.track.kind is not TrackKind.VIDEO:
+            for other, held in [*early, (line, sample)]:
+                if self._open:
+                    self._take(other, held)
+        elif not line.is_video:
             self._early.append((line, sample))
             if len(self._early) > EARLY_SAMPLES_MAX:
                 del self._early[0]
@@ -298,54 +261,12 @@ class ChannelWriter:
             metrics.DROPPED.inc()
 
     def _open_period(self, start: Fraction) -> None:
-        arrived = time.monotonic()
-        past = self._past
-        number = past.period.period + 1 if past else 0
-        mark = MediaMark(
-            channel=self.channel,
-            life=self.life,
-            kind=MarkKind.PERIOD_START,
-            period=number,
-            ended_period=past.period.period if past else None,
-            parts_reached=past.parts_reached if past else 0,
-            next_msn=past.next_msn if past else Msn(0),
-        )
-        first_offset, appended = self._link.send_now(MEDIA, self._media_partition, self.channel, mark)
-        # The first instant is that of its first frame, which arrived this much before; two periods never overlap.
-        waited_ms = round((time.monotonic() - arrived) * 1_000)
-        anchor = UnixMs(max(appended - waited_ms, past.ended_unix_ms if past else 0))
-        zero = past.period.zero_unix_ms if past else anchor
-        if past:
-            self._send_period_end(past, channel_ended=False)
-        media = self._settings.media
-        period = Period(
-            channel=self.channel,
-            period=number,
-            life=self.life,
-            pool=self._pool,
-            media_partition=self._media_partition,
-            tracks=tuple(
-                replace(t, start_ticks=ticks_from_ms(anchor - zero, t.timescale)) for t in self._tracks if t.track in self._active
-            ),
-            frame_rate_num=self._frame_rate.numerator,
-            frame_rate_den=self._frame_rate.denominator,
-            grid=self._grid,
-            anchor_unix_ms=anchor,
-            zero_unix_ms=zero,
-            first_msn=past.next_msn if past else Msn(0),
-            discontinuity=past.discontinuity if past else 0,
-            target_duration_ms=Ms(media.target_duration_ms),
-            part_target_ms=self._part_target,
-            publish_allowance_ms=past.period.publish_allowance_ms if past else Ms(media.publish_allowance_ms),
-            idle_level=self._idle_level,
-            time_shift_ms=Ms(media.time_shift_ms),
-            first_offset=first_offset,
-        )
-        channels_offset, _ = self._link.send_now(CHANNELS, self._pool, period_key(self.channel, number), period)
-        self._open = _Open(period, start, channels_offset, Reached(period), GopIndex(period))
+        past, self._is_ended = self._past, False
+        period, offset = self._periods.start(past, [track for track in self._tracks if track.track in self._active])
+        self._open = _Open(period, start, offset, Reached(period), GopIndex(period))
         metrics.PERIODS.labels(cause=self._cause).inc()
-        log.info("period_opened", channel=self.channel, period=number, cause=self._cause, first_msn=period.first_msn,
-                 pool=self._pool, media_partition=self._media_partition)  # fmt: skip
+        log.info("period_opened", channel=self.channel, period=period.period, cause=self._cause, first_msn=period.first_msn,
+                 pool=period.pool, media_partition=period.media_partition)  # fmt: skip
 
     def _close_period(self, cause: str) -> None:
         """What was sent stays; samples of unfinished chunks are given up."""
@@ -357,20 +278,10 @@ class ChannelWriter:
             line.cutter = None
         log.info("period_closed", channel=self.channel, period=opened.period.period, cause=cause, parts_reached=self._past.parts_reached)
 
-    def _send_period_end(self, past: Past, *, channel_ended: bool) -> None:
-        end = PeriodEnd(
-            channel=self.channel,
-            period=past.period.period,
-            parts_reached=past.parts_reached,
-            next_msn=past.next_msn,
-            channel_ended=channel_ended,
-        )
-        self._link.send_now(CHANNELS, self._pool, period_end_key(self.channel, past.period.period), end)
-
     def _drop_silent(self, opened: _Open, cut: Cut) -> bool:
         """Go on without tracks that are a whole target behind, in a new period; whether there were any."""
         limit = Fraction(self._settings.media.target_duration_ms, 1_000)
-        now = _seconds_into(opened.period, cut.track, cut.start_ticks)
+        now = seconds_into(opened.period, cut.track, cut.start_ticks)
         lines = [line for line in self._lines.values() if line.track.track in self._active]
         silent = {line.track.track for line in lines if now - line.seconds_into(opened.period) > limit}
         if silent:
@@ -379,7 +290,7 @@ class ChannelWriter:
             self._close_period("track_silent")
         return bool(silent)
 
-    def _has_returned(self, line: _Line, sample: Sample) -> bool:
+    def _has_returned(self, line: Line, sample: Sample) -> bool:
         """Whether a silent track is abreast of the others again; the next period has it."""
         if self._open is None:
             return False
@@ -392,24 +303,15 @@ class ChannelWriter:
 
     # ------------------------------------------------------------ samples
 
-    def _has_jumped(self, line: _Line, sample: Sample) -> bool:
-        assert line.cutter is not None  # noqa: S101
-        off = sample.time_ticks + line.shift - line.cutter.next_ticks
-        return abs(off) * 1_000 > self._settings.ingest.jump_ms * line.track.timescale
-
-    def _take(self, line: _Line, sample: Sample) -> None:
+    def _take(self, line: Line, sample: Sample) -> None:
         """A sample of the open period, or one from before its start."""
         opened = self._open
         assert opened is not None  # noqa: S101
         if line.cutter is None:
-            off_ms = (line.seconds(sample) - opened.start) * 1_000
-            frame_ms = Fraction(line.track.frame_ticks * 1_000, line.track.timescale)
-            if not -frame_ms / 2 <= off_ms <= self._settings.ingest.jump_ms:
+            if not line.begin(opened.period, opened.start, sample, self._settings.ingest.jump_ms):
                 metrics.DROPPED.inc()
                 return
-            track = next(t for t in opened.period.tracks if t.track == line.track.track)
-            line.cutter = TrackCutter(opened.period, track)
-            line.shift = track.start_ticks - sample.time_ticks
+            assert line.cutter is not None  # noqa: S101
         if line.cutter.starts_gop and not line.is_sync(sample):
             if opened.reached.parts < len(self._grid):
                 raise UserError(
@@ -423,7 +325,7 @@ class ChannelWriter:
         if cut:
             self._send_cut(opened, line, cut)
 
-    def _send_cut(self, opened: _Open, line: _Line, cut: Cut) -> None:
+    def _send_cut(self, opened: _Open, line: Line, cut: Cut) -> None:
         began = time.monotonic()
         period = opened.period
         at = opened.stamps.get(cut.gop)
@@ -472,11 +374,11 @@ class ChannelWriter:
             gop = opened.index.add(head, size=size, offset=offset, durable_unix_ms=at_unix_ms)
             if gop:
                 opened.stamps.pop(gop.gop - 1, None)
-                self._link.send(GOPS, self._pool, self.channel, gop)
+                self._link.send(GOPS, period.pool, self.channel, gop)
 
-        self._link.send(MEDIA, self._media_partition, self.channel, chunk, acked)
+        self._link.send(MEDIA, period.media_partition, self.channel, chunk, acked)
         metrics.CUT.observe(time.monotonic() - began)
-        media_s = _seconds_into(period, cut.track, cut.start_ticks + cut.duration_ticks)
+        media_s = seconds_into(period, cut.track, cut.start_ticks + cut.duration_ticks)
         metrics.SKEW.labels(channel=self.channel).set((now - period.anchor_unix_ms) / 1_000 - float(media_s))
 
     def _hear(self) -> None:
@@ -485,12 +387,6 @@ class ChannelWriter:
             self._is_silent = False
             metrics.STALLED.dec()
             log.info("encoder_resumed", channel=self.channel)
-
-
-def _seconds_into(period: Period, track: str, ticks: int) -> Fraction:
-    """Seconds from the period's start to a tick of a track."""
-    found = next(t for t in period.tracks if t.track == track)
-    return Fraction(ticks - found.start_ticks, found.timescale)
 
 
 def _now() -> UnixMs:

@@ -1,0 +1,124 @@
+"""The records around the chunks: what stands in ``media`` and ``channels`` when a period starts and when a channel ends."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from schemas.records import Level, MarkKind, MediaMark, PartFrames, Period, PeriodEnd, Track
+from schemas.settings import MediaSettings
+from schemas.topics import CHANNELS, MEDIA, period_end_key, period_key
+from schemas.units import Ms, Msn, UnixMs, ticks_from_ms
+from streams.ingest.history import Past
+from streams.ingest.link import Link
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeriodLog:
+    """
+    Writes the periods of one channel.
+
+    Attributes:
+        link: Connection to Kafka.
+        channel: Channel id.
+        life: Run of the writer.
+        pool: The channel's pool.
+        media_partition: The channel's partition of ``media``.
+        frame_rate: Frames per second of the grid.
+        grid: Its parts and chunks.
+        part_target_ms: Longest part.
+        idle_level: What is packaged while nobody watches.
+        media: What is fixed for the channel's life.
+    """
+
+    link: Link
+    channel: str
+    life: str
+    pool: int
+    media_partition: int
+    frame_rate: Fraction
+    grid: tuple[PartFrames, ...]
+    part_target_ms: Ms
+    idle_level: Level
+    media: MediaSettings
+
+    def start(self, past: Past | None, tracks: Sequence[Track]) -> tuple[Period, int]:
+        """
+        A new period, beginning now, and where it stands in ``channels``; acknowledged, so that its chunks may follow.
+
+        Args:
+            past: The channel's newest period, which ends here; absent at its first start.
+
+        Raises:
+            UserError: It was not delivered.
+        """
+        arrived = time.monotonic()
+        number = past.period.period + 1 if past else 0
+        mark = MediaMark(
+            channel=self.channel,
+            life=self.life,
+            kind=MarkKind.PERIOD_START,
+            period=number,
+            ended_period=past.period.period if past else None,
+            parts_reached=past.parts_reached if past else 0,
+            next_msn=past.next_msn if past else Msn(0),
+        )
+        first_offset, appended = self.link.send_now(MEDIA, self.media_partition, self.channel, mark)
+        # The first instant is that of its first frame, which arrived this much before; two periods never overlap.
+        waited_ms = round((time.monotonic() - arrived) * 1_000)
+        anchor = UnixMs(max(appended - waited_ms, past.ended_unix_ms if past else 0))
+        zero = past.period.zero_unix_ms if past else anchor
+        if past:
+            self._send_end(past, channel_ended=False)
+        period = Period(
+            channel=self.channel,
+            period=number,
+            life=self.life,
+            pool=self.pool,
+            media_partition=self.media_partition,
+            tracks=tuple(replace(track, start_ticks=ticks_from_ms(anchor - zero, track.timescale)) for track in tracks),
+            frame_rate_num=self.frame_rate.numerator,
+            frame_rate_den=self.frame_rate.denominator,
+            grid=self.grid,
+            anchor_unix_ms=anchor,
+            zero_unix_ms=zero,
+            first_msn=past.next_msn if past else Msn(0),
+            discontinuity=past.discontinuity if past else 0,
+            target_duration_ms=Ms(self.media.target_duration_ms),
+            part_target_ms=self.part_target_ms,
+            publish_allowance_ms=past.period.publish_allowance_ms if past else Ms(self.media.publish_allowance_ms),
+            idle_level=self.idle_level,
+            time_shift_ms=Ms(self.media.time_shift_ms),
+            first_offset=first_offset,
+        )
+        offset, _ = self.link.send_now(CHANNELS, self.pool, period_key(self.channel, number), period)
+        return period, offset
+
+    def end_channel(self, past: Past) -> None:
+        """
+        The end of the channel after its newest period, acknowledged.
+
+        Raises:
+            UserError: It was not delivered.
+        """
+        mark = MediaMark(
+            channel=self.channel,
+            life=self.life,
+            kind=MarkKind.CHANNEL_END,
+            period=past.period.period,
+            ended_period=past.period.period,
+            parts_reached=past.parts_reached,
+            next_msn=past.next_msn,
+        )
+        self.link.send_now(MEDIA, self.media_partition, self.channel, mark)
+        self._send_end(past, channel_ended=True)
+
+    def _send_end(self, past: Past, *, channel_ended: bool) -> None:
+        end = PeriodEnd(
+            channel=self.channel,
+            period=past.period.period,
+            parts_reached=past.parts_reached,
+            next_msn=past.next_msn,
+            channel_ended=channel_ended,
+        )
+        self.link.send_now(CHANNELS, self.pool, period_end_key(self.channel, past.period.period), end)
