@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -86,7 +86,7 @@ class Installation:
         consumer = Consumer(self.kafka.client() | {"group.id": "unused", "enable.auto.commit": False})
         try:
             at = TopicPartition(topic.name(self.kafka), pool)
-            low, high = consumer.get_watermark_offsets(at, timeout=10)
+            low, high = until(lambda: _bounds(consumer, at), what=f"leader of {at.topic}")
             consumer.assign([TopicPartition(at.topic, pool, low)])
             messages: list[Any] = []
             while low < high:
@@ -111,6 +111,15 @@ class Installation:
             "FINECUT_KAFKA__MEDIA_PARTITION_COUNT": str(self.kafka.media_partition_count),
         }
         return {**os.environ, **kafka, **more}
+
+
+def _bounds(consumer: Consumer, at: TopicPartition) -> tuple[int, int] | None:
+    try:
+        return consumer.get_watermark_offsets(at, timeout=10)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+            raise
+        return None  # a topic just made has no leader for a moment
 
 
 class ControlPlane:
