@@ -1,0 +1,221 @@
+"""What is reachable, in which version, what is wrong, and what to do about it."""
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from infra import state
+from infra.kafka.java import find_java
+from infra.topics import reach, verify, wanted_topics
+from schemas.errors import UserError
+from schemas.settings import Settings, load
+
+PACKAGES = ("finecut", "faust-streaming", "river", "confluent-kafka", "aiokafka", "av", "fastavro", "hypercorn", "starlette")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# A minute of the demo writes about this much to the log and as much to the store.
+DEMO_BYTES = 2 * 2**30
+WANTED_CORES = 2
+
+
+class Mark(StrEnum):
+    """How it is with something."""
+
+    FINE = "ok"
+    NOTE = "note"
+    WRONG = "wrong"
+
+
+STYLES = {Mark.FINE: "green", Mark.NOTE: "yellow", Mark.WRONG: "bold red"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """
+    One thing looked at.
+
+    Attributes:
+        what: What was looked at.
+        mark: How it is.
+        found: What was found.
+        do: What to do, if anything is to be done.
+    """
+
+    what: str
+    mark: Mark
+    found: str
+    do: str = ""
+
+
+def show() -> int:
+    """Print every finding; exit status 1 if anything is wrong."""
+    findings = list(examine())
+    table = Table("", "what", "found", box=None, pad_edge=False, header_style="dim")
+    for finding in findings:
+        table.add_row(
+            f"[{STYLES[finding.mark]}]{finding.mark.value}[/]", finding.what, finding.found + (f"\n-> {finding.do}" if finding.do else "")
+        )
+    Console().print(table, highlight=False)
+    return 1 if any(finding.mark is Mark.WRONG for finding in findings) else 0
+
+
+def examine() -> Iterator[Finding]:
+    """Everything looked at, in the order in which it is needed."""
+    yield _machine()
+    yield from _packages()
+    yield _ffmpeg()
+    yield _look("Java, for the embedded Kafka", _java)
+    yield _browser()
+    try:
+        settings = load()
+    except UserError as error:
+        yield Finding(what="settings", mark=Mark.WRONG, found=error.problem, do=error.do)
+        return
+    yield from _settings(settings)
+    yield from _disk(settings)
+    run = state.read(settings.state_dir)
+    if settings.kafka.bootstrap_servers or (run is not None and run.is_alive):
+        yield from _kafka(state.settings_at_hand())
+    else:
+        yield Finding(
+            what="Kafka", mark=Mark.NOTE, found="none is named and nothing runs here", do="`finecut demo` and `finecut up` bring their own"
+        )
+
+
+def _look(what: str, probe: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what=what, mark=Mark.FINE, found=probe())
+    except UserError as error:
+        return Finding(what=what, mark=Mark.WRONG, found=error.problem, do=error.do)
+
+
+def _machine() -> Finding:
+    cores = len(os.sched_getaffinity(0))
+    found = f"Python {platform.python_version()} on {platform.machine()}, {cores} cores"
+    if sys.platform != "linux":
+        return Finding(
+            what="machine",
+            mark=Mark.WRONG,
+            found=f"{found}, {sys.platform}",
+            do="children are bound to their parent as Linux does it: use Linux",
+        )
+    if cores < WANTED_CORES:
+        return Finding(what="machine", mark=Mark.NOTE, found=found, do=f"the demo wants {WANTED_CORES} cores; expect an encoder that lags")
+    return Finding(what="machine", mark=Mark.FINE, found=found)
+
+
+def _packages() -> Iterator[Finding]:
+    found, missing = [], []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    yield Finding(what="packages", mark=Mark.FINE, found=", ".join(found))
+    if missing:
+        yield Finding(what="packages", mark=Mark.WRONG, found=f"missing: {', '.join(missing)}", do="`make env`")
+
+
+def _ffmpeg() -> Finding:
+    import av
+    from av.codec import codecs_available
+
+    missing = {"libx264", "aac"} - codecs_available
+    libraries = ", ".join(
+        f"{name} {'.'.join(map(str, number))}"
+        for name, number in sorted(av.library_versions.items())
+        if name in {"libavcodec", "libavformat"}
+    )
+    if missing:
+        return Finding(
+            what="FFmpeg inside PyAV", mark=Mark.WRONG, found=f"no {' and no '.join(sorted(missing))}", do="install PyAV's own wheel"
+        )
+    return Finding(what="FFmpeg inside PyAV", mark=Mark.FINE, found=f"{libraries}, with libx264 and aac")
+
+
+def _java() -> str:
+    java = find_java()
+    return f"{java.banner.splitlines()[0]} at {java.path}"
+
+
+def _browser() -> Finding:
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found:
+        return Finding(what="Chromium, for the player tests", mark=Mark.FINE, found=found)
+    return Finding(
+        what="Chromium, for the player tests", mark=Mark.NOTE, found="none on the path", do="install chromium to run `make test`"
+    )
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    kafka, media = settings.kafka, settings.media
+    yield Finding(what="settings", mark=Mark.FINE, found="every relation holds")
+    if kafka.parts_retention_ms < media.time_shift_ms + 3 * media.target_duration_ms:
+        yield Finding(
+            what="settings", mark=Mark.WRONG, found="part announcements go before the time shift buffer does",
+            do="set FINECUT_KAFKA__PARTS_RETENTION_MS to at least FINECUT_MEDIA__TIME_SHIFT_MS plus three target durations",
+        )  # fmt: skip
+    if kafka.media_retention_ms < 2 * media.time_shift_ms:
+        yield Finding(
+            what="settings", mark=Mark.NOTE, found="chunks stay less than twice the time shift buffer: late work is lost",
+            do="raise FINECUT_KAFKA__MEDIA_RETENTION_MS",
+        )  # fmt: skip
+    if kafka.bootstrap_servers and kafka.replication_factor < 2:
+        yield Finding(
+            what="settings",
+            mark=Mark.NOTE,
+            found="one copy of each partition: a lost disk loses the log",
+            do="set FINECUT_KAFKA__REPLICATION_FACTOR=3",
+        )
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    for what, folder in (("disk for runs", settings.state_dir), ("disk for the store", settings.store.directory)):
+        place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        free = shutil.disk_usage(place).free
+        short = free < max(settings.store.free_bytes_min, DEMO_BYTES)
+        yield Finding(
+            what=what, mark=Mark.WRONG if short else Mark.FINE, found=f"{free / 2**30:.1f} GiB free at {place}",
+            do="free some space, or set FINECUT_STATE_DIR and FINECUT_STORE__DIRECTORY" if short else "",
+        )  # fmt: skip
+    if not Path(state.CACHE).exists():
+        yield Finding(
+            what="cache", mark=Mark.NOTE, found=f"{state.CACHE} does not exist", do="the first start fetches Kafka and a clip: `make env`"
+        )
+
+
+def _kafka(settings: Settings) -> Iterator[Finding]:
+    address = settings.kafka.bootstrap_servers
+    try:
+        admin = reach(settings.kafka)
+    except UserError as error:
+        yield Finding(what="Kafka", mark=Mark.WRONG, found=error.problem, do=error.do)
+        return
+    brokers = admin.list_topics(timeout=5).brokers
+    yield Finding(what="Kafka", mark=Mark.FINE, found=f"{len(brokers)} broker{'s' if len(brokers) > 1 else ''} at {address}")
+    wanted = wanted_topics(settings)
+    differences = verify(admin, wanted)
+    absent = [difference for difference in differences if not difference.found]
+    if len(absent) == len(wanted):
+        yield Finding(what="topics", mark=Mark.WRONG, found="none exists", do="`finecut topics create`")
+        return
+    for difference in differences:
+        yield Finding(what="topics", mark=Mark.WRONG, found=str(difference), do=_cure(difference.what))
+    if not differences:
+        yield Finding(what="topics", mark=Mark.FINE, found=f"{len(wanted)} as they should be, stamped by the broker")
+
+
+def _cure(what: str) -> str:
+    if what == "topic":
+        return "`finecut topics create`"
+    if what == "message.timestamp.type":
+        return "alter the topic: every time in finecut is the broker's (LogAppendTime)"
+    return "alter or delete the topic, or change the settings"
