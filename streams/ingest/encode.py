@@ -47,8 +47,13 @@ def run(
     """
     if len(set(channels)) != len(channels) or not channels:
         raise UserError("name each channel once, and at least one", do="finecut encode INPUT --channel NAME")
-    server, thread = start_http_server(settings.ingest.metrics_port, settings.ingest.metrics_host)
-    log.info("metrics_served", host=settings.ingest.metrics_host, port=server.server_port)
+    host, port = settings.ingest.metrics_host, settings.ingest.metrics_port
+    try:
+        server, thread = start_http_server(port, host)
+    except OSError as error:
+        problem = f"cannot serve metrics on {host} port {port}: {error.strerror}"
+        raise UserError(problem, do="choose another FINECUT_INGEST__METRICS_PORT; 0 takes a free one") from error
+    log.info("metrics_served", host=host, port=server.server_port)
     try:
         if is_recording(Path(source)):
             _play(settings, Path(source), channels, idle_level)

@@ -27,6 +27,7 @@ SAMPLES_MAX = 200
 HELD_MAX = 24
 # How often a thread that waits on a queue looks whether it should end.
 LOOK_S = 0.2
+JOIN_S = 5.0
 # A real-time encoder this late says so.
 BEHIND_WARN_S = 1.0
 
@@ -64,8 +65,10 @@ class Encoder:
         self._failure: BaseException | None = None
         self._frames: dict[str, queue.Queue[Numbered | None]] = {track: queue.Queue(FRAMES_MAX) for track in self._coders}
         self._samples: queue.Queue[tuple[str, Sample] | None] = queue.Queue(SAMPLES_MAX)
-        self._threads = [threading.Thread(target=self._guard, args=(self._read,), name="decode")]
-        self._threads += [threading.Thread(target=self._guard, args=(self._code, track), name=f"encode-{track}") for track in self._coders]
+        self._threads = [threading.Thread(target=self._guard, args=(self._read,), name="decode", daemon=True)]
+        self._threads += [
+            threading.Thread(target=self._guard, args=(self._code, track), name=f"encode-{track}", daemon=True) for track in self._coders
+        ]
 
     def samples(self, *, look_s: float = 0.01) -> Iterator[tuple[str, Sample] | None]:
         """
@@ -99,8 +102,10 @@ class Encoder:
         self._stop.set()
         for thread in self._threads:
             if thread.ident is not None:
-                thread.join()
-        self._source.close()
+                thread.join(JOIN_S)
+        # One that still waits for a silent address must not find it closed; it ends with the process.
+        if not any(thread.is_alive() for thread in self._threads):
+            self._source.close()
 
     def _guard(self, work: Callable[..., None], *arguments: str) -> None:
         try:

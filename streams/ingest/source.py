@@ -29,6 +29,9 @@ Numbered = tuple[int, VideoFrame | AudioFrame]
 STEP_MAX_S = Fraction(1)
 # Files are interleaved at least this finely.
 LOOK_AHEAD_S = Fraction(1)
+# An address that does not answer, or falls silent, is an error after this long.
+OPEN_S = 10.0
+READ_S = 30.0
 WHAT_TO_GIVE = "give a video file, or an address that FFmpeg reads (ffprobe shows what it finds in it)"
 
 
@@ -60,12 +63,15 @@ class Source:
         Video frames with their numbers from 0, and stereo audio in frames of 1024 samples with the number of their first sample.
 
         Raises:
-            UserError: It cannot be decoded.
+            UserError: It cannot be read on, or nothing in it can be decoded.
         """
         pace = _Pace(self.rate)
         while True:
             before = pace.frame_count
-            yield from self._once(pace)
+            try:
+                yield from self._once(pace)
+            except av.error.FFmpegError as error:
+                raise UserError(f"{self._name} cannot be read on: {error.strerror}", do=WHAT_TO_GIVE) from error
             if not self._loop:
                 return
             if pace.frame_count == before:
@@ -85,7 +91,7 @@ class Source:
 
     def _open(self) -> InputContainer:
         try:
-            return av.open(self._name)
+            return av.open(self._name, timeout=(OPEN_S, READ_S))
         except FileNotFoundError as error:
             raise UserError(f"{self._name} does not exist", do=WHAT_TO_GIVE) from error
         except (av.error.FFmpegError, OSError) as error:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -281,6 +282,15 @@ def test_a_file_that_is_no_video_makes_no_channel(log: Log, tmp_path: Path) -> N
         run(log.settings, str(tmp_path / "notes.txt"), ["news"])
     assert not log.read(MEDIA)
     assert not log.read(CHANNELS)
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(UserError, match=f"port {port}"):
+            run(Settings(ingest=IngestSettings(metrics_port=port)), str(tmp_path), ["news"])
 
 
 def test_a_file_is_encoded_to_its_end_and_ends_its_channel(log: Log, tmp_path: Path) -> None:
