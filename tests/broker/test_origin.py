@@ -48,7 +48,9 @@ class Stage:
     def __init__(self, bootstrap: str, folder: Path, *, prefix: str | None = None, create_topics: bool = True) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        kafka = KafkaSettings(bootstrap_servers=bootstrap, topic_prefix=prefix or f"test-{uuid4().hex[:8]}.", pool_count=2)
+        kafka = KafkaSettings(
+            bootstrap_servers=bootstrap, topic_prefix=prefix or f"test-{uuid4().hex[:8]}.", pool_count=2, media_partition_count=1
+        )
         origin = OriginSettings(port=port, session_timeout_ms=1_000)
         self.settings = Settings(kafka=kafka, store=StoreSettings(directory=folder / "store", free_bytes_min=1), origin=origin)
         self.codec = Codec()
@@ -75,7 +77,10 @@ class Stage:
         return self
 
     def ready(self) -> "Stage":
-        until(lambda: self.get("/api/channels", {}).get("ready"), what="origin that caught up")
+        try:
+            until(lambda: self.get("/api/channels", {}).get("ready"), what="origin that caught up")
+        except AssertionError as late:
+            raise AssertionError(f"{late}; it says: {self.error.read_text()}") from late
         return self
 
     def get(self, path: str, otherwise: dict[str, object]) -> dict[str, object]:
