@@ -1,7 +1,8 @@
 """
 What a packager needs of the log, for ours and for anybody's own: assignments in, chunks by offset, parts and reports out.
 
-    with Client(load(), pool=0, packager_id="mine") as client:
+    publisher = Publisher(DirectoryStore(settings.store), retry_ms=Ms(1_000))
+    with Client(settings, pool=0, packager_id="mine") as client:
         while True:
             for event in client.poll(0.01):
                 match event:
@@ -9,8 +10,8 @@ What a packager needs of the log, for ours and for anybody's own: assignments in
                         client.follow(event.key, event.assignment)
                     case Withdrawn():
                         client.leave(event.key)
-                    case Arrival():
-                        chunk = client.whole(event)  # cut it, publish it, then client.announce(...), client.report(...)
+                    case Media(record=Chunk()):
+                        chunk = client.whole(event.arrival)  # cut; publisher.publish(...); client.announce(...); client.report(...)
 
 It registers with its first heartbeat and goes on beating as long as it is polled: a heartbeat means that the loop moves.
 """
@@ -49,11 +50,11 @@ from schemas.records import (
 )
 from schemas.settings import Settings
 from schemas.topics import Topic
-from schemas.units import Ms
+from schemas.units import GopOrdinal, Ms, Msn, Ticks, UnixMs
 
 log = structlog.get_logger()
 
-__all__ = ["Arrival", "Assigned", "Client", "Event", "Media", "Withdrawn"]
+__all__ = ["Arrival", "Assigned", "Client", "Event", "Media", "Withdrawn"]  # all that a packager of one's own needs of the log
 
 # How long a poll waits for the slices that catch up, so that the live edge of the others is looked at often.
 PAST_WAIT_S = 0.002
@@ -114,6 +115,7 @@ class Client:
         )
         self._receiver = Receiver(settings.kafka, self._codec, pool=pool, packager_id=packager_id, life=self.life)
         self._source = Source(settings.kafka, settings.packager, client_id=f"{packager_id}-{self.life}")
+        self._warm_up()
         for resource, amount in asdict(self._capacity).items():
             metrics.PACKAGER_CAPACITY.labels(resource).set(amount)
 
@@ -223,6 +225,21 @@ class Client:
         """Ends the clients; what was not acknowledged may be lost."""
         self._source.close()
         self._receiver.close()
+
+    def _warm_up(self) -> None:
+        """What the first chunk, part and report would else wait for: schemas compiled, topics known."""
+        chunk = Chunk(
+            channel="warm", period=0, track="up", life="", gop=GopOrdinal(0), msn=Msn(0), first_gop=GopOrdinal(0), gop_count=1, index=0,
+            part=0, ends_part=True, ends_gop=True, independent=True, start_ticks=Ticks(0), duration_ticks=Ticks(1),
+            produced_unix_ms=UnixMs(0), payload=b"",
+        )  # fmt: skip
+        data = self._codec.encode(chunk)
+        self._codec.decode_chunk_header(data)
+        self._codec.decode(data)
+        self._codec.encode(Parts(packager_id=self.packager_id, life=self.life, parts=()))
+        self._codec.encode(Reports(packager_id=self.packager_id, life=self.life, segments=()))
+        for topic in (topics.PARTS, topics.REPORTS):
+            self._producer.list_topics(topic.name(self._settings.kafka), timeout=self._settings.kafka.delivery_timeout_ms / 1_000)
 
     def _beat_if_due(self) -> None:
         # Registered only once the compacted topics are read: who is given work must know the channels.

@@ -87,9 +87,12 @@ class Tail:
                 "fetch.max.bytes": max(packager.fetch_bytes_max, kafka.message_bytes_max),
                 "queued.max.messages.kbytes": max(1, packager.fetch_bytes_max // 1_024),
                 "fetch.queue.backoff.ms": FETCH_BACKOFF_MS,
+                "fetch.error.backoff.ms": FETCH_BACKOFF_MS * 10,
                 "error_cb": check,
             }
         )
+        # Connected and acquainted with the topic now, the first slice is read some hundred milliseconds sooner.
+        self._consumer.list_topics(topic, timeout=kafka.delivery_timeout_ms / 1_000)
 
     def add(self, partition: int, offset: int) -> None:
         """Reads a partition from an offset on; one that is read already starts over there."""

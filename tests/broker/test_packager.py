@@ -11,6 +11,7 @@ import pytest
 
 from infra.kafka import LocalBroker
 from packager.boxes import check_chunk
+from packager.client import Assigned, Client, Media
 from packager.cutter import CutPart, CutSegment, Scope
 from packager.slicing import SliceCutter
 from schemas.records import Chunk, Fault, MediaMark, Outcome, PackagerState, Period
@@ -211,3 +212,28 @@ def test_kafka_may_go_away_and_come_back(own_kafka: LocalBroker, tmp_path: Path)
         assert process.poll() is None
     finally:
         hall.close()
+
+
+def test_a_packager_of_ones_own_takes_a_few_lines(make_hall: MakeHall) -> None:
+    hall, period = make_hall(), make_period()
+    chunks = make_chunks(period, (1,))
+    hall.configure(period)
+    hall.encode(period, [make_start(period), *chunks])
+    taken: list[Chunk] = []
+
+    with Client(hall.settings, pool=0, packager_id="mine") as client:
+
+        def take() -> bool:
+            for event in client.poll(0.05):
+                match event:
+                    case Assigned():
+                        client.follow(event.key, event.assignment)
+                    case Media(record=Chunk()):
+                        taken.append(client.whole(event.arrival))
+            return len(taken) == len(chunks)
+
+        until(lambda: take() or hall.beats("mine"), what="registration")
+        hall.assign(period, hall.registered("mine"))
+        until(take, what="chunks")
+    assert taken == chunks
+    assert client.periods["news"][0] == period
