@@ -8,8 +8,9 @@ import structlog
 
 from schemas import topics
 from schemas.codec import Codec
-from schemas.records import Assignment, Decision, Level
+from schemas.records import Assignment, Decision, Level, PackagerState
 from schemas.settings import Settings
+from schemas.units import UnixMs
 from streams.core.decide import Cause, decide, whole
 from streams.core.policy import Policy
 from streams.core.standing import Projection
@@ -20,6 +21,8 @@ from streams.pools import Pool
 log = structlog.get_logger()
 
 InputEnds = dict[str, int]
+# Between two looks at the packagers' load, for metrics.
+MEASURE_MS = 1_000
 
 
 class Planner:
@@ -55,6 +58,7 @@ class Planner:
         self._code_version = code_version
         self._folded_to = folded_to
         self._journal = Journal(pool.number, log=log, codec=codec, kafka=settings.kafka)
+        self._measured = UnixMs(0)
         self.is_ready = asyncio.Event()
 
     async def run(self) -> None:
@@ -98,6 +102,8 @@ class Planner:
         self._metrics.decide_s.observe(perf_counter() - began)
         if decision is not None:
             await self._put_in_force(decision)
+        elif now - self._measured >= MEASURE_MS:
+            self._measure_packagers(now)
 
     def _restated(self) -> Decision:
         standing = self._journal.standing
@@ -110,6 +116,7 @@ class Planner:
         self._pool.clock.appended(ack.at_unix_ms)
         sent = await self._journal.project()
         self._measure(decision, sent)
+        self._measure_packagers(decision.at_unix_ms)
         log.info(
             "decided",
             pool=decision.pool,
@@ -137,3 +144,17 @@ class Planner:
             metrics.wanted.labels(pool).set(standing.scaling.wanted)
         for level in Level:
             metrics.channels.labels(pool, level.value).set(sum(plan.level is level for plan in standing.plans.values()))
+
+    def _measure_packagers(self, now: UnixMs) -> None:
+        metrics, pool, self._measured = self._metrics, str(self._pool.number), now
+        heard_since = UnixMs(now - self._settings.liveness.dead_after_ms)
+        rows = self._pool.state.rows(topics.HEARTBEATS.title).values()
+        beats = [row.pulses[-1].heartbeat for row in rows if row.at_unix_ms >= heard_since]
+        for state in PackagerState:
+            metrics.packagers.labels(pool, state.value).set(sum(beat.state is state for beat in beats))
+        ready = [beat for beat in beats if beat.state is PackagerState.READY and beat.capacity.cores > 0]
+        shares = [beat.use.cores / beat.capacity.cores for beat in ready]
+        metrics.capacity_cores.labels(pool).set(sum(beat.capacity.cores for beat in ready))
+        metrics.used_cores.labels(pool).set(sum(beat.use.cores for beat in ready))
+        metrics.load_max.labels(pool).set(max(shares, default=0.0))
+        metrics.load_mean.labels(pool).set(sum(shares) / len(shares) if shares else 0.0)

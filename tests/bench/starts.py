@@ -39,7 +39,7 @@ def main() -> int:
             fill(installation, arguments.keys)
             with ControlPlane(installation, data_dir) as control:
                 began = time.monotonic()
-                until(lambda: (control.metric("finecut_control_records_total") or 0) > 0, what="start")  # noqa: B023 - asked at once
+                until(lambda: (control.metric("finecut_control_records_total") or 0) > 0, what="start")
                 is_lost = not folded(control, 2 * POOLS)
                 control.kill()
             lost += is_lost

@@ -78,7 +78,7 @@ class Installation:
         for record in records:
             value = record if isinstance(record, bytes | None) else CODEC.encode(record)
             self.producer.produce(topic.name(self.kafka), value, key.encode(), partition=pool, on_delivery=on_delivery)
-        assert self.producer.flush(10) == 0
+        assert self.producer.flush(WAIT_S) == 0
         return acked
 
     def read(self, topic: Topic, *, pool: int = 0) -> list[Any]:

@@ -1,0 +1,142 @@
+"""What learns from demand and reports, with a log in memory."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from schemas import topics
+from schemas.codec import Codec
+from schemas.errors import RejectedError
+from schemas.records import ChannelDemand, Demand, Outcome, Reports, SegmentReport
+from schemas.settings import Settings
+from schemas.topics import Topic
+from schemas.units import Epoch, Msn, Ticks, UnixMs
+from streams.agents.models import Models, Seconds
+from streams.journal import outgoing
+from streams.metrics import Metrics
+from streams.pools import Pool
+from streams.shell import Arrival
+from streams.tables import Tables
+
+from .fake_log import FakeLog
+
+START = UnixMs(1_700_000_000_000)
+
+
+class NoTables(Tables):
+    """Tables that nothing was ever written to."""
+
+    def __init__(self) -> None:
+        self.by_title = {}
+
+
+def demand(origin_id: str = "o1", **fields: Any) -> Demand:
+    return Demand(origin_id=origin_id, at_unix_ms=UnixMs(0), channels=(ChannelDemand(channel="a", **fields),))
+
+
+def sessions(seconds: Seconds, now: int) -> list[float]:
+    return [second.sessions for _, second in seconds.until(UnixMs(START + now))]
+
+
+def test_sessions_of_all_origins_add_up() -> None:
+    seconds = Seconds()
+    seconds.hear(demand("o1", whole_sessions=3), UnixMs(START + 100))
+    seconds.hear(demand("o2", part_sessions=4), UnixMs(START + 900))
+    assert sessions(seconds, 1_000) == [7]
+
+
+def test_an_origin_that_is_late_by_a_second_counts_with_its_last_word() -> None:
+    seconds = Seconds()
+    seconds.hear(demand(whole_sessions=3), UnixMs(START + 500))
+    assert sessions(seconds, 2_000) == [3, 3]
+
+
+def test_an_origin_that_fell_silent_has_no_sessions() -> None:
+    seconds = Seconds()
+    seconds.hear(demand(whole_sessions=3), UnixMs(START))
+    assert sessions(seconds, 5_000) == [3, 3, 3, 0, 0]
+
+
+def test_joins_count_once() -> None:
+    seconds = Seconds()
+    seconds.hear(demand(joins=2), UnixMs(START + 10))
+    assert [second.joins for _, second in seconds.until(UnixMs(START + 3_000))] == [2, 0, 0]
+
+
+def arrival(topic: Topic, record: Any, offset: int, at: int) -> Arrival:
+    return Arrival(topic=topic, pool=0, offset=offset, at_unix_ms=UnixMs(at), cause=topics.cause(topic.title, 0, offset), record=record)
+
+
+def models(log: FakeLog, now: int) -> Models:
+    pool = Pool(0, Settings(), NoTables())
+    pool.clock.observe(UnixMs(now))
+    return Models(pool, log=log, codec=Codec(), settings=Settings(), metrics=Metrics())
+
+
+async def relearned(log: FakeLog, now: int) -> Models:
+    made = models(log, now)
+    await made._relearn()
+    return made
+
+
+def put(log: FakeLog, topic: Topic, record: Any, at: int) -> None:
+    log.now = at - 1
+    log.put(outgoing(topic, 0, "k", record, codec=log.codec, kafka=log.kafka))
+
+
+async def test_a_restart_relearns_the_recent_series_from_the_log() -> None:
+    log, lived = FakeLog(), models(FakeLog(), START)
+    await lived._relearn()
+    for second in range(60):
+        seen, at = demand(whole_sessions=10 + second), START + 1_000 * second
+        put(log, topics.DEMAND, seen, at)
+        lived.learn(arrival(topics.DEMAND, seen, second, at))
+    now = UnixMs(START + 60_500)
+    said, again = lived.forecast(now), (await relearned(log, now)).forecast(now)
+    assert said is not None
+    assert again is not None
+    assert again.channels == said.channels
+
+
+async def test_what_arrives_while_relearning_is_learned_once() -> None:
+    log = FakeLog()
+    put(log, topics.DEMAND, demand(whole_sessions=5), START)
+    made = models(log, START + 1_500)
+    made.learn(arrival(topics.DEMAND, demand(whole_sessions=5), 0, START))
+    made.learn(arrival(topics.DEMAND, demand(whole_sessions=9), 1, START + 1_000))
+    await made._relearn()
+    forecasts = made.forecast(UnixMs(START + 3_000))
+    assert forecasts is not None
+    assert forecasts.cause == topics.cause("demand", 0, 1)
+
+
+async def test_nothing_is_said_while_nothing_is_known() -> None:
+    assert (await relearned(FakeLog(), START)).forecast(START) is None
+
+
+async def test_a_channel_that_nobody_speaks_of_is_forgotten() -> None:
+    made = await relearned(FakeLog(), START)
+    made.learn(arrival(topics.DEMAND, demand(whole_sessions=1), 0, START))
+    assert made.forecast(UnixMs(START + 2_000)) is not None
+    assert made.forecast(UnixMs(START + Settings().planner.memory_ms + 2_000)) is None
+
+
+async def test_a_negative_count_is_rejected() -> None:
+    made = await relearned(FakeLog(), START)
+    with pytest.raises(RejectedError):
+        made.learn(arrival(topics.DEMAND, demand(whole_sessions=-1), 0, START))
+
+
+async def test_an_absurd_report_is_rejected(report: SegmentReport) -> None:
+    made = await relearned(FakeLog(), START)
+    with pytest.raises(RejectedError):
+        made.learn(arrival(topics.REPORTS, Reports(packager_id="p", life="l", segments=(replace(report, size=-1),)), 0, START))
+
+
+@pytest.fixture
+def report() -> SegmentReport:
+    return SegmentReport(
+        channel="a", period=0, track="v0", msn=Msn(0), slice_id="a/all/0", epoch=Epoch(1), outcome=Outcome.PUBLISHED,
+        start_ticks=Ticks(0), duration_ticks=Ticks(1), part_count=2, chunk_count=4, size=9, digest=b"", durable_unix_ms=START, cpu_us=900,
+    )  # fmt: skip

@@ -1,0 +1,55 @@
+"""Rows of the tables as bytes and back, and the broker's clock."""
+
+from dataclasses import replace
+from typing import Any
+
+from schemas import topics
+from schemas.records import Forecasts, Heartbeat, Load, PackagerState, PeriodEnd
+from schemas.settings import KafkaSettings
+from schemas.topics import Topic
+from schemas.units import Ms, Msn, UnixMs
+from streams.core.state import FOLDS, State
+from streams.pools import BrokerClock
+from streams.tables import NAMES, changelog_topics, decode_row, encode_row
+from tests.builders import make_period
+
+BEAT = Heartbeat(packager_id="p1", life="l", state=PackagerState.READY, number=0, interval_ms=Ms(500), capacity=Load(), use=Load())
+RECORDS: dict[Topic, list[Any]] = {
+    topics.CHANNELS: [make_period(), PeriodEnd(channel="news", period=0, parts_reached=3, next_msn=Msn(2), channel_ended=True)],
+    topics.HEARTBEATS: [BEAT, replace(BEAT, life="m")],
+    topics.FORECASTS: [Forecasts(pool=0, at_unix_ms=UnixMs(1), channels=())],
+}
+
+
+def test_a_row_is_equal_after_it_was_kept_in_a_table() -> None:
+    state = State(0)
+    for topic, records in RECORDS.items():
+        for offset, record in enumerate(records):
+            row = state.fold(topic.title, record, offset=offset, at=UnixMs(1_000 + offset))
+            assert decode_row(FOLDS[topic.title].row, encode_row(row)) == row
+
+
+def test_every_input_has_a_table_and_every_table_a_changelog_with_the_partitions_of_the_pools() -> None:
+    kafka = KafkaSettings(pool_count=3)
+    assert set(NAMES) == {topic.title for topic in topics.INPUTS}
+    specs = changelog_topics(kafka)
+    assert {spec.name for spec in specs} == {f"finecut.control-{name}-changelog" for name in NAMES.values()}
+    assert {(spec.partition_count, spec.configuration["cleanup.policy"]) for spec in specs} == {(3, "compact")}
+
+
+def test_the_brokers_clock_never_goes_back() -> None:
+    seconds = 100.0
+    clock = BrokerClock(lambda: seconds)
+    clock.appended(UnixMs(50_000))
+    assert clock.now() == 50_000
+    clock.appended(UnixMs(40_000))
+    assert clock.now() == 50_000
+
+
+def test_records_that_waited_do_not_hold_the_clock_back() -> None:
+    seconds = 100.0
+    clock = BrokerClock(lambda: seconds)
+    clock.observe(UnixMs(50_000))
+    seconds = 101.0
+    clock.observe(UnixMs(20_000))
+    assert clock.now() == 51_000
