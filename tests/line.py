@@ -36,7 +36,8 @@ CACHE = Path(__file__).parents[1] / ".cache"
 RECORDING_S = 8
 RENDITIONS = 2
 QUIET = tuple(topic for topic in TOPICS if topic is not MEDIA)
-WAIT_S = 45.0
+# A few seconds on a free machine.
+WAIT_S = 90.0
 ANSWER_S = 20.0
 LISTEN_S = 0.3
 T = TypeVar("T")
@@ -266,9 +267,10 @@ def whole_line(kafka: LocalBroker, folder: Path, *, packagers: int, revives: boo
         "STATE_DIR": folder / "state",
         "ORIGIN__PORT": 0,
     }
-    environment = {f"FINECUT_{name}": str(value) for name, value in (own | settings).items()}
-    # The runner tells its children by our environment: given back afterwards as it was.
-    with mock.patch.dict(os.environ, environment), running(load(), packagers=packagers, say=lambda _: None) as run:
+    # The runner tells its children by our environment, where another line may have left its own: given back afterwards as it was.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FINECUT_")}
+    environment |= {f"FINECUT_{name}": str(value) for name, value in (own | settings).items()}
+    with mock.patch.dict(os.environ, environment, clear=True), running(load(), packagers=packagers, say=lambda _: None) as run:
         line = Line(run, revives=revives)
         try:
             yield line

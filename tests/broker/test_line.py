@@ -23,7 +23,7 @@ from schemas.topics import CHANNELS, DECISIONS, MEDIA, PARTS
 from schemas.units import UnixMs
 from streams.replay.redecide import redecide_log
 from tests.invariants import read_playlist
-from tests.line import Line, whole_line
+from tests.line import WAIT_S, Line, whole_line
 from tests.promises import assert_playlists_never_contradict
 from tests.validator.recut import Recut, recut
 
@@ -87,6 +87,10 @@ def decisions(line: Line) -> list[int]:
     return [entry.record.number for entry in line.entries(DECISIONS) if isinstance(entry.record, Decision)]
 
 
+def parts_of(line: Line, channel: str) -> list[UnixMs]:
+    return [at for name, _, _, at in line.tally.part_times if name == channel]
+
+
 def test_chunks_become_playlists_whose_objects_can_be_fetched(line: Line) -> None:
     status, text = line.get("/chess/hls/multivariant.m3u8")
     assert status == 200
@@ -133,6 +137,10 @@ def test_slices_of_a_killed_packager_move_and_viewers_get_their_next_segment(lin
     holder = line.holder("news")
     assignment = next(a for a in line.tally.holders.values() if a.channel == "news")
     life = (assignment.packager_id, assignment.life)
+    line.goes_on("news", segments=1)
+    count = len(parts_of(line, "news"))
+    # In the middle of a segment: what the dead one made of it, the next makes again.
+    line.until(lambda _: len(parts_of(line, "news")) >= count + 6, what="parts of the next segment")
     killed_unix_ms, killed_s = UnixMs(time.time_ns() // 1_000_000), time.monotonic()
     line.run.supervisor.kill(holder)
     line.until(lambda tally: tally.takeovers_ms(life), what=f"takeover from {holder}")
@@ -143,7 +151,7 @@ def test_slices_of_a_killed_packager_move_and_viewers_get_their_next_segment(lin
     record_testsuite_property("line: longest_s_between_listed_segments", round(gap_s, 2))
     assert takeover_ms < 1_500 * TARGET_S
     assert gap_s <= 1.5 * TARGET_S + LOOK_S
-    line.run.supervisor.wait_ready([line.run.supervisor.revive(line.run.supervisor.children[holder])])
+    line.run.supervisor.wait_ready([line.run.supervisor.revive(line.run.supervisor.children[holder])], timeout_s=WAIT_S)
 
 
 def test_a_packager_that_wakes_up_after_its_slices_moved_changes_nothing(line: Line) -> None:
@@ -170,7 +178,7 @@ def test_control_plane_comes_back_to_its_decisions_and_the_line_goes_on_meanwhil
     plans, holders = dict(line.tally.plans), dict(line.tally.holders)
     line.goes_on(*WATCHED)
     control = supervisor.revive(supervisor.children["control"])
-    supervisor.wait_ready([control])
+    supervisor.wait_ready([control], timeout_s=WAIT_S)
     line.until(lambda _: len(decisions(line)) > len(before), what="next decision")
     line.goes_on(*WATCHED)
     numbers = decisions(line)

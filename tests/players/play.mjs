@@ -1,13 +1,14 @@
 // Plays pages of the watch page in real Chromium and measures what a viewer sees, from the outside.
-//   node play.mjs < SPEC.json > RESULT.json
-//   SPEC: {chromium, seconds, pages: [{name, url}], screenshots: folder or ""}
+//   node play.mjs SPEC.json RESULT.json
+//   SPEC: {chromium, seconds, pages: [{name, url}], screenshots: folder or ""}; SIGTERM ends it early, with its result.
+//   It says "NAME playing" on stdout when a page begins to play, and "NAME silent" if it does not within START_MS.
 // A stall is a playhead that stands still for 0.18 s or more after the start; a jump is one that moves back, or further than
 // elapsed x rate + 0.12 s. Errors are those that the page's player reports and exceptions of the page.
 import { chromium } from 'playwright-core';
 import fs from 'node:fs';
 
-const STALL_S = 0.18, JUMP_S = 0.12, SETTLE_S = 0.3, SAMPLE_MS = 60, START_MS = 20_000;
-const spec = JSON.parse(fs.readFileSync(0));
+const STALL_S = 0.18, JUMP_S = 0.12, SETTLE_S = 0.3, SAMPLE_MS = 60, START_MS = 40_000;
+const spec = JSON.parse(fs.readFileSync(process.argv[2]));
 
 function watch(sampleMs) {
   const samples = (window.__samples = []);
@@ -43,7 +44,7 @@ function judge(samples) {
 }
 
 const browser = await chromium.launch({
-  executablePath: spec.chromium, headless: true,
+  executablePath: spec.chromium, headless: true, handleSIGTERM: false,
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
     '--autoplay-policy=no-user-gesture-required', '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows'],
 });
@@ -55,16 +56,19 @@ try {
     await page.goto(url);
     return { name, page, crashes };
   }));
-  await Promise.all(pages.map(({ page }) => page.waitForFunction(() => (document.querySelector('video')?.currentTime ?? 0) > 0, null, { timeout: START_MS }).catch(() => null)));
-  process.stderr.write('playing\n');
-  await new Promise((resolve) => setTimeout(resolve, spec.seconds * 1000));
+  const over = new Promise((resolve) => { process.once('SIGTERM', resolve); setTimeout(resolve, spec.seconds * 1000); });
+  for (const { name, page } of pages) {
+    page.waitForFunction(() => (document.querySelector('video')?.currentTime ?? 0) > 0, null, { timeout: START_MS })
+      .then(() => process.stdout.write(`${name} playing\n`), () => process.stdout.write(`${name} silent\n`));
+  }
+  await over;
   const results = [];
   for (const { name, page, crashes } of pages) {
     const seen = await page.evaluate(() => ({ samples: window.__samples, page: window.finecut ?? null }));
     if (spec.screenshots) await page.screenshot({ path: `${spec.screenshots}/${name}.png` });
     results.push({ name, ...judge(seen.samples), errors: [...crashes, ...(seen.page?.errors ?? [])], page: seen.page });
   }
-  process.stdout.write(JSON.stringify(results));
+  fs.writeFileSync(process.argv[3], JSON.stringify(results));
 } finally {
   await browser.close();
 }

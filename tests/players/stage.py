@@ -1,0 +1,93 @@
+"""Real players in real Chromium, driven by play.mjs: started, waited for, judged by what was measured from outside."""
+
+import json
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from infra.process import spawn, terminate
+from infra.tally import Tally
+from tests.line import Line
+
+HERE = Path(__file__).parent
+RESULT_S = 20.0
+
+
+class Stage:
+    """
+    Pages that play in one browser.
+
+    Args:
+        line: Its origin serves them; what it says is heard while they play.
+        folder: For specification, result and screenshots.
+        pages: Query of the watch page by name.
+        seconds: They end by themselves after this time.
+    """
+
+    def __init__(self, line: Line, folder: Path, pages: Mapping[str, str], *, seconds: float = 120) -> None:
+        self._line = line
+        self._folder = folder
+        self._names = tuple(pages)
+        spec = {
+            "chromium": shutil.which("chromium"),
+            "seconds": seconds,
+            "pages": [{"name": name, "url": f"{line.run.origin_url}/?{query}"} for name, query in pages.items()],
+            "screenshots": str(folder),
+        }
+        (folder / "spec.json").write_text(json.dumps(spec))
+        with (folder / "play.log").open("wb") as log:
+            self._process = spawn(["node", HERE / "play.mjs", folder / "spec.json", folder / "result.json"], stdout=log, stderr=log)
+
+    def all_play(self) -> None:
+        """Return when every page plays."""
+        self.until(lambda _: all(f"{name} playing" in self.said for name in self._names), what="playing")
+
+    def until(self, ask: Callable[[Tally], bool], *, what: str, timeout_s: float = 60) -> None:
+        """As `Line.until`, while the pages play."""
+
+        def answer(tally: Tally) -> bool:
+            assert self._process.poll() is None, self.said
+            assert "silent" not in self.said, self.said
+            return ask(tally)
+
+        self._line.until(answer, what=what, timeout_s=timeout_s)
+
+    def end(self) -> dict[str, dict[str, Any]]:
+        """What each page saw, by its name."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(RESULT_S)
+        assert self._process.returncode == 0, self.said
+        return {page["name"]: page for page in json.loads((self._folder / "result.json").read_text())}
+
+    def close(self) -> None:
+        """End the browser, whatever it does."""
+        terminate(self._process, timeout_s=RESULT_S)
+
+    @property
+    def said(self) -> str:
+        """What the driver wrote."""
+        return (self._folder / "play.log").read_text()
+
+
+@contextmanager
+def playing(line: Line, folder: Path, pages: Mapping[str, str]) -> Iterator[Stage]:
+    """Pages that all play; the browser ends with the context."""
+    stage = Stage(line, folder, pages)
+    try:
+        stage.all_play()
+        yield stage
+    finally:
+        stage.close()
+
+
+def assert_smooth(page: Mapping[str, Any], *, at_least_s: float = 10.0, stalls_count: bool = True) -> None:
+    """No stall, no error, no jump of the playhead."""
+    told = {key: value for key, value in page.items() if key != "page"}
+    assert page["started"], told
+    assert page["played_s"] >= at_least_s, told
+    assert not page["errors"], told
+    assert not page["jumps"], told
+    assert not page["stalls"] or not stalls_count, told
