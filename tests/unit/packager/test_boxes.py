@@ -8,6 +8,8 @@ from packager.boxes import check_chunk, read_chunk, read_init
 from schemas.errors import RejectedError
 from schemas.records import Chunk
 from schemas.units import Ticks
+from streams.ingest.cmaf import build_chunk
+from streams.ingest.samples import Sample
 from tests.builders import box, make_chunks, make_init, make_payload, make_period
 
 PERIOD = make_period()
@@ -77,3 +79,8 @@ def test_samples_that_do_not_fill_the_mdat_are_rejected() -> None:
 def test_an_init_segment_of_two_tracks_is_rejected() -> None:
     with pytest.raises(RejectedError, match="0 fragmented tracks"):
         read_init(box(b"ftyp", b"isom"))
+
+
+def test_what_our_own_producer_writes_passes() -> None:
+    samples = [Sample(Ticks(0), bytes([i]) * (i + 1), i == 0, 512) for i in range(6)]
+    check_chunk(first(payload=build_chunk(samples, track_id=1, index=0, start_ticks=Ticks(0), frame_ticks=Ticks(512))), VIDEO)
