@@ -77,16 +77,19 @@ class Planner:
         newest = await self._journal.recover()
         if newest is not None:
             self._pool.clock.observe(newest)
-        kafka = self._settings.kafka
-        async with self._log.reading() as reading:
-            bounds = {topic.title: await reading.bounds(topic.name(kafka), self._pool.number) for topic in topics.INPUTS}
-        await self._folded_to(self._pool.number, {title: end for title, (first, end) in bounds.items() if first < end})
+        await self._fold_to_ends()
         while newest is None and self._pool.is_empty:
             self.is_ready.set()  # nothing was ever decided and nothing is to be
             await self._pool.touched.wait()
         await self._put_in_force(self._restated())
         self.is_ready.set()
         log.info("planner_took_over", pool=self._pool.number, decision=self._journal.standing.number)
+
+    async def _fold_to_ends(self) -> None:
+        """Return once every input is folded as far as it goes now."""
+        async with self._log.reading() as reading:
+            bounds = {topic.title: await reading.bounds(topic.name(self._settings.kafka), self._pool.number) for topic in topics.INPUTS}
+        await self._folded_to(self._pool.number, {title: end for title, (first, end) in bounds.items() if first < end})
 
     async def _tick(self) -> None:
         try:
@@ -96,14 +99,22 @@ class Planner:
             pass  # nothing urgent: a tick
         source = self._pool.take_cause()
         cause = Cause(source=source) if source else None
-        standing, now = self._journal.standing, self._pool.clock.now()
-        began = perf_counter()
-        decision = decide(self._pool.state, standing, self._policy, now=now, code_version=self._code_version, cause=cause)
-        self._metrics.decide_s.observe(perf_counter() - began)
+        now = self._pool.clock.now()
+        decision = self._decided(now, cause)
+        if decision is not None and decision.dead:
+            # Silence may be ours: a worker that stood still or reads slowly must hear what was said before it calls anyone dead.
+            await self._fold_to_ends()
+            decision = self._decided(self._pool.clock.now(), cause)
         if decision is not None:
             await self._put_in_force(decision)
         elif now - self._measured >= MEASURE_MS:
             self._measure_packagers(now)
+
+    def _decided(self, now: UnixMs, cause: Cause | None) -> Decision | None:
+        began = perf_counter()
+        decision = decide(self._pool.state, self._journal.standing, self._policy, now=now, code_version=self._code_version, cause=cause)
+        self._metrics.decide_s.observe(perf_counter() - began)
+        return decision
 
     def _restated(self) -> Decision:
         standing = self._journal.standing

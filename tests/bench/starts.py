@@ -23,6 +23,8 @@ from tests.builders import make_period
 POOLS = 4
 # A record that was not folded by then was passed over.
 PATIENCE_S = 15.0
+# A busy machine may take long to start it.
+START_S = 120.0
 
 
 def main() -> int:
@@ -39,7 +41,7 @@ def main() -> int:
             fill(installation, arguments.keys)
             with ControlPlane(installation, data_dir) as control:
                 began = time.monotonic()
-                until(lambda: (control.metric("finecut_control_records_total") or 0) > 0, what="start")
+                until(lambda: (control.metric("finecut_control_records_total") or 0) > 0, what="start", timeout_s=START_S)
                 is_lost = not folded(control, 2 * POOLS)
                 control.kill()
             lost += is_lost

@@ -1,6 +1,7 @@
 """The control plane on real Kafka: decides, survives restarts and kills, loses no record, notices a second planner."""
 
 import asyncio
+import signal
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -137,6 +138,22 @@ def test_tables_survive_a_kill_of_worker_and_commits(installation: Installation,
     newest = installation.records(topics.DECISIONS)[-1]
     folded = {entry.topic: entry.next_offset for entry in newest.inputs}
     assert folded[topics.GOPS.name(installation.kafka)] == 5, "known from the table: its records are committed and not read again"
+
+
+def test_a_worker_that_stood_still_beyond_its_session_goes_on(installation: Installation, tmp_path: Path) -> None:
+    with ControlPlane(installation, tmp_path / "control") as control, Packagers(installation, "p1", "p2"):
+        control.ready()
+        go_live(installation, "news")
+        until(lambda: holders(installation), what="assignment")
+        before = holders(installation)
+        control.process.send_signal(signal.SIGSTOP)
+        time.sleep(2 * installation.settings.control.session_timeout_ms / 1_000)
+        go_live(installation, "sport")
+        control.process.send_signal(signal.SIGCONT)
+        until(lambda: len(holders(installation)) == 2, what="assignment of the new channel")
+        assert control.stop() == 0
+    assert {key: holders(installation)[key] for key in before} == before
+    assert_unbroken(installation.records(topics.DECISIONS))
 
 
 def test_a_packager_that_falls_silent_loses_its_slices(installation: Installation, tmp_path: Path) -> None:
