@@ -14,6 +14,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import OFFSET_END, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from infra.kafka import LocalBroker
 from infra.process import spawn
@@ -167,6 +169,26 @@ def test_gops_that_a_crash_left_unindexed_are_indexed(log: Log) -> None:
     gops = log.all(GOPS, Gop)
     assert [(g.period, g.gop) for g in gops] == [(0, 0), (0, 1), (0, 2), (1, 0)]
     check_unbroken(log)
+
+
+def test_a_channel_whose_media_retention_took_goes_on_beyond_any_number_it_used(log: Log) -> None:
+    link = Link(log.settings)
+    feed(log.writer(link=link), pictures(0, 200), sound(0, 8))
+    link.flush()
+    [before] = log.all(CHANNELS, Period)
+    used = max(c.msn for c in log.all(MEDIA, Chunk))
+    until(lambda: time.time() * 1_000 > before.anchor_unix_ms + 3_000)
+    everything = TopicPartition(MEDIA.name(log.settings.kafka), before.media_partition, OFFSET_END)
+    admin = AdminClient({"bootstrap.servers": log.settings.kafka.bootstrap_servers})
+    for done in admin.delete_records([everything]).values():
+        done.result(30)
+    with log.writer(link=link) as writer:
+        feed(writer, pictures(0, 30), sound(0, 2))
+    link.close()
+    after = log.all(CHANNELS, Period)[-1]
+    assert (after.period, after.discontinuity, after.zero_unix_ms) == (1, 1, before.zero_unix_ms)
+    assert after.first_msn > used
+    assert log.all(CHANNELS, PeriodEnd)[0].parts_reached == 16
 
 
 def test_a_jump_in_time_is_a_new_period(log: Log) -> None:
