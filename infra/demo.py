@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,13 +36,16 @@ RECORDING_MAX_S = 300.0
 
 # Parts of the story, as shares of its length.
 AUDIENCE_ARRIVES, AUDIENCE_LEAVES = 0.12, 0.95
-BROKER_MEASURED, PACKAGER_KILLED = 0.35, 0.6
+VISITOR_COMES, BROKER_MEASURED, PACKAGER_KILLED = 0.25, 0.35, 0.6
+VISITED = "harbour"
+VISIT_S = 15
 RAW_S = 10
 # After the last encoder ended: how long the packagers may take to finish what is in the log.
 SETTLE_S = 20.0
 QUIET = tuple(topic for topic in TOPICS if topic is not MEDIA)
 USAGE_EVERY_S = 2.0
 REVIVE_AFTER_S = 5.0
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,12 +71,16 @@ class Story:
 def tell(story: Story) -> int:
     """Exit status of the demo: 0 if nothing was lost and nothing conflicted."""
     console = Console()
-    with _on_stage(console, packagers=story.packagers) as (run, teller):
-        outside = _play(story, run, teller)
-        teller.finish()
-        tally = _recount(run)
-        if story.plot:
-            draw(_entries(run), story.plot)
+    try:
+        with _on_stage(console, packagers=story.packagers) as (run, teller):
+            outside = _Play(story, run, teller).perform()
+            teller.finish()
+            tally = _recount(run)
+            if story.plot:
+                draw(_entries(run), story.plot)
+    except KeyboardInterrupt:
+        console.print("everything is stopped")
+        return INTERRUPTED
     found = summary.figures(tally, outside)
     summary.show(found, console)
     if story.summary:
@@ -93,7 +100,7 @@ def stay(*, packagers: int) -> int:
                     if time.monotonic() - child.began_s < REVIVE_AFTER_S:
                         run.check()
                     teller.say(
-                        f"{child.name} ended with status {child.popen.returncode}, see {child.log}; it is started again", style="red"
+                        f"{child.name} ended with status {child.popen.returncode} (see {child.log}), it is started again", style="red"
                     )
                     run.supervisor.revive(child)
                     run.leave_word()
@@ -111,9 +118,7 @@ def _on_stage(console: Console, *, packagers: int) -> Iterator[tuple[LocalRun, S
     clip = ensure_clip(CACHE)
     recording = _recording(clip, teller)
     with running(settings, packagers=packagers, say=teller.say) as run:
-        console.print(
-            f"\n  watch page: [bold link={run.origin_url}/]{run.origin_url}/[/]\n  logs: {run.directory / 'logs'}\n", highlight=False
-        )
+        console.print(f"\n  watch page: [bold]{run.origin_url}/[/]\n  logs: {run.directory / 'logs'}\n", highlight=False, soft_wrap=True)
         teller.begin()
         try:
             run.go_live(LiveInput(name=f"encode-{ENCODED}", source=clip, channels=(ENCODED,), idle_level=Level.PARTS))
@@ -137,86 +142,100 @@ def _recording(clip: Path, teller: Storyteller) -> Path:
     return folder
 
 
-def _play(story: Story, run: LocalRun, teller: Storyteller) -> summary.Outside:
-    seen_file, raw_file = run.directory / "audience.json", run.directory / "raw-latency.json"
-    killed: Life | None = None
-    killed_unix_ms: UnixMs | None = None
-    audience_s = story.seconds * (AUDIENCE_LEAVES - AUDIENCE_ARRIVES)
-    scenes = iter(
-        [
-            (AUDIENCE_ARRIVES, "audience"),
-            (BROKER_MEASURED, "raw"),
-            (PACKAGER_KILLED, "kill"),
-            (1.0, "end"),
+class _Play:
+    """The scenes of the demo, each at its time, told from what the log says meanwhile."""
+
+    def __init__(self, story: Story, run: LocalRun, teller: Storyteller) -> None:
+        self._story = story
+        self._run = run
+        self._teller = teller
+        self._seen_file = run.directory / "audience.json"
+        self._raw_file = run.directory / "raw-latency.json"
+        self._killed: Life | None = None
+        self._killed_unix_ms: UnixMs | None = None
+        self._measured_s = 0.0
+
+    def perform(self) -> summary.Outside:
+        """Play it all; returns when the packagers finished what is in the log."""
+        scenes = [
+            (AUDIENCE_ARRIVES, self._let_audience_in),
+            (VISITOR_COMES, self._let_visitor_in),
+            (BROKER_MEASURED, self._measure_broker),
+            (PACKAGER_KILLED, self._kill_holder),
         ]
-    )
-    due, scene = next(scenes)
-    measured_s = 0.0
-    heard = follow(run.settings.kafka, QUIET, from_start=True)
-    for entry in heard:
-        teller.hear(entry)
-        if entry is not None and teller.elapsed_s - measured_s < USAGE_EVERY_S:
-            continue
-        run.check()
-        if teller.elapsed_s - measured_s >= USAGE_EVERY_S:
-            measured_s = teller.elapsed_s
-            teller.measure(run.usage())
-        if teller.elapsed_s < due * story.seconds:
-            continue
-        if scene == "audience":
-            teller.say(
-                f"an audience arrives on [bold]{ENCODED}[/], up to {story.viewers} viewers, as one was recorded at a real event",
-                style="green",
-            )
-            _audience(run, story, audience_s, seen_file)
-        elif scene == "raw":
-            run.supervisor.start(
-                "raw-latency", "measure", ["rawlatency", "--seconds", str(RAW_S), "--result", str(raw_file)]
-            ).is_wanted = False
-        elif scene == "kill":
-            killed, killed_unix_ms = _kill_holder(run, teller)
-        else:
-            break
-        due, scene = next(scenes)
-    seconds = teller.elapsed_s
-    _settle(run, teller, heard)
-    return summary.Outside(
-        startup_s=run.startup_s, seconds=seconds, usage=run.usage(), viewers=_json(seen_file), raw_latency_ms=_json(raw_file),
-        killed=killed, killed_unix_ms=killed_unix_ms,
-    )  # fmt: skip
+        heard = follow(self._run.settings.kafka, QUIET, from_start=True)
+        for share, scene in scenes:
+            self._listen(heard, until=self._at(share))
+            scene()
+        self._listen(heard, until=self._at(1))
+        seconds = self._teller.elapsed_s
+        self._end_channels()
+        deadline = time.monotonic() + SETTLE_S
+        self._listen(heard, until=lambda: self._is_settled() or time.monotonic() > deadline)
+        return summary.Outside(
+            startup_s=self._run.startup_s,
+            seconds=seconds,
+            usage=self._run.usage(),
+            viewers=_json(self._seen_file),
+            raw_latency_ms=_json(self._raw_file),
+            killed=self._killed,
+            killed_unix_ms=self._killed_unix_ms,
+        )
 
+    def _at(self, share: float) -> Callable[[], bool]:
+        """Whether this share of the story has passed."""
+        return lambda: self._teller.elapsed_s >= share * self._story.seconds
 
-def _audience(run: LocalRun, story: Story, seconds: float, file: Path) -> None:
-    url = f"{run.origin_url}/{ENCODED}/hls/multivariant.m3u8"
-    words = ["audience", url, "--viewers", str(story.viewers), "--seconds", f"{seconds:.1f}", "--result", str(file)]
-    run.supervisor.start("audience", "audience", words, may_end_with=(0, FAULTS_SEEN))
-    run.leave_word()
+    def _listen(self, heard: Iterator[Entry | None], *, until: Callable[[], bool]) -> None:
+        for entry in heard:
+            self._teller.hear(entry)
+            if time.monotonic() - self._measured_s > USAGE_EVERY_S:
+                self._measured_s = time.monotonic()
+                self._run.check()
+                self._teller.measure(self._run.usage())
+            if until():
+                return
 
+    def _let_audience_in(self) -> None:
+        self._teller.say(f"up to {self._story.viewers} viewers come to [bold]{ENCODED}[/], as they did to a recorded event", style="green")
+        seconds = self._story.seconds * (AUDIENCE_LEAVES - AUDIENCE_ARRIVES)
+        self._watch("audience", ENCODED, viewers=self._story.viewers, seconds=seconds, file=self._seen_file)
 
-def _kill_holder(run: LocalRun, teller: Storyteller) -> tuple[Life, UnixMs]:
-    holder = next((a for _, a in sorted(teller.tally.holders.items()) if a.channel == ENCODED), None)
-    if holder is None:
-        raise UserError(f"nobody packages {ENCODED}: nobody to kill", do=f"read the logs in {run.directory / 'logs'}")
-    slices = sorted(a.channel for a in teller.tally.holders.values() if a.packager_id == holder.packager_id)
-    teller.say(f"{holder.packager_id}, which packages {' and '.join(slices)}, is killed with SIGKILL", style="bold red")
-    at = UnixMs(time.time_ns() // 1_000_000)
-    run.supervisor.kill(holder.packager_id)
-    run.leave_word()
-    return (holder.packager_id, holder.life), at
+    def _let_visitor_in(self) -> None:
+        self._teller.say(f"one viewer comes to [bold]{VISITED}[/], which nobody packages", style="green")
+        self._watch("visitor", VISITED, viewers=1, seconds=VISIT_S, file=self._run.directory / "visitor.json")
 
+    def _watch(self, name: str, channel: str, *, viewers: int, seconds: float, file: Path) -> None:
+        url = f"{self._run.origin_url}/{channel}/hls/multivariant.m3u8"
+        words = ["audience", url, "--viewers", str(viewers), "--seconds", f"{seconds:.1f}", "--result", str(file)]
+        self._run.supervisor.start(name, "audience", words, may_end_with=(0, FAULTS_SEEN))
+        self._run.leave_word()
 
-def _settle(run: LocalRun, teller: Storyteller, heard: Iterator[Entry | None]) -> None:
-    """End the audience and the encoders, and wait until the packagers finished what is in the log."""
-    teller.say("the audience leaves, the encoders end, the packagers finish")
-    run.supervisor.stop(["audience"])
-    run.supervisor.stop([child.name for child in run.supervisor.children.values() if child.role == "encode"])
-    deadline = time.monotonic() + SETTLE_S
-    for entry in heard:
-        teller.hear(entry)
-        ended = {channel for (channel, _), end in teller.tally.ends.items() if end.channel_ended}
-        if (ended >= set(teller.tally.channels) and not teller.tally.holders) or time.monotonic() > deadline:
-            return
-        run.check()
+    def _measure_broker(self) -> None:
+        words = ["rawlatency", "--seconds", str(RAW_S), "--result", str(self._raw_file)]
+        self._run.supervisor.start("raw-latency", "measure", words, may_end_with=(0,))
+
+    def _kill_holder(self) -> None:
+        holders = self._teller.tally.holders
+        held = next((assignment for _, assignment in sorted(holders.items()) if assignment.channel == ENCODED), None)
+        if held is None:
+            raise UserError(f"nobody packages {ENCODED}: nobody to kill", do=f"read the logs in {self._run.directory / 'logs'}")
+        channels = sorted({assignment.channel for assignment in holders.values() if assignment.packager_id == held.packager_id})
+        self._teller.say(f"{held.packager_id}, which packages {' and '.join(channels)}, is killed with SIGKILL", style="bold red")
+        self._killed, self._killed_unix_ms = (held.packager_id, held.life), UnixMs(time.time_ns() // 1_000_000)
+        self._run.supervisor.kill(held.packager_id)
+        self._run.leave_word()
+
+    def _end_channels(self) -> None:
+        self._teller.say("the audience leaves, the channels end, the packagers finish what is in the log")
+        children = self._run.supervisor.children.values()
+        self._run.supervisor.stop([child.name for child in children if child.role == "audience"])
+        self._run.supervisor.stop([child.name for child in children if child.role == "encode"])
+
+    def _is_settled(self) -> bool:
+        tally = self._teller.tally
+        ended = {channel for (channel, _), end in tally.ends.items() if end.channel_ended}
+        return ended >= set(tally.channels) and not tally.holders
 
 
 def _entries(run: LocalRun) -> Iterator[Entry]:

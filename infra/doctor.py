@@ -15,14 +15,13 @@ from rich.table import Table
 
 from infra import state
 from infra.kafka.java import find_java
+from infra.local import FREE_BYTES_MIN
 from infra.topics import reach, verify, wanted_topics
 from schemas.errors import UserError
 from schemas.settings import Settings, load
 
 PACKAGES = ("finecut", "faust-streaming", "river", "confluent-kafka", "aiokafka", "av", "fastavro", "hypercorn", "starlette")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# A minute of the demo writes about this much to the log and as much to the store.
-DEMO_BYTES = 2 * 2**30
 WANTED_CORES = 2
 
 
@@ -80,8 +79,8 @@ def examine() -> Iterator[Finding]:
         yield Finding(what="settings", mark=Mark.WRONG, found=error.problem, do=error.do)
         return
     yield from _settings(settings)
-    yield from _disk(settings)
     run = state.read(settings.state_dir)
+    yield from _disk(run.settings() if run is not None and run.is_alive else settings)
     if settings.kafka.bootstrap_servers or (run is not None and run.is_alive):
         yield from _kafka(state.settings_at_hand())
     else:
@@ -181,7 +180,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     for what, folder in (("disk for runs", settings.state_dir), ("disk for the store", settings.store.directory)):
         place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(place).free
-        short = free < max(settings.store.free_bytes_min, DEMO_BYTES)
+        short = free < max(settings.store.free_bytes_min, FREE_BYTES_MIN)
         yield Finding(
             what=what, mark=Mark.WRONG if short else Mark.FINE, found=f"{free / 2**30:.1f} GiB free at {place}",
             do="free some space, or set FINECUT_STATE_DIR and FINECUT_STORE__DIRECTORY" if short else "",

@@ -27,6 +27,8 @@ POOLS = 1
 MEDIA_PARTITIONS = 16
 # Runs whose logs are kept: this one, and the one before it to compare with.
 RUNS_MAX = 2
+# The demo writes about 5 MB/s to its log and 3 MB/s to its store.
+FREE_BYTES_MIN = 2**30
 Say = Callable[[str], None]
 
 
@@ -96,6 +98,7 @@ class LocalRun:
             ProcessDiedError: A process did not come up.
         """
         _forget_old_runs(self.directory.parent)
+        _check_disk(self.directory)
         self._start_kafka()
         self.settings = self._settings()
         self._make_topics()
@@ -242,6 +245,16 @@ def _origin_port(origin: OriginSettings) -> int:
             do=f"stop what listens there (`ss -ltnp 'sport = :{origin.port}'` names it), or set FINECUT_ORIGIN__PORT=0 for a free one",
         )
     return next(free_ports())
+
+
+def _check_disk(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(directory).free
+    if free < FREE_BYTES_MIN:
+        raise UserError(
+            f"disk full at {directory}: {free // 2**20} MiB free, {FREE_BYTES_MIN // 2**20} needed",
+            do="free some space, or set FINECUT_STATE_DIR to a folder on another disk",
+        )
 
 
 def _forget_old_runs(folder: Path) -> None:

@@ -60,11 +60,19 @@ def _absolute(channel: dict[str, Any], origin_url: str) -> dict[str, Any]:
 
 def _tables(plain: dict[str, Any]) -> None:
     console = Console()
-    processes = Table("process", "role", "pid", "CPU s", "MB", "log", title=f"run {plain['run_id']}", title_justify="left")
+    processes = Table("process", "role", "pid", "CPU s", "MB", box=None, pad_edge=False, header_style="dim")
     for row in plain["processes"]:
-        processes.add_row(row["name"], row["role"], str(row["pid"]), f"{row['cpu_s']:.1f}", f"{row['rss_mb']:.0f}", row["log"])
+        processes.add_row(row["name"], row["role"], str(row["pid"]), f"{row['cpu_s']:.1f}", f"{row['rss_mb']:.0f}")
     console.print(processes)
+    console.print(f"\nlogs and data: {plain['directory']}", highlight=False, soft_wrap=True)
     for name, address in plain["addresses"].items():
-        console.print(f"{name:>22}  {address}", highlight=False)
+        console.print(f"{name}: {address}", highlight=False, soft_wrap=True)
+    channels = Table(
+        "channel", "state", "level", "segment", "HLS (beside it: ll_hls, dash in --json)", box=None, pad_edge=False, header_style="dim"
+    )
     for channel in plain["channels"]:
-        console.print(json.dumps(channel), highlight=False, soft_wrap=True)
+        length = f"{channel['segment_s']:g} s" if channel["segment_s"] else "-"
+        channels.add_row(channel["channel"], channel["state"], channel["level"], length, channel["hls"])
+    if plain["channels"]:
+        console.print()
+        console.print(channels)

@@ -16,6 +16,8 @@ from .entries import Entry
 Series = dict[str, list[tuple[float, float]]]
 # Forecasts are drawn where they were made for, at about this horizon: far enough to be one, near enough to be judged in a short run.
 HORIZON_MS = 5_000
+# Legends stand above the curves.
+LEGEND_ROOM = 1.35
 WIDTH_IN, HEIGHT_IN, DOTS_PER_IN = 11, 10, 110
 
 
@@ -29,7 +31,7 @@ def draw(entries: Iterable[Entry], file: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    panels, begin_ms = _collect(entries)
+    panels, deaths, begin_ms = _collect(entries)
     if not any(panels.values()):
         raise UserError("nothing to draw: no demand, plans or heartbeats in this stretch of the log")
     figure, axes = plt.subplots(len(panels), 1, figsize=(WIDTH_IN, HEIGHT_IN), sharex=True, layout="constrained")
@@ -40,10 +42,13 @@ def draw(entries: Iterable[Entry], file: Path) -> None:
             line = {"drawstyle": "steps-post"} if stepped else {"linestyle": "--"} if label.endswith(("p50", "p90")) else {}
             axis.plot([(at - begin_ms) / 1_000 for at, _ in points], [value for _, value in points], label=label, linewidth=1.4, **line)
         axis.set_title(title, loc="left", fontsize=10)
-        axis.set_ylim(bottom=0)
+        for at in deaths:
+            axis.axvline((at - begin_ms) / 1_000, color="crimson", linewidth=1, linestyle=":", label="a packager is declared dead")
+        top = max((value for points in series.values() for _, value in points), default=0)
+        axis.set_ylim(0, top * LEGEND_ROOM or 1)
         axis.grid(alpha=0.25)
         if series:
-            axis.legend(fontsize=8, loc="upper left", ncols=3)
+            axis.legend(fontsize=8, loc="upper left", ncols=4)
     axes[-1].set_xlabel("seconds")
     try:
         figure.savefig(file, dpi=DOTS_PER_IN)
@@ -53,9 +58,10 @@ def draw(entries: Iterable[Entry], file: Path) -> None:
         plt.close(figure)
 
 
-def _collect(entries: Iterable[Entry]) -> tuple[dict[str, Series], float]:
+def _collect(entries: Iterable[Entry]) -> tuple[dict[str, Series], list[float], float]:
     sessions, lengths, cores, slices = (defaultdict[str, list[tuple[float, float]]](list) for _ in range(4))
     gop_s: dict[str, float] = {}
+    deaths: list[float] = []
     begin_ms = float("inf")
     for entry in entries:
         record, at = entry.record, entry.at_unix_ms
@@ -74,13 +80,14 @@ def _collect(entries: Iterable[Entry]) -> tuple[dict[str, Series], float]:
             cores[record.packager_id].append((at, record.use.cores))
         elif isinstance(record, Decision):
             slices["waiting slices"].append((at, len(record.queued)))
+            deaths += [] if record.whole else [dead.at_unix_ms for dead in record.dead]
     for label in list(sessions):
         if not any(value for _, value in sessions[label]):
             del sessions[label]
     panels = {"sessions, and their forecast": sessions, "segment length as stamped, s": lengths, "cores used by packagers": cores}
     if any(value for _, value in slices["waiting slices"]):
         panels["slices that wait for capacity"] = slices
-    return {title: dict(series) for title, series in panels.items()}, begin_ms
+    return {title: dict(series) for title, series in panels.items()}, deaths, begin_ms
 
 
 def _forecast(record: Forecasts, sessions: Any) -> None:

@@ -1,0 +1,59 @@
+"""Tables of the README that are made from the code: settings and topics. `python -m infra.documentation` writes them into it."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from schemas.settings import KafkaSettings, Settings
+from schemas.topics import TOPICS
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def settings_table() -> str:
+    """Every setting: variable, default, meaning."""
+    rows = ["| variable | default | what it is |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            rows += [_row(f"FINECUT_{name}__{inner}", it.default, it.description) for inner, it in section.model_fields.items()]
+        else:
+            rows.append(_row(f"FINECUT_{name}", field.default, field.description))
+    return "\n".join(rows)
+
+
+def topics_table() -> str:
+    """Every topic: key, what its partitions stand for, cleanup, records, meaning."""
+    kafka = KafkaSettings()
+    rows = ["| topic | key | partition | cleanup | records | carries |", "|---|---|---|---|---|---|"]
+    for topic in TOPICS:
+        records = ", ".join(f"`{record.__name__}`" for record in topic.records)
+        kept = f"delete after `{topic.retention}`" if topic.retention else topic.cleanup.value
+        rows.append(f"| `{topic.name(kafka)}` | {topic.key} | {topic.spread.value} | {kept} | {records} | {topic.about} |")
+    return "\n".join(rows)
+
+
+def _row(variable: str, default: Any, meaning: str | None) -> str:
+    shown = ", ".join(str(v) for v in default) if isinstance(default, tuple) else str(default)
+    return f"| `{variable.upper()}` | {f'`{shown}`' if shown and default is not None else ''} | {meaning} |"
+
+
+TABLES = {"settings": settings_table, "topics": topics_table}
+
+
+def filled(text: str) -> str:
+    """The text with each table between its markers, ``<!-- settings -->`` and ``<!-- /settings -->``, made anew."""
+    for name, table in TABLES.items():
+        block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if not block.search(text):
+            raise ValueError(f"the README has no place for the table of {name}")
+        text = block.sub(lambda found, table=table: f"{found[1]}{table()}\n{found[2]}", text)
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(filled(README.read_text()))
+    sys.stdout.write(f"{README.name} is up to date\n")
