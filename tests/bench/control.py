@@ -3,8 +3,7 @@ How fast and how heavy the control plane is: event to assignment by the broker's
 
     python -m tests.bench.control [--channels 200] [--pause 0.2]
 
-An event is the first GOP of a channel; its assignment is in force when the broker has appended it. Beside it stands the raw way of a
-record through the same broker: appended to consumed.
+An event is the first period of a channel that is packaged though nobody watches; both times are the broker's, of the records appended.
 """
 
 import argparse
@@ -17,7 +16,7 @@ import psutil
 from infra.kafka import LocalBroker, prepare
 from schemas import topics
 from schemas.records import Level
-from tests.broker.control_plane import CODEC, ROOT, ControlPlane, Installation, gops, until
+from tests.broker.control_plane import CODEC, ROOT, ControlPlane, Installation, until
 from tests.broker.test_control import Packagers
 from tests.builders import make_period
 
@@ -63,14 +62,12 @@ def main() -> None:
 
 
 def feed(installation: Installation, channels: int, pause_s: float) -> dict[str, int]:
-    """One channel after the other goes live; broker time of the first GOP of each."""
+    """One channel after the other goes live; broker time of the period of each."""
     appended = {}
     for number in range(channels):
         channel = f"c{number:04}"
         period = make_period(channel, idle_level=Level.PARTS)
-        installation.send(topics.CHANNELS, topics.period_key(channel, 0), period)
-        time.sleep(pause_s)
-        (message,) = installation.send(topics.GOPS, channel, *gops(period, range(1)))
+        (message,) = installation.send(topics.CHANNELS, topics.period_key(channel, 0), period)
         appended[channel] = message.timestamp()[1]
         time.sleep(pause_s)
     return appended
