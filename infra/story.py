@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 
-from rich.console import Console, Group
+from rich.console import Console, Group, JustifyMethod
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +16,10 @@ from streams.replay.entries import Entry
 REFRESH_S = 0.5
 # What the demo calls "soon": long enough to be a forecast, short enough to see it come true.
 HORIZON_MS = 5_000
+COLUMNS: dict[str, JustifyMethod] = {
+    "channel": "left", "level": "left", "segments": "right", "viewers": "right", "in 5 s": "right", "packager": "left",
+    "segments out": "right",
+}  # fmt: skip
 LEVELS = {Level.OFF: "off", Level.SEGMENTS: "segments", Level.PARTS: "parts"}
 
 
@@ -58,7 +62,7 @@ class Storyteller:
     def say(self, text: str, *, style: str = "") -> None:
         """One line."""
         at = f"{time.monotonic() - self._made_s:6.1f} s  "
-        self._console.print(Text(at, style="dim").append(Text.from_markup(text, style=style)), highlight=False)
+        self._console.print(Text.assemble((at, "dim"), Text.from_markup(text, style=style)), highlight=False)
 
     def hear(self, entry: Entry | None) -> None:
         """Take a record, and say what matters of it; None: nothing new."""
@@ -97,7 +101,7 @@ class Storyteller:
                     self.say(f"{dead.packager_id} is declared dead", style="red")
             case Scaling() as scaling if scaling.wanted != self._wanted:
                 self._wanted = scaling.wanted
-                self.say(f"{scaling.wanted} packagers are wanted, {scaling.alive} are alive ({_words(scaling.reason)})")
+                self.say(f"{_count(scaling.wanted, 'packager')} wanted, {scaling.alive} alive ({_words(scaling.reason)})")
 
     def _tell_plan(self, plan: Plan) -> None:
         before = self._plans.get(plan.channel)
@@ -113,7 +117,9 @@ class Storyteller:
 
     def _table(self) -> Group:
         tally = self.tally
-        channels = Table("channel", "level", "segments", "viewers", "in 5 s", "packager", "segments out", expand=False, header_style="bold")
+        channels = Table(header_style="dim")
+        for name, justify in COLUMNS.items():
+            channels.add_column(name, justify=justify)
         for channel in tally.channels:
             plan = self._plans.get(channel)
             forecast = tally.forecasts.get(channel)
@@ -128,9 +134,14 @@ class Storyteller:
                 ", ".join(holders) or "-",
                 str(tally.segments_out(channel)),
             )
-        packagers = [f"{name} {beat.use.cores:.2f} cores, {len(beat.slices)} slices" for name, beat in sorted(tally.heartbeats.items())]
+        alive = [beat for _, beat in sorted(tally.heartbeats.items()) if (beat.packager_id, beat.life) not in tally.dead]
+        packagers = [f"{beat.packager_id}: {beat.use.cores:.2f} cores, {_count(len(beat.slices), 'slice')}" for beat in alive]
         used = sum(usage.cpu_s for usage in self._usage.values())
         return Group(channels, Text("   ".join(packagers) or "no packager yet"), Text(f"{used:.0f} CPU seconds used so far", style="dim"))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _words(reason: str) -> str:

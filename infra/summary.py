@@ -15,6 +15,8 @@ from schemas.errors import UserError
 from schemas.units import UnixMs
 
 LOST_SHOWN_MAX = 20
+# Below this a tenth of a millisecond matters.
+SMALL_MS = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,7 +145,7 @@ def _counts(found: Mapping[str, Any]) -> Table:
 
 
 def _times(found: Mapping[str, Any]) -> Table:
-    table = Table("time", "p50", "p99", title_justify="left", header_style="")
+    table = _table("time", "p50", "p99")
     names = {
         "part_latency_ms": "last chunk durable to part announced",
         "catch_up_latency_ms": "the same, of parts caught up after a start or takeover",
@@ -156,21 +158,28 @@ def _times(found: Mapping[str, Any]) -> Table:
 
 
 def _channels(found: Mapping[str, Any]) -> Table:
-    table = Table("channel", "level", "segment length, s", header_style="")
+    table = Table("channel", "level", "segment length, s", header_style="dim")
     for channel, lengths in found["segment_length_s"].items():
         table.add_row(channel, " > ".join(found["levels"][channel]) or "-", " > ".join(f"{length:g}" for length in lengths))
     return table
 
 
 def _processes(found: Mapping[str, Any]) -> Table:
-    table = Table("process", "CPU s", "cores", "MB", header_style="")
+    table = _table("process", "CPU s", "cores", "MB")
     for name, cpu_s in found["cpu_s"].items():
         table.add_row(name, f"{cpu_s:.1f}", f"{cpu_s / max(found['seconds'], 1):.2f}", f"{found['rss_mb'][name]:.0f}")
     return table
 
 
+def _table(first: str, *figures: str) -> Table:
+    table = Table(first, header_style="dim")
+    for name in figures:
+        table.add_column(name, justify="right")
+    return table
+
+
 def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:g} ms"
+    return "-" if value is None else f"{value:.0f} ms" if value >= SMALL_MS else f"{value:.1f} ms"
 
 
 def _levels(tally: Tally, channel: str) -> list[str]:

@@ -68,6 +68,7 @@ class Tally:
         self.plans: dict[str, list[Plan]] = defaultdict(list)
         self.holders: dict[str, Assignment] = {}
         self.moves: list[Move] = []
+        self.dead: set[Life] = set()
         self.heartbeats: dict[str, Heartbeat] = {}
         self.last_heard: dict[Life, UnixMs] = {}
         self.forecasts: dict[str, ChannelForecast] = {}
@@ -121,8 +122,9 @@ class Tally:
                 self.periods[period.channel, period.period] = period
             case PeriodEnd() as end:
                 self.ends[end.channel, end.period] = end
-            case Decision():
+            case Decision() as decision:
                 self.decisions += 1
+                self.dead |= {(dead.packager_id, dead.life) for dead in decision.dead}
             case Reject():
                 self.rejects += 1
             case None if entry.topic.title == "assignments":

@@ -74,6 +74,8 @@ class Viewer:
     def __init__(self, number: int, url: str, http: aiohttp.ClientSession, seen: Seen) -> None:
         self.session_id = str(uuid.UUID(int=random.getrandbits(128), version=4))  # names a session, guards nothing
         self._number = number
+        # One machine plays many devices: origins tell clients without a session id apart by address and agent.
+        self._agent = {"User-Agent": f"finecut-audience viewer/{number}"}
         self._url = url
         self._http = http
         self._seen = seen
@@ -90,8 +92,8 @@ class Viewer:
         """Play until cancelled, or until the channel ends."""
         began_s = time.monotonic()
         try:
-            await self._report("ps", sta="s")
             self._variant = await self._join()
+            await self._report("ps", sta="s")
             next_msn: int | None = None
             ended = False
             while not ended:
@@ -194,7 +196,7 @@ class Viewer:
         self._seen.requests += 1
         query = quote(self._cmcd(kind, duration_s), safe="")
         try:
-            async with self._http.get(URL(f"{url}{'&' if '?' in url else '?'}CMCD={query}", encoded=True)) as answer:
+            async with self._http.get(URL(f"{url}{'&' if '?' in url else '?'}CMCD={query}", encoded=True), headers=self._agent) as answer:
                 self._seen.statuses[str(answer.status)] += 1
                 if answer.status != OK:
                     return None
@@ -230,7 +232,8 @@ class Viewer:
         at_ms = time.time_ns() // 1_000_000
         line = f'cid="{self._channel}",e={event},sf=h,sid="{self.session_id}",sn={next(self._sequence)},st=l,sta={sta},ts={at_ms},v=2\n'
         try:
-            async with self._http.post(urljoin(self._url, "/cmcd"), data=line, headers={"Content-Type": "application/cmcd"}) as answer:
+            headers = {**self._agent, "Content-Type": "application/cmcd"}
+            async with self._http.post(urljoin(self._url, "/cmcd"), data=line, headers=headers) as answer:
                 self._seen.statuses[f"cmcd {answer.status}"] += 1
         except (aiohttp.ClientError, TimeoutError) as error:
             self._seen.statuses[f"cmcd {type(error).__name__}"] += 1
