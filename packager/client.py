@@ -31,7 +31,6 @@ from packager.capacity import Meter, capacity
 from packager.receiver import Assigned, Receiver, Unreadable, Withdrawn
 from packager.source import Arrival, Source, check
 from schemas import topics
-from schemas.codec import Codec
 from schemas.errors import RejectedError
 from schemas.records import (
     Assignment,
@@ -48,6 +47,7 @@ from schemas.records import (
     SliceProgress,
     check_id,
 )
+from schemas.registry import codec_of
 from schemas.settings import Settings
 from schemas.topics import Topic
 from schemas.units import GopOrdinal, Ms, Msn, Ticks, UnixMs
@@ -95,7 +95,7 @@ class Client:
         self.meter = Meter()
         self._settings = settings
         self._pool = pool
-        self._codec = Codec()
+        self._codec = codec_of(settings.kafka)
         self._capacity = capacity(settings.packager.cores, settings.assignment.part_ms_budget)
         self._progress: dict[str, SliceProgress] = {}
         self._beats = 0

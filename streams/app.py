@@ -13,8 +13,8 @@ from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
 from schemas import topics
-from schemas.codec import Codec
 from schemas.records import Reject
+from schemas.registry import codec_of
 from schemas.settings import Settings
 from schemas.topics import Topic
 from streams.agents import channels, demand, forecasts, gops, heartbeats, reports
@@ -113,7 +113,7 @@ class Control:
         self.metrics = metrics
         self.app = new_app(settings)
         self._log = journal_log
-        self._codec = Codec()
+        self._codec = codec_of(settings.kafka)
         self._moved = asyncio.Event()
         self._tasks: dict[int, list[asyncio.Task[None]]] = {}
         self._planners: dict[int, Planner] = {}

@@ -9,8 +9,8 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from packager.origin import metrics
-from schemas.codec import Codec
 from schemas.errors import RejectedError, UserError
+from schemas.registry import codec_of
 from schemas.settings import KafkaSettings
 from schemas.topics import CHANNELS, PARTS, REPORTS
 from schemas.units import Ms, UnixMs
@@ -63,7 +63,7 @@ class Follower(threading.Thread):
         self._look_back_ms = look_back_ms
         self._staleness_s = staleness_ms_max / 1_000
         self._deliver = deliver
-        self._codec = Codec()
+        self._codec = codec_of(kafka)
         self._stopping = threading.Event()
         self._ends: dict[tuple[str, int], int] = {}
         self._behind: set[tuple[str, int]] = set()

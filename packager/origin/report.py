@@ -9,8 +9,8 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from packager.origin import metrics
 from packager.origin.demand import Audience
-from schemas.codec import Codec
 from schemas.records import ChannelDemand, Demand
+from schemas.registry import codec_of
 from schemas.settings import KafkaSettings
 from schemas.topics import DEMAND
 from schemas.units import UnixMs
@@ -42,7 +42,7 @@ class DemandReport:
         self._origin_id = origin_id
         self._pool_of = pool_of
         self._now = now
-        self._codec = Codec()
+        self._codec = codec_of(kafka)
         self._urgent = asyncio.Event()
         self._producer = Producer(
             kafka.client() | {"enable.idempotence": True, "acks": "all", "linger.ms": 0, "delivery.timeout.ms": kafka.delivery_timeout_ms}

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from schemas.codec import Codec
 from schemas.errors import RejectedError
 from schemas.records import Chunk, Gop, Period
+from schemas.registry import codec_of
 from schemas.settings import KafkaSettings
 from schemas.timeline import gop_ms, part_start
 from schemas.topics import GOPS, MEDIA
@@ -83,7 +83,7 @@ def _is_kept(kafka: KafkaSettings, period: Period) -> bool:
 
 
 def _chunks(kafka: KafkaSettings, period: Period, start: int) -> Iterable[tuple[Chunk, int, int, UnixMs]]:
-    codec = Codec()
+    codec = codec_of(kafka)
     for message in read_to_end(kafka, MEDIA, {period.media_partition: start}):
         if message.key != period.channel:
             continue
@@ -98,7 +98,7 @@ def _chunks(kafka: KafkaSettings, period: Period, start: int) -> Iterable[tuple[
 
 
 def _newest_gop(kafka: KafkaSettings, period: Period, now_unix_ms: UnixMs) -> Gop | None:
-    codec = Codec()
+    codec = codec_of(kafka)
     starts = [offset_at(kafka, GOPS, period.pool, max(0, now_unix_ms - back)) for back in SEARCH_BACK_MS]
     for start in [*starts, 0]:
         newest = None

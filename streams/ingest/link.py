@@ -12,8 +12,8 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from schemas.codec import Codec
 from schemas.errors import RetryableError, UserError
+from schemas.registry import codec_of
 from schemas.settings import Settings
 from schemas.topics import Topic
 from schemas.units import UnixMs
@@ -37,7 +37,7 @@ class Link:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.codec = Codec()
+        self.codec = codec_of(settings.kafka)
         self.registry = Registry(settings.kafka)
         self.queued_bytes = 0
         self._failure: KafkaError | None = None

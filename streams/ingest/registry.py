@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from schemas.codec import Codec
 from schemas.errors import RejectedError, SupersededError, UserError
 from schemas.records import Period, PeriodEnd, Plan
+from schemas.registry import codec_of
 from schemas.settings import KafkaSettings
 from schemas.topics import CHANNELS, MEDIA, PLANS, Topic
 from streams.ingest.reading import ANSWER_S, ERRORS, make_consumer
@@ -33,7 +33,7 @@ class Registry:
             UserError: Kafka does not answer or a topic does not exist.
         """
         self._kafka = kafka
-        self._codec = Codec()
+        self._codec = codec_of(kafka)
         self._periods: dict[str, tuple[Period, int]] = {}
         self._ends: dict[str, PeriodEnd] = {}
         self._plans: dict[str, Plan] = {}

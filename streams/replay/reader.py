@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from schemas.codec import Codec
 from schemas.errors import RejectedError, UserError
 from schemas.records import Chunk
+from schemas.registry import codec_of
 from schemas.settings import KafkaSettings
 from schemas.topics import Topic
 from schemas.units import UnixMs
@@ -72,7 +73,7 @@ def read(
     Raises:
         UserError: The cluster stopped answering.
     """
-    codec = Codec()
+    codec = codec_of(kafka)
     total, seen = sum(stretch.end - stretch.first for stretch in wanted), 0
     for topic in dict.fromkeys(stretch.topic for stretch in wanted):
         for message in _messages(kafka, [stretch for stretch in wanted if stretch.topic is topic]):
@@ -98,7 +99,7 @@ def follow(kafka: KafkaSettings, topics: Sequence[Topic], *, from_start: bool = 
     Raises:
         UserError: A topic does not exist.
     """
-    consumer, codec = _consumer(kafka), Codec()
+    consumer, codec = _consumer(kafka), codec_of(kafka)
     titles = {topic.name(kafka): topic for topic in topics}
     try:
         marks = {name: _watermarks(consumer, name) for name in titles}
