@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from itertools import pairwise
 
 from schemas.records import Void
 from schemas.units import Msn, UnixMs
@@ -64,16 +65,30 @@ class Progress:
         """Whether one track of a segment is published or void."""
         return track in self._done_of(channel).get(msn, frozenset())
 
-    def first_open(self, facts: ChannelFacts, *, from_msn: Msn, until_msn: Msn | None = None) -> Segment | None:
+    def first_open(self, facts: ChannelFacts, *, from_msn: Msn, until_msn: Msn | None = None) -> Msn | None:
         """The oldest segment from a number on that is not done; None if all that are in the log are."""
-        for segment in facts.segments:
-            if segment.msn < from_msn or segment.durable_unix_ms < self._settled_before:
-                continue
-            if until_msn is not None and segment.msn >= until_msn:
-                return None
-            if not self.is_done(facts, segment):
-                return segment
-        return None
+        wanted = (s for s in facts.segments if s.msn >= from_msn and s.durable_unix_ms >= self._settled_before)
+        indexed = next((segment.msn for segment in wanted if not self.is_done(facts, segment)), None)
+        found = (msn for msn in (indexed, *self._unindexed(facts)) if msn is not None and msn >= from_msn)
+        first = min(found, default=None)
+        return None if first is None or (until_msn is not None and first >= until_msn) else first
+
+    def _unindexed(self, facts: ChannelFacts) -> list[Msn]:
+        """
+        Segments not done that the index does not know: a period that ends within the first GOP of a segment leaves one with content
+        and without a whole GOP.
+        """
+        if len(facts.row.periods) < 2:
+            return []
+        indexed, found = {segment.msn for segment in facts.segments}, []
+        for period, following in pairwise(facts.row.periods):
+            msn = Msn(following.first_msn - 1)
+            is_recent = following.anchor_unix_ms >= self._settled_before
+            if is_recent and msn >= period.first_msn and msn not in indexed:
+                done = self._done_of(facts.channel).get(msn, frozenset())
+                if not done.issuperset(track.track for track in period.tracks):
+                    found.append(msn)
+        return found
 
     def is_done_until(self, facts: ChannelFacts, *, from_msn: Msn, until_msn: Msn, is_waiting: bool) -> bool:
         """
@@ -106,8 +121,9 @@ def read_from(facts: ChannelFacts, msn: Msn) -> int:
     segment = next((s for s in facts.segments if s.msn == msn), None)
     if segment:
         return segment.first_offset
-    if facts.segments and msn > facts.segments[-1].msn:
-        return facts.segments[-1].tail_offset
+    before = [s for s in facts.segments if s.msn < msn]
+    if before:
+        return before[-1].tail_offset
     older = [period for period in facts.row.periods if period.first_msn <= msn]
     return (older[-1] if older else facts.row.periods[0]).first_offset
 

@@ -262,9 +262,9 @@ def _want_again(scene: Scene, facts: ChannelFacts, key: str, held: Assignment) -
 
 def _resume(scene: Scene, facts: ChannelFacts, held: Assignment, until: Msn | None) -> tuple[Msn, int]:
     """Where another takes a slice up: the first segment that is not done in all tracks, and from where it can be read."""
-    open_segment = scene.progress.first_open(facts, from_msn=held.from_msn, until_msn=until)
+    open_msn = scene.progress.first_open(facts, from_msn=held.from_msn, until_msn=until)
     newest = facts.segments[-1].msn if facts.segments else held.from_msn - 1
-    from_msn = open_segment.msn if open_segment else Msn(max(held.from_msn, newest + 1))
+    from_msn = Msn(max(held.from_msn, newest + 1)) if open_msn is None else open_msn
     return from_msn, max(held.first_offset, read_from(facts, from_msn))
 
 
@@ -275,8 +275,8 @@ def _adjusted(scene: Scene, facts: ChannelFacts, held: Assignment) -> Assignment
     word = scene.packaging.get(held.channel)
     if held.until_msn is not None and until is None and word and word.decision == scene.number:
         # Started again before it ended: it goes on from the start, or from what was left open.
-        open_segment = scene.progress.first_open(facts, from_msn=held.from_msn, until_msn=held.until_msn)
-        from_msn = Msn(min(word.from_msn, open_segment.msn if open_segment else word.from_msn))
+        open_msn = scene.progress.first_open(facts, from_msn=held.from_msn, until_msn=held.until_msn)
+        from_msn = Msn(min(word.from_msn, word.from_msn if open_msn is None else open_msn))
         source = scene.sources.get(held.channel, Source())
         return replace(
             held,

@@ -1,7 +1,9 @@
 """Work moves when packagers die, leave, drain, are replaced or fail, and goes on at the first segment that is not done."""
 
+from dataclasses import replace
+
 from schemas.records import Assignment, Fault, Level, PackagerState, Reason
-from tests.builders_control import ControlPlane, a_gop, a_heartbeat, a_period, a_report, beats, gops
+from tests.builders_control import ControlPlane, a_gop, a_heartbeat, a_period, a_period_end, a_report, beats, gops
 
 KEY = "news/all/0/0"
 POOL = ("p1", "p2", "p3")
@@ -60,6 +62,18 @@ def test_a_slice_with_nothing_open_goes_on_behind_the_newest_segment() -> None:
     holder = held(plane).packager_id
     plane.add("reports", a_report(msns=[2], packager=holder))
     silence(plane, 3_000, *(p for p in POOL if p != holder))
+    plane.settle()
+    assert (held(plane).from_msn, held(plane).first_offset) == (3, 11 * 16)
+
+
+def test_a_segment_that_a_period_ended_within_its_first_gop_is_taken_over_though_no_index_entry_names_it() -> None:
+    # Found by simulation: the encoder died within GOP 12, the holder while a new period began; segment 3 was never made.
+    plane = a_running_channel(gop_count=12)
+    plane.add("reports", a_report(msns=[2], packager=held(plane).packager_id, epoch=held(plane).epoch))
+    plane.add("channels", a_period_end(next_msn=4, ended=False))
+    plane.add("channels", a_period(period=1, first_msn=4, first_offset=200, idle_level=Level.PARTS, at=plane.now))
+    plane.add("gops", replace(a_gop(period=1, msn=4, gop_count=1, durable=plane.now), first_offset=201, last_offset=216))
+    silence(plane, 2_500, *(p for p in POOL if p != held(plane).packager_id))
     plane.settle()
     assert (held(plane).from_msn, held(plane).first_offset) == (3, 11 * 16)
 
