@@ -166,9 +166,9 @@ class Audience:
             session.throughput_kbps = report.throughput_kbps
         if report.state is not None and report.state != session.state:
             counts["seeks"] += report.state == "k"
-            if report.state == "r" and session.state is not None:
+            session.tells_stalls |= report.state == "r"
+            if report.state == "r" and session.state == "p" and now_ms - session.began_ms > SETTLE_MS:
                 counts["stalls"] += self._is_new_stall(session, now_ms)
-                session.tells_stalls = True
             session.state = report.state
         if report.is_starved:
             session.tells_stalls = True

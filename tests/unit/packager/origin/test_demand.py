@@ -117,3 +117,10 @@ def test_a_first_request_is_told() -> None:
     crowd.first_request("c2")
     assert crowd.close(1_000)["c2"].first_request
     assert not crowd.close(2_000)["c2"].first_request
+
+
+def test_rebuffering_before_it_ever_played_is_no_stall() -> None:
+    crowd = audience()
+    for now_ms, state in ((0, "s"), (400, "r"), (900, "p"), (950, "r"), (990, "p")):
+        crowd.visit(visit(report=Report(session="s", state=state)), now_ms=now_ms)
+    assert crowd.close(1_000)["c1"].stalls == 0
