@@ -1,13 +1,14 @@
 """A planner: folds its inputs at its own pace, decides every tick, appends, projects; takes over from whoever was before."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schemas.records import Decision, Demand, Heartbeat, PackagerState, Period, PeriodEnd
 from schemas.topics import ASSIGNMENTS, DECISIONS, FORECASTS, INPUTS, PLANS
 from schemas.units import UnixMs
 from streams.core.decide import Cause, Projection, Standing, apply, decide, orphans, projections, whole
+from streams.core.standing import counts
 from streams.core.state import FOLDS, State
 from streams.simulate.engine import Process
 from streams.simulate.forecast import LastValue
@@ -107,8 +108,7 @@ class Planner(Process):
         entries = log.entries(DECISIONS, POOL)
         self._end, self._unsent, standing = len(entries), [], Standing.empty(POOL)
         for entry in entries:
-            # The first of each number counts.
-            if isinstance(entry.record, Decision) and entry.record.number == standing.number + 1:
+            if isinstance(entry.record, Decision) and counts(entry.record, offset=entry.offset):
                 self._unsent = projections(entry.record, standing)
                 standing = apply(standing, entry.record)
         self._standing = standing
@@ -141,7 +141,7 @@ class Planner(Process):
         return decide(self._state, self._standing, self._world.policy, now=self._now(), code_version=CODE_VERSION, cause=cause)
 
     def _append(self, decision: Decision) -> None:
-        entry = self._world.log.append(DECISIONS, POOL, str(POOL), decision, sender="planner")
+        entry = self._world.log.append(DECISIONS, POOL, str(POOL), replace(decision, lands_at=self._end), sender="planner")
         if entry.offset != self._end:
             self._world.note(f"planner overtaken at decision {decision.number}")
             if self._is_assigned(self):

@@ -12,12 +12,13 @@ from streams.simulate.log import Delivery, Log
 from streams.simulate.store import Store
 
 POOL = 0
-# Spans shortened, so that within a minute or two everything happens several times: idling, restatement, forgetting, windows that slide.
+# Spans shortened, so that within a minute or two everything happens several times: idling, restatement, forgetting, windows that
+# slide. Ticks are longer: what is urgent does not wait for them.
 POLICY = Policy(
     granularity=GranularitySettings(idle_ms=8_000, hold_ms=4_000),
     liveness=LivenessSettings(),
     media=MediaSettings(time_shift_ms=24_000),
-    planner=PlannerSettings(restate_ms=10_000, memory_ms=60_000, channel_silence_ms=10_000),
+    planner=PlannerSettings(tick_ms=200, restate_ms=10_000, memory_ms=60_000, channel_silence_ms=10_000),
 )
 
 
