@@ -17,6 +17,8 @@ from schemas.units import UnixMs
 LOST_SHOWN_MAX = 20
 # Below this a tenth of a millisecond matters.
 SMALL_MS = 10
+# An encoder this late makes viewers stall, whatever the rest does.
+LAG_MS_MAX = 3_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +71,7 @@ def figures(tally: Tally, outside: Outside) -> dict[str, Any]:
         "startup_s": outside.startup_s,
         "seconds": round(outside.seconds, 1),
         "catch_up_latency_ms": quantiles(late_ms),
+        "encoder_lag_ms": {channel: tally.encoder_lag_ms[channel] for channel in tally.channels},
         "levels": {channel: _levels(tally, channel) for channel in tally.channels},
         "slices_moved": [f"{m.channel}: {m.before[0]} to {m.after[0]} ({m.reason})" for m in tally.moves],
         "lost_segments": [f"{channel}/{track}/{msn}" for channel, msn, track in lost[:LOST_SHOWN_MAX]],
@@ -120,6 +123,10 @@ def show(found: Mapping[str, Any], console: Console) -> None:
     if forecast["mae"] is not None:
         mix, last = forecast["mae"], forecast["mae_last_value"]
         console.print(f"forecast of {forecast['channel']}: mean error {mix:.2f} sessions, of the last value {last:.2f}", highlight=False)
+    for channel, lag_ms in found["encoder_lag_ms"].items():
+        if lag_ms > LAG_MS_MAX:
+            behind = f"the encoder of {channel} fell {lag_ms / 1_000:.1f} s behind its time: this machine is too busy, viewers wait for it"
+            console.print(f"[yellow]{behind}", highlight=False)
     for lost in found["lost_segments"]:
         console.print(f"[red]lost: {lost}")
     for name in found["conflicts"]:

@@ -69,6 +69,8 @@ class Tally:
         self.holders: dict[str, Assignment] = {}
         self.moves: list[Move] = []
         self.dead: set[Life] = set()
+        self.encoder_lag_ms: dict[str, int] = defaultdict(int)
+        """How far each channel's chunks came behind their time, at the worst."""
         self.heartbeats: dict[str, Heartbeat] = {}
         self.last_heard: dict[Life, UnixMs] = {}
         self.forecasts: dict[str, ChannelForecast] = {}
@@ -95,6 +97,7 @@ class Tally:
             case Gop() as gop:
                 self.chunks += sum(track.chunk_count for track in gop.tracks)
                 self._segments[gop.channel][gop.msn] = (gop.period, gop.gop_count)
+                self._absorb_lag(gop)
             case Parts() as parts:
                 self._absorb_parts(parts, entry.at_unix_ms)
             case Reports() as reports:
@@ -210,6 +213,12 @@ class Tally:
     def _gop_s(self, channel: str, period: int) -> float:
         known = self.periods.get((channel, period))
         return frames_per_gop(known) * known.frame_rate_den / known.frame_rate_num if known else 1.0
+
+    def _absorb_lag(self, gop: Gop) -> None:
+        period = self.periods.get((gop.channel, gop.period))
+        if period is not None:
+            due = period.anchor_unix_ms + (gop.gop + 1) * self._gop_s(gop.channel, gop.period) * 1_000
+            self.encoder_lag_ms[gop.channel] = max(self.encoder_lag_ms[gop.channel], round(gop.durable_unix_ms - due))
 
     def _absorb_parts(self, parts: Parts, at: UnixMs) -> None:
         for part in parts.parts:
