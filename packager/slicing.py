@@ -64,6 +64,13 @@ class SliceCutter:
         if self._cutter:
             self._cutter.scope = scope
 
+    def can_become(self, scope: Scope) -> bool:
+        """Whether another scope can take the place of this one here: it wants nothing that may have been passed over as unwanted."""
+        held = self._scope
+        same = (held.tracks, held.turn, held.turns) == (scope.tracks, scope.turn, scope.turns)
+        is_longer = held.until_msn is not None and (scope.until_msn is None or scope.until_msn > held.until_msn)
+        return same and held.from_msn <= scope.from_msn and not is_longer
+
     def needs(self, header: Chunk) -> bool:
         """Whether the payload of a chunk is to be fed with it."""
         if self._cutter and header.period == self._current:

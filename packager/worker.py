@@ -139,7 +139,7 @@ class Worker:
     def _obey(self, event: Assigned) -> None:
         new, work = event.assignment, self._works.get(event.key)
         log.info("slice_assigned", slice=event.key, epoch=new.epoch, from_msn=new.from_msn, until_msn=new.until_msn, cause=new.cause)
-        if work and not work.is_stopped and _continues(work.assignment, new):
+        if work and not work.is_stopped and _continues(work, new):
             work.assignment = new
             work.cutter.scope = Scope.of(new)
             return
@@ -342,12 +342,10 @@ class Worker:
         )
 
 
-def _continues(held: Assignment, new: Assignment) -> bool:
-    """Whether the work on one assignment can go on as the other: same reading, nothing wanted that was passed over."""
-    same = (held.channel, held.media_partition, held.tracks, held.turn, held.turns) == (
-        new.channel, new.media_partition, new.tracks, new.turn, new.turns,
-    )  # fmt: skip
-    return same and held.from_msn <= new.from_msn
+def _continues(work: _Work, new: Assignment) -> bool:
+    """Whether the work in hand can go on as another assignment: same reading, nothing wanted that was passed over."""
+    held = work.assignment
+    return (held.channel, held.media_partition) == (new.channel, new.media_partition) and work.cutter.can_become(Scope.of(new))
 
 
 def _part(cut: CutPart, published: Published) -> Part:

@@ -171,7 +171,7 @@ class Packager(Process):
 
     def _obey(self, key: str, new: Assignment) -> None:
         work = self._works.get(key)
-        if work and not work.is_stopped and _continues(work.assignment, new):
+        if work and not work.is_stopped and _continues(work, new):
             work.assignment = new
             work.cutter.scope = Scope.of(new)
             return
@@ -297,12 +297,10 @@ class Packager(Process):
             del self._works[work.key]
 
 
-def _continues(held: Assignment, new: Assignment) -> bool:
-    """Whether the work on one assignment can go on as the other: same reading, nothing wanted that was passed over."""
-    same = (held.channel, held.media_partition, held.tracks, held.turn, held.turns) == (
-        new.channel, new.media_partition, new.tracks, new.turn, new.turns,
-    )  # fmt: skip
-    return same and held.from_msn <= new.from_msn
+def _continues(work: _Work, new: Assignment) -> bool:
+    """Whether the work in hand can go on as another assignment: same reading, nothing wanted that was passed over."""
+    held = work.assignment
+    return (held.channel, held.media_partition) == (new.channel, new.media_partition) and work.cutter.can_become(Scope.of(new))
 
 
 def _digest(cut: CutPart | CutSegment) -> bytes:

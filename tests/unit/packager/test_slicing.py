@@ -85,3 +85,13 @@ def test_a_slice_is_done_when_all_it_was_given_is_cut() -> None:
     assert not cutter.is_done
     cutter.scope = replace(cutter.scope, until_msn=Msn(3))
     assert cutter.is_done
+
+
+def test_a_slice_does_not_become_one_that_wants_what_it_may_have_passed_over() -> None:
+    # Found by simulation: stopped at a segment and started again once that had begun, a slice went on behind it.
+    tracks = frozenset({"v0", "a0"})
+    held = SliceCutter(Scope(tracks=tracks, from_msn=Msn(4), until_msn=Msn(9)), check=check_chunk)
+    shorter, longer, open_ended = (Scope(tracks=tracks, from_msn=Msn(6), until_msn=until) for until in (Msn(8), Msn(10), None))
+    assert [held.can_become(scope) for scope in (shorter, longer, open_ended)] == [True, False, False]
+    assert not held.can_become(replace(shorter, from_msn=Msn(3)))
+    assert not held.can_become(replace(shorter, tracks=frozenset({"v0"})))
