@@ -47,10 +47,11 @@ TABLES = {"settings": settings_table, "topics": topics_table}
 def filled(text: str) -> str:
     """The text with each table between its markers, ``<!-- settings -->`` and ``<!-- /settings -->``, made anew."""
     for name, table in TABLES.items():
-        block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        block = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
         if not block.search(text):
             raise ValueError(f"the README has no place for the table of {name}")
-        text = block.sub(lambda found, table=table: f"{found[1]}{table()}\n{found[2]}", text)
+        before, after = block.split(text, maxsplit=1)[0], block.split(text, maxsplit=1)[-1]
+        text = f"{before}<!-- {name} -->\n{table()}\n<!-- /{name} -->{after}"
     return text
 
 

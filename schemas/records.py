@@ -983,6 +983,7 @@ class Decision:
         queued: Slices that wait for capacity; always all of them.
         scaling: Packagers wanted; absent if unchanged.
         cause: Newest record that urged it, ``topic/partition/offset``.
+        lands_at: Offset it was to land at; found elsewhere it does not count, since another planner came between.
     """
 
     pool: int
@@ -1002,6 +1003,7 @@ class Decision:
     queued: tuple[Queued, ...] = ()
     scaling: Scaling | None = None
     cause: str = ""
+    lands_at: int = -1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

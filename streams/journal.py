@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -14,12 +14,10 @@ from schemas.errors import FinecutError, RejectedError
 from schemas.records import Decision
 from schemas.settings import KafkaSettings
 from schemas.units import UnixMs
-from streams.core.standing import Projection, Standing, apply, orphans, projections
+from streams.core.standing import Projection, Standing, apply, counts, orphans, projections
 
 # Decisions looked at in one step back in search of a whole one: a minute of a busy pool.
 BLOCK = 500
-# Two whole ones: what a stale planner restated is always next to a whole one of the planner that came before it.
-WHOLE_COUNT = 2
 READ_TIMEOUT_MS = 1_000
 
 
@@ -126,14 +124,12 @@ class Journal:
         async with self._log.reading() as reading:
             first, self._end = await reading.bounds(name, self.pool)
             tail: list[tuple[Stored, Decision]] = []
-            start, whole_count = self._end, 0
-            while start > first and whole_count < WHOLE_COUNT:
+            start = self._end
+            while start > first and not any(decision.whole and counts(decision, offset=stored.offset) for stored, decision in tail):
                 start, end = max(first, start - BLOCK), start
-                block = [(stored, self._decision(stored)) for stored in await reading.read(name, self.pool, start, end)]
-                whole_count += sum(decision.whole for _, decision in block)
-                tail = block + tail
+                tail = [(stored, self._decision(stored)) for stored in await reading.read(name, self.pool, start, end)] + tail
             standing, self._unsent = Standing.empty(self.pool), []
-            for decision in in_force([decision for _, decision in tail]):
+            for decision in in_force([(stored.offset, decision) for stored, decision in tail]):
                 before, standing = standing, apply(standing, decision)
                 # Of all but the last, a planner had its projections acknowledged before it went on.
                 self._unsent = projections(decision, before)
@@ -149,7 +145,8 @@ class Journal:
         Raises:
             OvertakenError: Another planner wrote since: `recover` before anything else.
         """
-        (ack,) = await self._log.append([self._outgoing(topics.DECISIONS, str(self.pool), decision)])
+        landing = replace(decision, lands_at=self._end)
+        (ack,) = await self._log.append([self._outgoing(topics.DECISIONS, str(self.pool), landing)])
         if ack.offset != self._end:
             raise OvertakenError(pool=self.pool, number=decision.number, expected=self._end, got=ack.offset)
         self._end = ack.offset + 1
@@ -181,27 +178,22 @@ class Journal:
         return record
 
 
-def in_force(decisions: Sequence[Decision]) -> list[Decision]:
+def in_force(entries: Sequence[tuple[int, Decision]]) -> list[Decision]:
     """
-    Those of a stretch of the journal that count: from a whole one on, the first of each number, without a gap.
+    Those of a stretch of the journal that count, from its newest whole one on.
 
-    A planner that was overtaken left decisions whose number had been given away, or whose forerunner does not count.
+    Args:
+        entries: Offset and decision, in order.
 
     >>> from dataclasses import replace
-    >>> made = Decision(pool=0, number=7, at_unix_ms=UnixMs(0), whole=True, inputs=(), policy="", code_version="")
-    >>> then = replace(made, number=8, whole=False)
-    >>> [d.number for d in in_force([replace(then, number=6), made, then, then, replace(then, number=10), replace(then, number=9)])]
-    [7, 8, 9]
+    >>> made = Decision(pool=0, number=7, at_unix_ms=UnixMs(0), whole=True, inputs=(), policy="", code_version="", lands_at=40)
+    >>> then = replace(made, number=8, whole=False, lands_at=41)
+    >>> [d.number for d in in_force([(39, replace(then, number=6, lands_at=39)), (40, made), (41, then), (42, then)])]
+    [7, 8]
     """
-    whole = [index for index, decision in enumerate(decisions) if decision.whole]
-    counted: list[Decision] = []
-    for decision in decisions[whole[max(0, len(whole) - WHOLE_COUNT)] :] if whole else ():
-        last = counted[-1].number if counted else 0
-        if (decision.whole and (not counted or decision.number > last)) or (counted and decision.number == last + 1):
-            counted.append(decision)
-    # The standing before a whole one is of no account: so one that leaves a gap begins a new count.
-    gap = max((i for i, d in enumerate(counted) if i and d.number != counted[i - 1].number + 1), default=0)
-    return counted[gap:]
+    counted = [decision for offset, decision in entries if counts(decision, offset=offset)]
+    newest = max((index for index, decision in enumerate(counted) if decision.whole), default=len(counted))
+    return counted[newest:]
 
 
 class KafkaLog:

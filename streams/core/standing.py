@@ -80,6 +80,16 @@ def assignment_key(assignment: Assignment) -> str:
     return slice_key(assignment.slice_id, assignment.copy)
 
 
+def counts(decision: Decision, *, offset: int) -> bool:
+    """
+    Whether a decision found at an offset of the journal is in force.
+
+    A planner names the offset that it expects; it lands elsewhere when another appended since, and that one counts. So
+    every reader agrees, wherever it begins to read.
+    """
+    return decision.lands_at == offset
+
+
 def apply(standing: Standing, decision: Decision) -> Standing:
     """
     What is in force after a decision: a whole one replaces everything, any other changes what it names.

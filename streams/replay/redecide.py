@@ -12,7 +12,7 @@ from schemas.topics import DECISIONS, INPUTS
 from schemas.units import UnixMs
 from streams.core.decide import Cause, apply, decide, whole
 from streams.core.policy import Policy
-from streams.core.standing import Standing
+from streams.core.standing import Standing, counts
 from streams.core.state import State
 
 from .entries import Entry
@@ -94,7 +94,7 @@ def redecide(
         recorded = entry.record
         if not isinstance(recorded, Decision):
             continue
-        if not replayed.follows(recorded):
+        if not replayed.follows(recorded, offset=entry.offset):
             unproved += 1
             continue
         is_first = replayed.standing.number == 0
@@ -124,8 +124,10 @@ class _Replay:
         self._first_unix_ms: UnixMs | None = None
         self.standing = Standing.empty(0)
 
-    def follows(self, recorded: Decision) -> bool:
+    def follows(self, recorded: Decision, *, offset: int) -> bool:
         """It is the next of those that count."""
+        if not counts(recorded, offset=offset):
+            return False
         if self.standing.number == 0:
             self.standing = Standing.empty(recorded.pool)
             return recorded.whole
@@ -173,7 +175,7 @@ def _source(kafka: KafkaSettings, inputs: Iterable[Stretch], title: str, pool: i
 
 def _same(made: Decision | None, recorded: Decision) -> bool:
     # Inputs are what it was made from, by construction; compaction of `channels` may have taken the record that its offset follows.
-    return made is not None and replace(made, inputs=recorded.inputs) == recorded
+    return made is not None and replace(made, inputs=recorded.inputs, lands_at=recorded.lands_at) == recorded
 
 
 def _explain(where: str, recorded: Decision, made: Decision | None) -> str:
