@@ -2,6 +2,7 @@
 
 import pytest
 
+from schemas.topics import DECISIONS
 from streams.simulate.faults import Faults
 from streams.simulate.run import simulate
 from tests.sim.checks import assert_promises
@@ -10,3 +11,16 @@ from tests.sim.checks import assert_promises
 @pytest.mark.parametrize("seed", range(200))
 def test_the_promises_hold_whatever_goes_wrong(seed: int) -> None:
     assert_promises(simulate(seed, packagers=4, channels=3, minutes=1, faults=Faults.all()))
+
+
+def test_equal_seeds_give_equal_runs() -> None:
+    runs = [simulate(7, packagers=3, channels=2, minutes=0.6, faults=Faults.all()) for _ in range(2)]
+    first, second = ((run.world.events, run.world.store.objects, run.playlists, run.world.log.entries(DECISIONS)) for run in runs)
+    assert first == second
+    assert first[1]
+
+
+def test_when_nothing_goes_wrong_no_work_is_moved_from_the_dead() -> None:
+    run = simulate(0, packagers=3, channels=2, minutes=0.6, faults=Faults())
+    assert_promises(run)
+    assert not [dead for entry in run.world.log.entries(DECISIONS) for dead in entry.record.dead]
