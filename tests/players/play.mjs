@@ -63,7 +63,7 @@ try {
     await page.goto(url);
     return { name, page, crashes };
   }));
-  const over = new Promise((resolve) => { process.once('SIGTERM', resolve); setTimeout(resolve, spec.seconds * 1000); });
+  const over = new Promise((resolve) => { process.once('SIGTERM', resolve); setTimeout(resolve, spec.seconds * 1000).unref(); });
   for (const { name, page } of pages) {
     page.waitForFunction(() => (document.querySelector('video')?.currentTime ?? 0) > 0, null, { timeout: START_MS })
       .then(() => process.stdout.write(`${name} playing\n`), () => process.stdout.write(`${name} silent\n`));

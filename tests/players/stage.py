@@ -92,14 +92,14 @@ def playing(line: Line, folder: Path, pages: Mapping[str, str]) -> Iterator[Stag
         stage.close()
 
 
-def assert_smooth(page: Mapping[str, Any], *, at_least_s: float = 10.0, stalls_count: bool = True) -> None:
-    """No stall, no error, no jump of the playhead."""
+def assert_smooth(page: Mapping[str, Any], *, at_least_s: float = 10.0, is_advisory: bool = False) -> None:
+    """It played without an error, a stall or a jump of the playhead; the last two do not count where they are advisory."""
     told = figures(page)
     assert page["started"], told
     assert page["played_s"] >= at_least_s, told
     assert not page["errors"], told
-    assert not page["jumps"], told
-    assert not page["stalls"] or not stalls_count, told
+    assert is_advisory or not page["jumps"], told
+    assert is_advisory or not page["stalls"], told
     assert all(hitch["seconds"] < STUCK_S for hitch in page["hitches"]), told
 
 
