@@ -13,11 +13,10 @@ from rich.console import Console
 from infra import summary
 from infra.clip import ensure_clip
 from infra.local import LiveInput, LocalRun, running
-from infra.processes import Supervisor
+from infra.processes import FAULTS_SEEN, Supervisor
 from infra.state import CACHE
 from infra.story import Storyteller
 from infra.tally import Life, Tally
-from infra.viewers import FAULTS_SEEN
 from schemas.errors import UserError
 from schemas.records import Level
 from schemas.settings import load
@@ -25,7 +24,6 @@ from schemas.topics import MEDIA, TOPICS
 from schemas.units import UnixMs
 from streams.replay.entries import Entry
 from streams.replay.reader import follow, read, stretches
-from streams.replay.report import draw
 
 # One channel is encoded as it goes, five are played from one recording, so that two cores suffice; three get parts though nobody watches.
 ENCODED = "arena"
@@ -77,6 +75,8 @@ def tell(story: Story) -> int:
             teller.finish()
             tally = _recount(run)
             if story.plot:
+                from streams.replay.report import draw
+
                 draw(_entries(run), story.plot)
     except KeyboardInterrupt:
         console.print("everything is stopped")

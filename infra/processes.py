@@ -21,6 +21,8 @@ STOP_S = 12.0
 POLL_S = 0.05
 SCRAPE_S = 2.0
 TAIL_LINES = 15
+# Exit status of an audience that was given something wrong; told apart from that of a crash.
+FAULTS_SEEN = 3
 
 
 class ProcessDiedError(FinecutError):

@@ -19,6 +19,7 @@ from yarl import URL
 
 from infra.playclock import PlayClock
 from infra.playlists import BadPlaylistError, Playlist, Segment, Variant, contradictions, parse_media, parse_multivariant
+from infra.processes import FAULTS_SEEN
 from infra.ramp import present, recorded
 
 log = structlog.get_logger()
@@ -30,8 +31,6 @@ RETRY_S = 0.5
 TIMEOUT_S = 20.0
 STEP_S = 0.25
 OK = 200
-# Exit status when viewers were given something wrong; told apart from that of a crash.
-FAULTS_SEEN = 3
 
 
 @dataclass(slots=True)
