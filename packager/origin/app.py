@@ -168,7 +168,8 @@ class Origin:
             of = held.periods.get(period)
             is_video = of is not None and any(t.track == track and t.kind is TrackKind.VIDEO for t in of.tracks)
             is_media = data is not None and not file.startswith("init")
-            kind = None if not is_media else Kind.PARTS if file.endswith(PART_SUFFIX) else Kind.WHOLE
+            # Players of parts fetch whole segments too, to start with: only their playlist tells that a client does not take parts.
+            kind = Kind.PARTS if is_media and file.endswith(PART_SUFFIX) else None
             video = track if is_media and is_video else None
             visit = Visit(client=_client(request), channel=channel, kind=kind, video=video, sent_bytes=sent, report=_report(request))
             self._visit(request, visit)
