@@ -8,7 +8,7 @@
 import { chromium } from 'playwright-core';
 import fs from 'node:fs';
 
-const STALL_S = 0.18, MEDIA_S = 0.5, JUMP_S = 0.12, SETTLE_S = 0.3, SAMPLE_MS = 60, START_MS = 40_000;
+const STALL_S = 0.18, MEDIA_S = 0.5, JUMP_S = 0.12, SETTLE_S = 0.3, SAMPLE_MS = 60, START_MS = 90_000;
 const spec = JSON.parse(fs.readFileSync(process.argv[2]));
 
 function watch(sampleMs) {
