@@ -1,0 +1,36 @@
+"""What a local run refuses before it starts anything."""
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from infra.local import LocalRun
+from schemas.errors import UserError
+from schemas.settings import KafkaSettings, OriginSettings, Settings
+
+
+def local_run(settings: Settings) -> LocalRun:
+    return LocalRun(settings, packagers=1, say=lambda _: None)
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(UserError, match=rf"(?s)port {port} of the origin is taken.*FINECUT_ORIGIN__PORT=0"):
+            local_run(Settings(state_dir=tmp_path, origin=OriginSettings(port=port)))
+
+
+def test_a_full_disk_is_told_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, 10**6))
+    with pytest.raises(UserError, match=r"(?s)disk full at .*FINECUT_STATE_DIR"):
+        local_run(Settings(state_dir=tmp_path)).start()
+
+
+def test_one_machine_gets_one_pool_unless_more_are_asked_for(tmp_path: Path) -> None:
+    assert local_run(Settings(state_dir=tmp_path)).environment["FINECUT_KAFKA__POOL_COUNT"] == "1"
+    asked = local_run(Settings(state_dir=tmp_path, kafka=KafkaSettings(pool_count=3))).environment
+    assert (asked["FINECUT_KAFKA__POOL_COUNT"], asked["FINECUT_KAFKA__MEDIA_PARTITION_COUNT"]) == ("3", "16")
