@@ -20,7 +20,7 @@ CLIP := .cache/clip/bigbuckbunny.mp4
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo up test check lint bench
+.PHONY: demo up test check lint bench probe-starts
 demo: env  ## start everything, tell a story of about 90 s, stop, print a summary (ARGS="--seconds 60 --summary out.json")
 	@exec $(BIN)/finecut demo $(ARGS)
 
@@ -38,6 +38,9 @@ lint: .venv/project.stamp  ## style, types and import rules only
 
 bench: env  ## measure against peers and limits, side by side
 	@exec $(BIN)/python -m tests.bench $(ARGS)
+
+probe-starts: env  ## start the control plane fifty times with a record waiting: none may be lost
+	@exec $(BIN)/python -m tests.bench.starts $(ARGS)
 
 .PHONY: env browser lock clean
 env: .venv/project.stamp .cache/kafka.stamp $(VENDOR)/stamp $(CLIP)  ## make what demo and up need, and nothing else

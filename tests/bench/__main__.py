@@ -1,0 +1,57 @@
+"""
+Benchmarks one after the other: `make bench` runs all of them, `make bench ARGS="decide packaging"` some.
+
+Each runs in a process of its own, bounded in time, and prints its table; those over recorded series need `FINECUT_DATA`.
+"""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+LIMIT_S = 900
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bench:
+    """
+    One benchmark.
+
+    Attributes:
+        about: What it measures.
+        needs: Environment variable without which it cannot run.
+    """
+
+    about: str
+    needs: str = ""
+
+
+BENCHES = {
+    "decide": Bench(about="CPU time of a decision over a pool"),
+    "packaging": Bench(about="one core through the stages of a packager"),
+    "control": Bench(about="event to assignment on a real Kafka, idle use, memory"),
+    "forecast": Bench(about="forecast error on recorded series against the last value", needs="FINECUT_DATA"),
+}
+
+
+def main(names: list[str]) -> int:
+    """Run those named, or all; the exit status tells whether one failed."""
+    unknown = sorted(set(names) - set(BENCHES))
+    if unknown:
+        sys.stderr.write(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHES)}\n")
+        return 2
+    failed = 0
+    for name, bench in BENCHES.items():
+        if names and name not in names:
+            continue
+        sys.stdout.write(f"\n== {name}: {bench.about}\n")
+        sys.stdout.flush()
+        if bench.needs and not os.environ.get(bench.needs):
+            sys.stdout.write(f"left out: set {bench.needs} to the folder of recorded series\n")
+            continue
+        failed += subprocess.run([sys.executable, "-m", f"tests.bench.{name}"], check=False, timeout=LIMIT_S).returncode != 0
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
