@@ -30,6 +30,7 @@ function judge(samples) {
   const started = samples.findIndex((s, i) => i > 0 && first >= 0 && i > first && s[1] > samples[first][1]);
   if (started < 0) return { started: false };
   const played = samples.filter((s) => s[0] >= samples[started][0] + SETTLE_S);
+  if (!played.length) return { started: false };
   const stalls = [], hitches = [], jumps = [];
   let still = 0, ahead = Infinity;
   const goesOn = (before) => {
