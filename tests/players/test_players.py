@@ -128,7 +128,8 @@ def test_reports_of_all_players_arrive_as_demand(line: Line, tmp_path: Path) -> 
     metrics = line.get("/metrics")[1]
     reports = {kind: float(count) for kind, count in re.findall(r'player_reports_total\{[^}]*="(\w+)"\} (\S+)', metrics)}
     assert reports.get("known", 0) > 0
-    assert reports.get("unknown", 0) == 0
+    # A player may post its first event before its first request.
+    assert reports.get("unknown", 0) <= len(pages)
 
 
 def test_other_parsers_read_in_manifests_what_we_wrote(line: Line, tmp_path: Path) -> None:
