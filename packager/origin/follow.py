@@ -12,7 +12,7 @@ from packager.origin import metrics
 from schemas.errors import RejectedError, UserError
 from schemas.registry import codec_of
 from schemas.settings import KafkaSettings
-from schemas.topics import CHANNELS, PARTS, REPORTS
+from schemas.topics import CHANNELS, PARTS, REPORTS, Topic
 from schemas.units import Ms, UnixMs
 
 log = structlog.get_logger()
@@ -50,19 +50,33 @@ class Follower(threading.Thread):
     It follows by offset, without a group: any number of origins read the same.
     """
 
-    def __init__(self, kafka: KafkaSettings, *, look_back_ms: Ms, staleness_ms_max: Ms, deliver: Callable[[list[Fact]], None]) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        *,
+        look_back_ms: Ms,
+        staleness_ms_max: Ms,
+        deliver: Callable[[list[Fact]], None],
+        reject: Callable[[Topic, Message, str], None],
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         """
         Args:
             kafka: The cluster.
             look_back_ms: How far back ``parts`` and ``reports`` are read.
             staleness_ms_max: Silence of the broker after which what is known counts as stale.
             deliver: Takes a batch in the order of its topics; called in this thread.
+            reject: Takes a record that none but origins read and that is none of its topic, with what is wrong; called in this thread.
+            monotonic_s: Seconds of a clock that only rises.
         """
         super().__init__(name="follower", daemon=True)
         self._kafka = kafka
         self._look_back_ms = look_back_ms
         self._staleness_s = staleness_ms_max / 1_000
         self._deliver = deliver
+        self._reject = reject
+        self._monotonic_s = monotonic_s
+        self._topics = {topic.name(kafka): topic for topic in (CHANNELS, PARTS, REPORTS)}
         self._codec = codec_of(kafka)
         self._stopping = threading.Event()
         self._ends: dict[tuple[str, int], int] = {}
@@ -73,7 +87,7 @@ class Follower(threading.Thread):
     @property
     def is_ready(self) -> bool:
         """Whether everything was read to its end and the broker answered lately."""
-        return not self._behind and time.monotonic() - self._fresh_at <= self._staleness_s and self.failure is None
+        return not self._behind and self._monotonic_s() - self._fresh_at <= self._staleness_s and self.failure is None
 
     def stop(self) -> None:
         """Ends the thread and waits for it."""
@@ -99,21 +113,20 @@ class Follower(threading.Thread):
                 self._follow(consumer)
             finally:
                 consumer.close()
-        except (KafkaException, UserError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever ends this thread ends the process, which raises it
             log.error("follower_failed", error=str(error))
             self.failure = error
 
     # ------------------------------------------------------------ where to begin
 
     def _assign(self, consumer: Consumer) -> None:
-        names = {topic.name(self._kafka): topic for topic in (CHANNELS, PARTS, REPORTS)}
         known = consumer.list_topics(timeout=START_TIMEOUT_S).topics
-        missing = [name for name in names if name not in known or known[name].error]
+        missing = [name for name in self._topics if name not in known or known[name].error]
         if missing:
             raise UserError(f"no topic {', '.join(missing)} on {self._kafka.bootstrap_servers}", do="run `finecut topics create`")
         since = int(time.time() * 1_000) - self._look_back_ms
         places: list[TopicPartition] = []
-        for name, topic in names.items():
+        for name, topic in self._topics.items():
             partitions = sorted(known[name].partitions)
             if topic is CHANNELS:
                 places += [TopicPartition(name, p, OFFSET_BEGINNING) for p in partitions]
@@ -130,7 +143,7 @@ class Follower(threading.Thread):
             if place.offset < high:
                 self._behind.add((place.topic, place.partition))
         consumer.assign(places)
-        self._fresh_at = time.monotonic()
+        self._fresh_at = self._monotonic_s()
 
     # ------------------------------------------------------------ follow
 
@@ -138,15 +151,15 @@ class Follower(threading.Thread):
         probe_every_s = self._staleness_s / PROBES_PER_STALENESS
         places = sorted(self._ends)
         turn = 0
-        probed_at = time.monotonic()
+        probed_at = self._monotonic_s()
         while not self._stopping.is_set():
             messages = self._take(consumer)
             if messages:
                 self._deliver([fact for message in messages if (fact := self._read(message)) is not None])
-            if time.monotonic() - probed_at >= probe_every_s:
+            if self._monotonic_s() - probed_at >= probe_every_s:
                 self._probe(consumer, *places[turn % len(places)])
                 turn += 1
-                probed_at = time.monotonic()
+                probed_at = self._monotonic_s()
 
     @staticmethod
     def _take(consumer: Consumer) -> list[Message]:
@@ -156,7 +169,7 @@ class Follower(threading.Thread):
 
     def _read(self, message: Message) -> Fact | None:
         topic, partition, offset = str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
-        self._fresh_at = time.monotonic()
+        self._fresh_at = self._monotonic_s()
         error = message.error()
         if error is not None:
             self._judge(error, topic, partition)
@@ -164,14 +177,22 @@ class Follower(threading.Thread):
         metrics.RECORDS.labels(topic).inc()
         key, value = (message.key() or b"").decode("utf-8", "replace"), message.value()
         try:
-            record = None if value is None else self._codec.decode(value)
+            record = None if value is None else self._decode(self._topics[topic], value)
         except RejectedError as problem:
-            # The control plane writes to `rejects` what it cannot read; here it is counted and left out.
             metrics.REJECTED.labels(topic).inc()
             log.warning("record_rejected", topic=topic, partition=partition, offset=offset, error=str(problem))
+            # The control plane reads `channels` and `reports`, too, and writes their rejects; nobody but origins reads `parts`.
+            if self._topics[topic] is PARTS:
+                self._reject(PARTS, message, str(problem))
             return None
         is_live = offset >= self._ends.get((topic, partition), 0)
         return Fact(record=record, key=key, at_unix_ms=UnixMs(message.timestamp()[1]), is_live=is_live)
+
+    def _decode(self, topic: Topic, value: bytes) -> object:
+        record: object = self._codec.decode(value)
+        if not isinstance(record, topic.records):
+            raise RejectedError(f"a {type(record).__name__} in {topic.title}")
+        return record
 
     def _judge(self, error: KafkaError, topic: str, partition: int) -> None:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
@@ -191,4 +212,4 @@ class Follower(threading.Thread):
         except KafkaException as error:
             log.warning("broker_does_not_answer", error=str(error))
         else:
-            self._fresh_at = time.monotonic()
+            self._fresh_at = self._monotonic_s()

@@ -27,12 +27,20 @@ class DemandReport:
     """Closes the audience's second and produces it."""
 
     def __init__(
-        self, kafka: KafkaSettings, audience: Audience, *, origin_id: str, pool_of: Callable[[str], int], now: Callable[[], UnixMs]
+        self,
+        kafka: KafkaSettings,
+        audience: Audience,
+        producer: Producer,
+        *,
+        origin_id: str,
+        pool_of: Callable[[str], int],
+        now: Callable[[], UnixMs],
     ) -> None:
         """
         Args:
             kafka: The cluster.
             audience: Who watches.
+            producer: Its acknowledgements are served here.
             origin_id: Name of this origin.
             pool_of: Pool of a channel.
             now: Wall time.
@@ -44,9 +52,7 @@ class DemandReport:
         self._now = now
         self._codec = codec_of(kafka)
         self._urgent = asyncio.Event()
-        self._producer = Producer(
-            kafka.client() | {"enable.idempotence": True, "acks": "all", "linger.ms": 0, "delivery.timeout.ms": kafka.delivery_timeout_ms}
-        )
+        self._producer = producer
 
     def ask(self, channel: str) -> None:
         """Somebody wants a channel that is off: tell at once."""

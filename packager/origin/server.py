@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import structlog
+from confluent_kafka import Producer
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
@@ -22,6 +23,7 @@ from packager.origin.follow import Fact, Follower
 from packager.origin.latency import Latency
 from packager.origin.live import Live
 from packager.origin.objects import Objects
+from packager.origin.rejects import Rejects
 from packager.origin.report import DemandReport
 from packager.store import DirectoryStore
 from schemas.errors import UserError
@@ -124,6 +126,7 @@ class _Process:
         self._wanted_since: dict[str, UnixMs] = {}
         self._slots = threading.Semaphore(BATCHES_MAX)
         self._stopped = asyncio.Event()
+        self._failure: Exception | None = None
         origin = settings.origin
         self._audience = Audience(session_timeout_ms=origin.session_timeout_ms, sessions_max=origin.sessions_max)
 
@@ -136,10 +139,18 @@ class _Process:
             self._slots.acquire()
             loop.call_soon_threadsafe(self._take, facts)
 
-        follower = Follower(
-            settings.kafka, look_back_ms=look_back_ms(settings), staleness_ms_max=Ms(settings.origin.staleness_ms_max), deliver=deliver
+        kafka = settings.kafka
+        producer = Producer(
+            kafka.client() | {"enable.idempotence": True, "acks": "all", "linger.ms": 0, "delivery.timeout.ms": kafka.delivery_timeout_ms}
         )
-        report = DemandReport(settings.kafka, self._audience, origin_id=self._origin_id, pool_of=self._pool_of, now=_now)
+        follower = Follower(
+            kafka,
+            look_back_ms=look_back_ms(settings),
+            staleness_ms_max=Ms(settings.origin.staleness_ms_max),
+            deliver=deliver,
+            reject=Rejects(kafka, producer, origin_id=self._origin_id).put,
+        )
+        report = DemandReport(kafka, self._audience, producer, origin_id=self._origin_id, pool_of=self._pool_of, now=_now)
         origin = Origin(
             live=self._live,
             objects=Objects(DirectoryStore(settings.store), self._live),
@@ -172,7 +183,7 @@ class _Process:
             await asyncio.to_thread(follower.stop)
             await asyncio.to_thread(report.close)
         results: Sequence[object] = await asyncio.gather(reporting, return_exceptions=True)
-        for problem in (follower.failure, results[0]):
+        for problem in (self._failure, follower.failure, results[0]):
             if isinstance(problem, Exception):
                 raise problem
         return 0
@@ -185,9 +196,15 @@ class _Process:
 
     def _take(self, facts: list[Fact]) -> None:
         self._slots.release()
+        if self._failure is not None:
+            return  # nothing is folded after what could not be: the process ends
         changed: set[str] = set()
-        for fact in facts:
-            changed |= self._fold(fact)
+        try:
+            for fact in facts:
+                changed |= self._fold(fact)
+        except Exception as error:  # noqa: BLE001 - the loop would log it and go on with holes; `main` raises it
+            self._failure = error
+            self._stopped.set()
         self._live.wake(changed)
 
     def _fold(self, fact: Fact) -> set[str]:

@@ -1,0 +1,130 @@
+"""What an origin does with each record it reads, and when it counts as stale; no broker."""
+
+import asyncio
+import socket
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from packager.origin.follow import Fact, Follower
+from packager.origin.server import _Process
+from schemas import topics
+from schemas.codec import Codec
+from schemas.records import Demand
+from schemas.settings import KafkaSettings, Settings
+from schemas.topics import Topic
+from schemas.units import Ms, UnixMs
+from tests import facts
+
+KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+CODEC = Codec()
+FOREIGN = Demand(origin_id="o", at_unix_ms=UnixMs(0), channels=())
+
+
+@dataclass
+class Message:
+    """A record as librdkafka gives it."""
+
+    of: Topic
+    data: bytes | None
+    name: bytes = b"k"
+
+    def topic(self) -> str:
+        return self.of.name(KAFKA)
+
+    def partition(self) -> int:
+        return 1
+
+    def offset(self) -> int:
+        return 7
+
+    def key(self) -> bytes:
+        return self.name
+
+    def value(self) -> bytes | None:
+        return self.data
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 5
+
+    def error(self) -> None:
+        return None
+
+
+@dataclass
+class Desk:
+    """A follower and what it handed on."""
+
+    now_s: float = 100.0
+    rejected: list[tuple[Topic, Any, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.follower = Follower(
+            KAFKA,
+            look_back_ms=Ms(1_000),
+            staleness_ms_max=Ms(10_000),
+            deliver=lambda facts: None,
+            reject=lambda topic, message, error: self.rejected.append((topic, message, error)),
+            monotonic_s=lambda: self.now_s,
+        )
+
+    def read(self, topic: Topic, data: bytes | None) -> Fact | None:
+        return self.follower._read(Message(topic, data))  # type: ignore[arg-type]
+
+
+def test_a_record_of_its_topic_becomes_a_fact() -> None:
+    fact = Desk().read(topics.REPORTS, CODEC.encode(facts.start()))
+    assert fact == Fact(record=facts.start(), key="k", at_unix_ms=UnixMs(5), is_live=True)
+
+
+@pytest.mark.parametrize("topic", [topics.CHANNELS, topics.PARTS, topics.REPORTS], ids=lambda topic: topic.title)
+def test_a_record_of_another_topic_is_left_out(topic: Topic) -> None:
+    assert Desk().read(topic, CODEC.encode(FOREIGN)) is None
+
+
+@pytest.mark.parametrize("data", [b"\xc3\x01nonsense", CODEC.encode(FOREIGN)], ids=["no record", "a demand"])
+def test_what_stands_in_parts_and_is_none_goes_to_rejects_since_nobody_else_reads_it(data: bytes) -> None:
+    desk = Desk()
+    assert desk.read(topics.PARTS, data) is None
+    ((topic, message, error),) = desk.rejected
+    assert (topic, message.value()) == (topics.PARTS, data)
+    assert error
+
+
+def test_what_the_control_plane_reads_too_is_rejected_by_it_alone() -> None:
+    desk = Desk()
+    desk.read(topics.CHANNELS, b"\xc3\x01nonsense")
+    desk.read(topics.REPORTS, b"\xc3\x01nonsense")
+    assert desk.rejected == []
+
+
+def test_a_broker_that_is_silent_for_too_long_makes_an_origin_stale_until_it_speaks() -> None:
+    desk = Desk()
+    desk.read(topics.REPORTS, CODEC.encode(facts.start()))
+    desk.now_s += 10
+    assert desk.follower.is_ready
+    desk.now_s += 0.001
+    assert not desk.follower.is_ready
+    desk.read(topics.REPORTS, CODEC.encode(facts.start()))
+    assert desk.follower.is_ready
+
+
+def test_any_error_of_the_thread_is_kept_for_the_process_to_end_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    follower = Desk().follower
+    monkeypatch.setattr(follower, "_assign", lambda consumer: 1 / 0)
+    follower.start()
+    follower.join()
+    assert isinstance(follower.failure, ZeroDivisionError)
+    assert not follower.is_ready
+
+
+async def test_a_bug_in_a_fold_ends_the_process_instead_of_leaving_holes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process = _Process(Settings(kafka=KAFKA), "o1", listener)
+        process._slots = threading.Semaphore(0)
+        stored = Fact(record=FOREIGN, key="k", at_unix_ms=UnixMs(5), is_live=True)
+        asyncio.get_running_loop().call_soon(process._take, [stored])
+        await asyncio.wait_for(process._stopped.wait(), 5)
+    assert isinstance(process._failure, TypeError)
