@@ -199,7 +199,7 @@ class LocalBroker:
     def _format(self) -> None:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         # One word: an id may begin with "-", which by itself reads as an option.
-        words = ["format", "--standalone", "--ignore-formatted", f"--cluster-id={cluster_id}", "-c", self._properties()]
+        words: list[str | Path] = ["format", "--standalone", "--ignore-formatted", f"--cluster-id={cluster_id}", "-c", self._properties()]
         tool = self._run([], "kafka.tools.StorageTool", *words)
         if tool.wait(START_TIMEOUT_S):
             raise self._died("could not format its log")
