@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -62,7 +63,7 @@ class Stage:
         if create_topics:
             create(reach(kafka), wanted_topics(self.settings), replication_factor=1)
 
-    def start(self) -> "Stage":
+    def start(self, **more: str) -> "Stage":
         settings = self.settings
         env = {
             "FINECUT_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
@@ -73,7 +74,7 @@ class Stage:
             "FINECUT_STORE__DIRECTORY": str(settings.store.directory),
         }
         with self.error.open("wb") as error:
-            self.process = spawn([sys.executable, "-c", CHILD], cwd=ROOT, env=os.environ | env, stdout=error, stderr=error)
+            self.process = spawn([sys.executable, "-c", CHILD], cwd=ROOT, env=os.environ | env | more, stdout=error, stderr=error)
         return self
 
     def ready(self) -> "Stage":
@@ -103,17 +104,21 @@ class Stage:
 
     def demand(self, wanted: Callable[[Demand], bool]) -> Demand:
         """The first record of ``demand`` that is wanted."""
-        consumer = Consumer(self.settings.kafka.client() | {"group.id": "test", "enable.auto.commit": False})
-        consumer.assign([TopicPartition(topics.DEMAND.name(self.settings.kafka), p, OFFSET_BEGINNING) for p in range(2)])
+        return self.first(topics.DEMAND, wanted)
 
-        def look() -> Demand | None:
+    def first(self, topic: Topic, wanted: Callable[[Any], bool]) -> Any:
+        """The first record of a topic that is wanted."""
+        consumer = Consumer(self.settings.kafka.client() | {"group.id": "test", "enable.auto.commit": False})
+        consumer.assign([TopicPartition(topic.name(self.settings.kafka), p, OFFSET_BEGINNING) for p in range(2)])
+
+        def look() -> Any:
             message = consumer.poll(0.2)
             value = message.value() if message is not None and not message.error() else None
             record = self.codec.decode(value) if value else None
             return record if record is not None and wanted(record) else None
 
         try:
-            return until(look, what="such demand")
+            return until(look, what=f"such a record in {topic.title}")
         finally:
             consumer.close()
 
@@ -222,6 +227,64 @@ def test_a_record_that_cannot_be_read_is_counted_and_left_out(stage: Stage) -> N
     stage.start().ready()
     assert stage.http.get("/c1/hls/v0.m3u8").status_code == 200
     assert "finecut_origin_rejected_records_total{" in stage.http.get("/metrics").text
+
+
+def test_a_foreign_record_of_parts_goes_to_rejects_with_its_bytes_and_nothing_stops(stage: Stage) -> None:
+    period = live_period()
+    foreign = ChannelDemand(channel="c1")
+    stage.start().ready()
+    stage.tell(period, facts.start(), *facts.run(period, [4]))
+    stage.send(topics.PARTS, Demand(origin_id="o", at_unix_ms=UnixMs(0), channels=(foreign,)), key="p9")
+    stage.tell(*facts.run(period, [4], first_gop=4, first_msn=1))
+    assert stage.http.get("/c1/hls/v0.m3u8?_HLS_msn=1").status_code == 200
+    reject = stage.first(topics.REJECTS, lambda record: True)
+    assert (reject.source_key, reject.error, reject.rejected_by) == (b"p9", "a Demand in parts", "origin o1")
+    assert stage.codec.decode(reject.payload).channels == (foreign,)
+
+
+def test_an_origin_whose_broker_is_silent_answers_503_until_it_speaks_again(own_kafka: LocalBroker, tmp_path: Path) -> None:
+    stage = Stage(own_kafka.bootstrap, tmp_path)
+    try:
+        period = live_period()
+        stage.tell(period, facts.start(), *facts.run(period, [4, 4]))
+        stage.start(FINECUT_ORIGIN__STALENESS_MS_MAX="1500").ready()
+
+        def status() -> int:
+            return stage.http.get("/c1/hls/v0.m3u8").status_code
+
+        assert status() == 200
+        assert own_kafka.pid is not None
+        os.kill(own_kafka.pid, signal.SIGSTOP)
+        try:
+            until(lambda: status() == 503, what="refusal of a stale origin")
+            assert "finecut_origin_ready 0" in until(lambda: _metrics(stage, "finecut_origin_ready 0.0"), what="gauge")
+        finally:
+            os.kill(own_kafka.pid, signal.SIGCONT)
+        until(lambda: status() == 200, what="answer once the broker speaks")
+    finally:
+        stage.close()
+
+
+def _metrics(stage: Stage, wanted: str) -> str | None:
+    text = stage.http.get("/metrics").text
+    return text if wanted in text else None
+
+
+def test_a_bug_while_folding_ends_the_origin(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FAULT)
+    process = stage.start(PYTHONPATH=str(tmp_path)).ready().process
+    assert process is not None
+    stage.tell(live_period())
+    assert process.wait(10) == 1
+    assert "a bug of ours" in stage.error.read_text()
+
+
+FAULT = """
+from packager.manifest.presentation import Presentation
+def add_period(self, period):
+    raise ZeroDivisionError("a bug of ours")
+Presentation.add_period = add_period
+"""
 
 
 def test_it_stops_at_once_when_told_to_even_with_players_waiting(stage: Stage) -> None:
