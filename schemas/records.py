@@ -14,6 +14,11 @@ from schemas.errors import RejectedError
 from schemas.units import Epoch, GopOrdinal, Ms, Msn, Ticks, Timescale, UnixMs
 
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+# No origin counts more in a second, nor sends more bytes; sums over all origins stay what a model can learn from.
+COUNT_MAX = 2**31 - 1
+BYTES_MAX = 10**15
+# No segment takes an hour of CPU.
+CPU_US_MAX = 3_600_000_000
 
 
 def check_id(value: str, *, what: str) -> str:
@@ -428,6 +433,12 @@ class ChannelDemand:
 
     def __post_init__(self) -> None:
         check_id(self.channel, what="channel")
+        for name in ("whole_sessions", "part_sessions", "chunked_sessions", "joins", "seeks", "switches", "stalls", "requests"):
+            count = getattr(self, name)
+            _require(0 <= count <= COUNT_MAX, f"demand of {self.channel}: {name} {count} is not from 0 to {COUNT_MAX}")
+        _require(0 <= self.sent_bytes <= BYTES_MAX, f"demand of {self.channel}: sent_bytes {self.sent_bytes} is not from 0 to {BYTES_MAX}")
+        for name in ("buffer_ms_p10", "throughput_kbps_p50"):
+            _require(getattr(self, name) >= -1, f"demand of {self.channel}: {name} {getattr(self, name)} is below -1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -449,6 +460,7 @@ class Demand:
 
     def __post_init__(self) -> None:
         check_id(self.origin_id, what="origin")
+        _require(0.0 <= self.cores_used < float("inf"), f"demand of origin {self.origin_id}: it used {self.cores_used} cores")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -714,6 +726,9 @@ class SegmentReport:
     def __post_init__(self) -> None:
         check_id(self.channel, what="channel")
         check_id(self.track, what="track")
+        what = f"report of {self.channel}/{self.track}/{self.msn}"
+        _require(min(self.part_count, self.chunk_count, self.size) >= 0, f"{what}: a negative count")
+        _require(0 <= self.cpu_us <= CPU_US_MAX, f"{what}: it took {self.cpu_us} us")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

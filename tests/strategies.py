@@ -56,6 +56,8 @@ def of_record(kind: type[Any]) -> st.SearchStrategy[Any]:
             }
         )
         build = build.filter(lambda f: f["gop_count"] < 2**31 and f["duration_ticks"] < 2**63)
+    if kind is records.Demand:
+        build = build.map(lambda f: {**f, "cores_used": min(abs(f["cores_used"]), 1e9)})
     if kind is records.Assignment:
         build = build.map(lambda f: {**f, "turn": f["turn"] % f["turns"]})
     if kind is records.PartFrames:

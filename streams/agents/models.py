@@ -108,12 +108,7 @@ class Models:
         self._waiting: list[Arrival] | None = []
 
     def learn(self, arrival: Arrival) -> None:
-        """
-        A new record of `demand` or `reports`.
-
-        Raises:
-            RejectedError: It counts less than nothing; nothing is learned.
-        """
+        """A new record of `demand` or `reports`."""
         if self._waiting is not None:
             self._waiting.append(arrival)
         elif isinstance(arrival.record, Demand):
@@ -169,24 +164,15 @@ class Models:
             self._forecasters[channel].learn(second)
 
     def _learn_demand(self, demand: Demand, at: UnixMs, cause: str) -> None:
-        for seen in demand.channels:
-            if min(seen.whole_sessions, seen.part_sessions, seen.chunked_sessions, seen.joins) < 0:
-                raise RejectedError(f"demand of {seen.channel}: a negative count")
         self._catch_up(at)
         self._seconds.hear(demand, at)
         self._newest, self._cause = at, cause
         requests = sum(channel.requests for channel in demand.channels)
-        try:
-            self._cost.learn_requests(requests, core_seconds=demand.cores_used)
-        except ValueError as error:
-            raise RejectedError(str(error)) from error
+        self._cost.learn_requests(requests, core_seconds=demand.cores_used)
 
     def _learn_reports(self, reports: Reports) -> None:
         for report in reports.segments:
-            try:
-                self._has_cost |= self._cost.learn(report)
-            except ValueError as error:
-                raise RejectedError(str(error)) from error
+            self._has_cost |= self._cost.learn(report)
 
     async def _relearn(self) -> None:
         kafka, pool = self._settings.kafka, self._pool.number
@@ -208,9 +194,9 @@ class Models:
     def _relearn_one(self, value: bytes | None, at: UnixMs, cause: str) -> None:
         try:
             record = self._codec.decode(value or b"")
-            if isinstance(record, Demand):
-                self._learn_demand(record, at, cause)
-            elif isinstance(record, Reports):
-                self._learn_reports(record)
         except RejectedError:
             return  # it went to rejects when it arrived
+        if isinstance(record, Demand):
+            self._learn_demand(record, at, cause)
+        elif isinstance(record, Reports):
+            self._learn_reports(record)

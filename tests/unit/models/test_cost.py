@@ -1,7 +1,6 @@
 """What the learner of packaging cost promises."""
 
 import random
-from dataclasses import replace
 
 import pytest
 
@@ -115,14 +114,6 @@ def test_prices_are_never_negative() -> None:
 def test_failures_and_unmeasured_segments_teach_nothing(useless: SegmentReport) -> None:
     learner = CostLearner()
     assert not learner.learn(useless)
-    assert learner.error().count == 0
-
-
-@pytest.mark.parametrize("field", ["part_count", "chunk_count", "size", "cpu_us"])
-def test_a_report_with_a_negative_number_is_refused(field: str) -> None:
-    learner = CostLearner()
-    with pytest.raises(ValueError, match="took"):
-        learner.learn(replace(report(), **{field: -1}))  # type: ignore[arg-type]
     assert learner.error().count == 0
 
 

@@ -1,17 +1,13 @@
 """What learns from demand and reports, with a log in memory."""
 
-from dataclasses import replace
 from typing import Any
-
-import pytest
 
 from schemas import topics
 from schemas.codec import Codec
-from schemas.errors import RejectedError
-from schemas.records import ChannelDemand, Demand, Outcome, Reports, SegmentReport
+from schemas.records import ChannelDemand, Demand
 from schemas.settings import Settings
 from schemas.topics import Topic
-from schemas.units import Epoch, Msn, Ticks, UnixMs
+from schemas.units import UnixMs
 from streams.agents.models import Models, Seconds
 from streams.journal import outgoing
 from streams.metrics import Metrics
@@ -122,21 +118,11 @@ async def test_a_channel_that_nobody_speaks_of_is_forgotten() -> None:
     assert made.forecast(UnixMs(START + Settings().planner.memory_ms + 2_000)) is None
 
 
-async def test_a_negative_count_is_rejected() -> None:
-    made = await relearned(FakeLog(), START)
-    with pytest.raises(RejectedError):
-        made.learn(arrival(topics.DEMAND, demand(whole_sessions=-1), 0, START))
-
-
-async def test_an_absurd_report_is_rejected(report: SegmentReport) -> None:
-    made = await relearned(FakeLog(), START)
-    with pytest.raises(RejectedError):
-        made.learn(arrival(topics.REPORTS, Reports(packager_id="p", life="l", segments=(replace(report, size=-1),)), 0, START))
-
-
-@pytest.fixture
-def report() -> SegmentReport:
-    return SegmentReport(
-        channel="a", period=0, track="v0", msn=Msn(0), slice_id="a/all/0", epoch=Epoch(1), outcome=Outcome.PUBLISHED,
-        start_ticks=Ticks(0), duration_ticks=Ticks(1), part_count=2, chunk_count=4, size=9, digest=b"", durable_unix_ms=START, cpu_us=900,
-    )  # fmt: skip
+async def test_bytes_that_were_rejected_when_they_came_are_passed_over_when_relearning() -> None:
+    log, bad = FakeLog(), demand(whole_sessions=5)
+    put(log, topics.DEMAND, demand(whole_sessions=5), START)
+    object.__setattr__(bad.channels[0], "whole_sessions", -1)
+    put(log, topics.DEMAND, bad, START + 1_000)
+    forecasts = (await relearned(log, START + 1_500)).forecast(UnixMs(START + 3_000))
+    assert forecasts is not None
+    assert forecasts.cause == topics.cause(topics.DEMAND.name(log.kafka), 0, 0)
