@@ -28,7 +28,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from packager import metrics
 from packager.capacity import Meter, capacity
-from packager.receiver import Assigned, Receiver, Unreadable, Withdrawn
+from packager.holding import Assigned, Withdrawn
+from packager.receiver import Receiver, Unreadable
 from packager.source import Arrival, Source, check
 from schemas import topics
 from schemas.errors import RejectedError

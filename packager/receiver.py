@@ -7,49 +7,19 @@ from dataclasses import dataclass
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from packager.holding import Assigned, Inbox, Withdrawn
 from packager.source import check
 from schemas import topics
 from schemas.codec import Codec
 from schemas.errors import RejectedError, UserError
-from schemas.records import Assignment, Heartbeat, Period
+from schemas.records import Heartbeat, Period
 from schemas.settings import KafkaSettings
-from schemas.units import Msn
 
 log = structlog.get_logger()
 
 BATCH_MAX = 256
 # Between two questions for the leader of a partition.
 LEADER_WAIT_S = 0.05
-# Slices whose newest decision is remembered after they ended, so that a stale planner's record stays unheard.
-KEYS_REMEMBERED_MAX = 10_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Assigned:
-    """
-    A slice is ours, or its assignment changed.
-
-    Attributes:
-        key: ``slice/copy``.
-        assignment: What to do.
-    """
-
-    key: str
-    assignment: Assignment
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Withdrawn:
-    """
-    A slice is no longer ours.
-
-    Attributes:
-        key: ``slice/copy``.
-        from_msn: First segment that somebody else makes; absent if nobody does.
-    """
-
-    key: str
-    from_msn: Msn | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,8 +53,7 @@ class Receiver:
         self._packager_id = packager_id
         self._life = life
         self._own_offset: int | None = None
-        self._ours: set[str] = set()
-        self._newest: dict[str, int] = {}
+        self._inbox = Inbox(packager_id, life)
         self._channels = topics.CHANNELS.name(kafka)
         self._assignments = topics.ASSIGNMENTS.name(kafka)
         self._heartbeats = topics.HEARTBEATS.name(kafka)
@@ -128,7 +97,7 @@ class Receiver:
         Raises:
             UserError: A younger packager uses our name.
         """
-        return [event for message in self._messages(timeout_s) for event in self._fold(message)]
+        return [event for message in self._messages(timeout_s) if (event := self._fold(message))]
 
     def close(self) -> None:
         """Ends the client."""
@@ -161,20 +130,19 @@ class Receiver:
             else:
                 check(error)
 
-    def _fold(self, message: Message) -> Iterator[Assigned | Withdrawn | Unreadable]:
+    def _fold(self, message: Message) -> Assigned | Withdrawn | Unreadable | None:
         key, value = (message.key() or b"").decode(errors="replace"), message.value()
         try:
             record = None if value is None else self._codec.decode(value)
+            if message.topic() == self._assignments:
+                return self._inbox.fold(key, record)
         except RejectedError as error:
-            yield Unreadable(message=message, error=str(error))
-            return
+            return Unreadable(message=message, error=str(error))
         if message.topic() == self._channels:
             self._configure(key, record)
-        elif message.topic() == self._heartbeats:
-            if isinstance(record, Heartbeat):
-                self._watch_name(record, message.offset() or 0)
-        else:
-            yield from self._assign(key, record)
+        elif isinstance(record, Heartbeat):
+            self._watch_name(record, message.offset() or 0)
+        return None
 
     def _configure(self, key: str, record: object) -> None:
         if isinstance(record, Period):
@@ -185,23 +153,6 @@ class Receiver:
                 self.periods[channel].pop(int(period), None)
                 if not self.periods[channel]:
                     del self.periods[channel]
-
-    def _assign(self, key: str, record: object) -> Iterator[Assigned | Withdrawn]:
-        if isinstance(record, Assignment):
-            if record.decision < self._newest.get(key, 0):
-                log.warning("stale_assignment_ignored", slice=key, decision=record.decision, seen=self._newest[key])
-                return
-            self._newest.pop(key, None)  # so that the order is that of the newest decision
-            self._newest[key] = record.decision
-            if len(self._newest) > KEYS_REMEMBERED_MAX:
-                del self._newest[next(iter(self._newest))]
-            if (record.packager_id, record.life) == (self._packager_id, self._life):
-                self._ours.add(key)
-                yield Assigned(key=key, assignment=record)
-                return
-        if key in self._ours:
-            self._ours.discard(key)
-            yield Withdrawn(key=key, from_msn=record.from_msn if isinstance(record, Assignment) else None)
 
     def _watch_name(self, beat: Heartbeat, offset: int) -> None:
         """A life is younger than ours if its first heartbeat follows our first in the log."""

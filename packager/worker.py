@@ -2,10 +2,9 @@
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -13,14 +12,14 @@ from packager import metrics
 from packager.boxes import check_chunk
 from packager.client import Client, Media
 from packager.cutter import Cut, CutFailed, CutPart, CutReject, CutSegment, Scope
+from packager.holding import Assigned, Withdrawn, Work
 from packager.publisher import Published, Publisher
-from packager.receiver import Assigned, Withdrawn
 from packager.slicing import PeriodUnknownError, SliceCutter
 from packager.store import Store
 from schemas.errors import ConflictError, FinecutError, RejectedError, RetryableError
-from schemas.records import Assignment, Chunk, Fault, Outcome, PackagerState, Part, SegmentReport, SliceProgress
+from schemas.records import Assignment, Chunk, Fault, Outcome, PackagerState, Part, SegmentReport
 from schemas.settings import Settings
-from schemas.units import Ms, Msn
+from schemas.units import Ms
 
 log = structlog.get_logger()
 
@@ -33,31 +32,21 @@ BUSY_S = 0.001
 
 @dataclass(slots=True)
 class _Job:
-    """A cut on its way to the store; without a future it needs none."""
+    """A cut on its way to the store, for an assignment; without a future it needs none."""
 
     cut: CutPart | CutSegment | CutFailed
+    assignment: Assignment
     future: Future[Published] | None
 
 
 @dataclass(slots=True)
-class _Work:
-    """A slice in hand."""
+class _Work(Work[_Job]):
+    """A slice in hand, and what it costs."""
 
-    key: str
-    assignment: Assignment
-    cutter: SliceCutter
-    jobs: deque[_Job] = field(default_factory=deque)
     cpu_us: dict[str, int] = field(default_factory=dict)
     beyond: int = 0
-    is_stopped: bool = False
-    waits_for: tuple[int, int] | None = None  # a period, and the offset to go on from once it is known
     instant: tuple[int, int] = (-1, -1)
     instant_us: int = 0
-
-    @property
-    def next_msn(self) -> Msn:
-        """The first segment not yet reported."""
-        return min([self.cutter.next_msn, *(job.cut.msn for job in self.jobs)])
 
 
 class Worker:
@@ -139,9 +128,7 @@ class Worker:
     def _obey(self, event: Assigned) -> None:
         new, work = event.assignment, self._works.get(event.key)
         log.info("slice_assigned", slice=event.key, epoch=new.epoch, from_msn=new.from_msn, until_msn=new.until_msn, cause=new.cause)
-        if work and not work.is_stopped and _continues(work, new):
-            work.assignment = new
-            work.cutter.scope = Scope.of(new)
+        if work and work.becomes(new):
             return
         fresh = _Work(key=event.key, assignment=new, cutter=SliceCutter(Scope.of(new), check=check_chunk))
         if work:
@@ -150,23 +137,14 @@ class Worker:
         self._client.follow(event.key, new)
 
     def _withdraw(self, event: Withdrawn) -> None:
-        """Another holder goes on from a segment: what lies before it is finished here, equal bytes harm nobody."""
-        work = self._works.get(event.key)
-        if work is None:
-            return
-        log.info("slice_withdrawn", slice=event.key, epoch=work.assignment.epoch, from_msn=event.from_msn)
-        if event.from_msn is not None and event.from_msn > work.cutter.next_msn:
-            self._limit(work, event.from_msn)
-        else:
-            self._stop(work)
+        if work := self._works.get(event.key):
+            log.info("slice_withdrawn", slice=event.key, epoch=work.assignment.epoch, from_msn=event.from_msn)
+            work.withdraw(event.from_msn)
+            self._leave_if_stopped(work)
 
-    def _limit(self, work: _Work, until_msn: Msn) -> None:
-        until = until_msn if work.cutter.scope.until_msn is None else min(until_msn, work.cutter.scope.until_msn)
-        work.cutter.scope = replace(work.cutter.scope, until_msn=until)
-
-    def _stop(self, work: _Work) -> None:
-        work.is_stopped = True
-        self._client.leave(work.key)
+    def _leave_if_stopped(self, work: _Work) -> None:
+        if work.is_stopped:
+            self._client.leave(work.key)
 
     def _resume(self) -> None:
         """Reads on where the configuration of a period was missing and has come."""
@@ -180,10 +158,8 @@ class Worker:
         if left_ms < self._settings.packager.drain_ms / 2:
             # The planner had its time to move them: leave each at the end of its open segment, if there is one.
             for work in self._works.values():
-                if work.cutter.held_bytes:
-                    self._limit(work, Msn(work.cutter.next_msn + 1))
-                elif not work.is_stopped:
-                    self._stop(work)
+                work.finish()
+                self._leave_if_stopped(work)
         return not self._works or left_ms <= 0
 
     # ------------------------------------------------------------ cutting
@@ -218,10 +194,10 @@ class Worker:
         if isinstance(cut, CutReject):
             self._client.reject(event.arrival, cut.error)
         elif isinstance(cut, CutFailed):
-            work.jobs.append(_Job(cut, None))
+            work.jobs.append(_Job(cut, work.assignment, None))
         else:
             self._publishing_bytes += cut.size
-            work.jobs.append(_Job(cut, self._pool.submit(self._publisher.publish, cut.name, cut.pieces)))
+            work.jobs.append(_Job(cut, work.assignment, self._pool.submit(self._publisher.publish, cut.name, cut.pieces)))
 
     # ------------------------------------------------------------ publishing
 
@@ -233,7 +209,7 @@ class Worker:
             while work.jobs and (work.jobs[0].future is None or work.jobs[0].future.done()):
                 job = work.jobs.popleft()
                 if isinstance(job.cut, CutFailed):
-                    reports.append(self._failed(work, job.cut, Fault.INPUT, job.cut.error))
+                    reports.append(self._failed(work, job, Fault.INPUT, job.cut.error))
                     continue
                 assert job.future is not None  # noqa: S101
                 self._publishing_bytes -= job.cut.size
@@ -241,22 +217,22 @@ class Worker:
                     published = job.future.result()
                 except ConflictError as error:
                     metrics.PACKAGER_CONFLICTS.inc()
-                    reports += self._refused(work, job.cut, Fault.OWN, error)
+                    reports += self._refused(work, job, Fault.OWN, error)
                 except RetryableError as error:
-                    reports += self._refused(work, job.cut, Fault.STORE, error)
+                    reports += self._refused(work, job, Fault.STORE, error)
                 else:
                     self._count(job.cut, published)
                     if isinstance(job.cut, CutPart):
                         parts.append(_part(job.cut, published))
                         self._weigh(work, job.cut, published)
                     else:
-                        reports.append(self._published(work, job.cut, published))
-            if not work.jobs and (work.is_stopped or work.cutter.is_done):
+                        reports.append(self._published(work, job.assignment, job.cut, published))
+            if work.is_over:
                 log.info("slice_left", slice=work.key, epoch=work.assignment.epoch, next_msn=work.cutter.next_msn)
                 self._client.leave(work.key)
                 del self._works[work.key]
             elif not work.is_stopped:
-                self._tell_progress(work)
+                self._client.progress(work.key, work.progress)
         if parts:
             self._client.announce(tuple(parts))
         if reports:
@@ -264,10 +240,6 @@ class Worker:
         metrics.PACKAGER_SLICES.set(len(self._works))
         metrics.PACKAGER_HELD.labels("publishing").set(self._publishing_bytes)
         metrics.PACKAGER_HELD.labels("open").set(self.held_bytes - self._publishing_bytes)
-
-    def _tell_progress(self, work: _Work) -> None:
-        now = work.assignment
-        self._client.progress(work.key, SliceProgress(slice_id=now.slice_id, copy=now.copy, epoch=now.epoch, next_msn=work.next_msn))
 
     def _weigh(self, work: _Work, cut: CutPart, published: Published) -> None:
         """Part work of one instant is that of all tracks of the slice together."""
@@ -288,7 +260,7 @@ class Worker:
         metrics.PACKAGER_RETRIES.inc(published.attempts - 1)
         self._client.meter.out_bytes += 0 if published.existed else published.size
 
-    def _published(self, work: _Work, cut: CutSegment, published: Published) -> SegmentReport:
+    def _published(self, work: _Work, held: Assignment, cut: CutSegment, published: Published) -> SegmentReport:
         cpu_us = work.cpu_us.pop(cut.track.track, 0) + published.cpu_us
         metrics.PACKAGER_SEGMENT_CPU.observe(cpu_us / 1e6)
         return SegmentReport(
@@ -296,8 +268,8 @@ class Worker:
             period=cut.period.period,
             track=cut.track.track,
             msn=cut.msn,
-            slice_id=work.assignment.slice_id,
-            epoch=work.assignment.epoch,
+            slice_id=held.slice_id,
+            epoch=held.epoch,
             outcome=Outcome.PUBLISHED,
             start_ticks=cut.start_ticks,
             duration_ticks=cut.duration_ticks,
@@ -310,15 +282,16 @@ class Worker:
             publish_us=published.publish_us,
         )
 
-    def _refused(self, work: _Work, cut: CutPart | CutSegment, fault: Fault, error: FinecutError) -> list[SegmentReport]:
+    def _refused(self, work: _Work, job: _Job, fault: Fault, error: FinecutError) -> list[SegmentReport]:
         """The report of a segment that the store did not take; a part has none, its segment is tried by itself."""
-        if isinstance(cut, CutSegment):
-            return [self._failed(work, cut, fault, str(error))]
-        log.error("part_failed", name=cut.name, fault=fault, error=str(error))
+        if not isinstance(job.cut, CutPart):
+            return [self._failed(work, job, fault, str(error))]
+        log.error("part_failed", name=job.cut.name, fault=fault, error=str(error))
         metrics.PACKAGER_FAILURES.labels(fault).inc()
         return []
 
-    def _failed(self, work: _Work, cut: CutSegment | CutFailed, fault: Fault, error: str) -> SegmentReport:
+    def _failed(self, work: _Work, job: _Job, fault: Fault, error: str) -> SegmentReport:
+        cut, held = job.cut, job.assignment
         log.error("segment_failed", slice=work.key, track=cut.track.track, msn=cut.msn, fault=fault, error=error)
         metrics.PACKAGER_FAILURES.labels(fault).inc()
         return SegmentReport(
@@ -326,8 +299,8 @@ class Worker:
             period=cut.period.period,
             track=cut.track.track,
             msn=cut.msn,
-            slice_id=work.assignment.slice_id,
-            epoch=work.assignment.epoch,
+            slice_id=held.slice_id,
+            epoch=held.epoch,
             outcome=Outcome.FAILED,
             start_ticks=cut.start_ticks,
             duration_ticks=cut.duration_ticks,
@@ -340,12 +313,6 @@ class Worker:
             fault=fault,
             error=error,
         )
-
-
-def _continues(work: _Work, new: Assignment) -> bool:
-    """Whether the work in hand can go on as another assignment: same reading, nothing wanted that was passed over."""
-    held = work.assignment
-    return (held.channel, held.media_partition) == (new.channel, new.media_partition) and work.cutter.can_become(Scope.of(new))
 
 
 def _part(cut: CutPart, published: Published) -> Part:

@@ -1,13 +1,13 @@
 """A packager: assignments and chunks in by offset, the real cutter, objects, parts and reports out; it beats, drains, crashes."""
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 
 from packager.boxes import check_chunk
 from packager.cutter import CutFailed, CutPart, CutReject, CutSegment, Scope
+from packager.holding import Assigned, Inbox, Withdrawn, Work
 from packager.slicing import PeriodUnknownError, SliceCutter
 from schemas.errors import ConflictError, RejectedError, RetryableError
 from schemas.records import (
@@ -22,10 +22,9 @@ from schemas.records import (
     Period,
     Reports,
     SegmentReport,
-    SliceProgress,
 )
 from schemas.topics import ASSIGNMENTS, CHANNELS, HEARTBEATS, MEDIA, PARTS, REPORTS
-from schemas.units import Ms, Msn
+from schemas.units import Ms
 from streams.simulate.engine import Process
 from streams.simulate.log import Entry, Reader
 from streams.simulate.world import POOL, World
@@ -33,37 +32,28 @@ from streams.simulate.world import POOL, World
 START_MS = 400
 # Publishing one object takes this long at an ordinary packager: from, to.
 PUBLISH_MS = (1, 6)
-RETRY_FOR_MS = 30_000
+# Shorter than the longest outages of the store, so that segments are refused for good and given out once more.
+RETRY_FOR_MS = 1_500
 DRAIN_MS = 10_000
 DRAIN_LOOK_MS = 50
 
 
 @dataclass(slots=True)
 class _Job:
-    """A cut on its way to the store."""
+    """A cut on its way to the store, for an assignment."""
 
     cut: CutPart | CutSegment | CutFailed
+    assignment: Assignment
     error: str = ""
     fault: Fault | None = None
     is_done: bool = False
 
 
 @dataclass(slots=True)
-class _Work:
-    """A slice in hand."""
+class _Work(Work[_Job]):
+    """A slice in hand, and its reader."""
 
-    key: str
-    assignment: Assignment
-    cutter: SliceCutter
     reader: Reader | None = None
-    jobs: deque[_Job] = field(default_factory=deque)
-    is_stopped: bool = False
-    waits_for: tuple[int, int] | None = None
-
-    @property
-    def next_msn(self) -> Msn:
-        """The first segment not yet reported."""
-        return min([self.cutter.next_msn, *(job.cut.msn for job in self.jobs)])
 
 
 class Packager(Process):
@@ -100,8 +90,7 @@ class Packager(Process):
         self._free_at = 0
         self._periods: dict[str, dict[int, Period]] = {}
         self._works: dict[str, _Work] = {}
-        self._ours: set[str] = set()
-        self._newest: dict[str, int] = {}
+        self._inbox = Inbox(packager_id, self.life)
         self.after(world.rng.randint(1, START_MS), self._start)
 
     def drain(self, left: Callable[[], None]) -> None:
@@ -133,13 +122,7 @@ class Packager(Process):
             interval_ms=Ms(self._world.policy.liveness.heartbeat_ms),
             capacity=self.capacity,
             use=Load(),
-            slices=tuple(
-                SliceProgress(
-                    slice_id=work.assignment.slice_id, copy=work.assignment.copy, epoch=work.assignment.epoch, next_msn=work.next_msn
-                )
-                for _, work in sorted(self._works.items())
-                if not work.is_stopped
-            ),
+            slices=tuple(work.progress for _, work in sorted(self._works.items()) if not work.is_stopped),
         )
         self._beats += 1
         if not self.is_cut_off and self._world.rng.random() >= self._world.drop:
@@ -156,24 +139,16 @@ class Packager(Process):
                     work.waits_for = None
 
     def _assign(self, entry: Entry) -> None:
-        key, record = entry.key, entry.record
-        if record is not None:
-            if record.decision < self._newest.get(key, 0):
-                return
-            self._newest[key] = record.decision
-            if (record.packager_id, record.life) == (self.packager_id, self.life):
-                self._ours.add(key)
-                self._obey(key, record)
-                return
-        if key in self._ours:
-            self._ours.discard(key)
-            self._withdraw(key, record.from_msn if record else None)
+        match self._inbox.fold(entry.key, entry.record):
+            case Assigned() as event:
+                self._obey(event.key, event.assignment)
+            case Withdrawn() as event if work := self._works.get(event.key):
+                work.withdraw(event.from_msn)
+                self._settle(work)
 
     def _obey(self, key: str, new: Assignment) -> None:
         work = self._works.get(key)
-        if work and not work.is_stopped and _continues(work, new):
-            work.assignment = new
-            work.cutter.scope = Scope.of(new)
+        if work and work.becomes(new):
             return
         fresh = _Work(key=key, assignment=new, cutter=self._cutter(new))
         if work:
@@ -185,27 +160,17 @@ class Packager(Process):
     def _cutter(self, assignment: Assignment) -> SliceCutter:
         return SliceCutter(Scope.of(assignment), check=check_chunk)
 
-    def _withdraw(self, key: str, from_msn: Msn | None) -> None:
-        work = self._works.get(key)
-        if work is None:
-            return
-        if from_msn is not None and from_msn > work.cutter.next_msn:
-            self._limit(work, from_msn)
-        else:
-            work.is_stopped = True
+    def _settle(self, work: _Work) -> None:
+        if work.is_stopped:
             self._leave(work)
         self._collect(work)
-
-    def _limit(self, work: _Work, until: Msn) -> None:
-        scope = work.cutter.scope
-        work.cutter.scope = replace(scope, until_msn=until if scope.until_msn is None else min(until, scope.until_msn))
 
     def _look_drained(self, deadline: int, left: Callable[[], None]) -> None:
         remaining = deadline - self.engine.now
         if remaining < DRAIN_MS // 2:
             for work in list(self._works.values()):
-                self._limit(work, Msn(work.cutter.next_msn + 1))
-                self._collect(work)
+                work.finish()
+                self._settle(work)
         if self._works and remaining > 0:
             self.after(DRAIN_LOOK_MS, lambda: self._look_drained(deadline, left))
             return
@@ -246,7 +211,7 @@ class Packager(Process):
             if isinstance(cut, CutReject):
                 self._reject(entry, cut.error)
                 continue
-            job = _Job(cut)
+            job = _Job(cut, work.assignment)
             work.jobs.append(job)
             if isinstance(cut, CutFailed):
                 job.is_done, job.fault, job.error = True, Fault.INPUT, cut.error
@@ -284,7 +249,7 @@ class Packager(Process):
         while work.jobs and work.jobs[0].is_done:
             job = work.jobs.popleft()
             if not isinstance(job.cut, CutPart):
-                reports.append(_report(work.assignment, job))
+                reports.append(_report(job))
             elif job.fault is None:
                 parts.append(_part(job.cut))
         log, sender = self._world.log, self.packager_id
@@ -292,15 +257,9 @@ class Packager(Process):
             log.append(PARTS, POOL, sender, Parts(packager_id=sender, life=self.life, parts=tuple(parts)), sender=sender)
         if reports:
             log.append(REPORTS, POOL, sender, Reports(packager_id=sender, life=self.life, segments=tuple(reports)), sender=sender)
-        if not work.jobs and (work.is_stopped or work.cutter.is_done) and self._works.get(work.key) is work:
+        if work.is_over and self._works.get(work.key) is work:
             self._leave(work)
             del self._works[work.key]
-
-
-def _continues(work: _Work, new: Assignment) -> bool:
-    """Whether the work in hand can go on as another assignment: same reading, nothing wanted that was passed over."""
-    held = work.assignment
-    return (held.channel, held.media_partition) == (new.channel, new.media_partition) and work.cutter.can_become(Scope.of(new))
 
 
 def _digest(cut: CutPart | CutSegment) -> bytes:
@@ -316,8 +275,8 @@ def _part(cut: CutPart) -> Part:
     )  # fmt: skip
 
 
-def _report(held: Assignment, job: _Job) -> SegmentReport:
-    cut = job.cut
+def _report(job: _Job) -> SegmentReport:
+    cut, held = job.cut, job.assignment
     made = cut if isinstance(cut, CutSegment) and job.fault is None else None
     return SegmentReport(
         channel=cut.period.channel, period=cut.period.period, track=cut.track.track, msn=cut.msn, slice_id=held.slice_id, epoch=held.epoch,

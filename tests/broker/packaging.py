@@ -47,14 +47,16 @@ from packager.store import DirectoryStore
 from schemas.errors import UserError
 from schemas.settings import load
 
-class SlowStore(DirectoryStore):
+class TroubledStore(DirectoryStore):
     def create_if_absent(self, name, pieces):
         threading.Event().wait(float(sys.argv[2]))
+        self._free_bytes_min = 2**62 if full.exists() else 1
         return super().create_if_absent(name, pieces)
 
 settings = load()
+full = settings.store.directory.parent / "full"
 try:
-    store = SlowStore(settings.store) if float(sys.argv[2]) else None
+    store = TroubledStore(settings.store)
     sys.exit(run(settings, pool=0, packager_id=sys.argv[1], store=store))
 except UserError as error:
     print(error, file=sys.stderr)
@@ -65,13 +67,13 @@ except UserError as error:
 class Hall:
     """One installation on a shared broker, told apart by its topic prefix."""
 
-    def __init__(self, kafka: LocalBroker, folder: Path, *, free_bytes_min: int = 1, **packager: Any) -> None:
+    def __init__(self, kafka: LocalBroker, folder: Path, **packager: Any) -> None:
         self.settings = Settings(
             kafka=KafkaSettings(
                 bootstrap_servers=kafka.bootstrap, topic_prefix=f"test-{uuid4().hex[:8]}.", pool_count=1, media_partition_count=2
             ),
             packager=PackagerSettings(**{"drain_ms": 500} | packager),
-            store=StoreSettings(directory=folder / "store", free_bytes_min=free_bytes_min),
+            store=StoreSettings(directory=folder / "store"),
         )
         self.codec = Codec()
         self.folder = folder
@@ -149,6 +151,14 @@ class Hall:
             )
         self.processes.append(process)
         return process
+
+    def fill_store(self) -> None:
+        """The store is full for all packagers from now on."""
+        (self.folder / "full").touch()
+
+    def free_store(self) -> None:
+        """It has room again."""
+        (self.folder / "full").unlink()
 
     def log(self, process: subprocess.Popen[bytes], name: str) -> str:
         return (self.folder / f"{name}-{self.processes.index(process)}.log").read_text()

@@ -1,6 +1,5 @@
 """A packager on a real Kafka, fed by hand: what it stores, says, and does when something is wrong."""
 
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,6 +13,7 @@ from packager.boxes import check_chunk
 from packager.client import Assigned, Client, Media
 from packager.cutter import CutPart, CutSegment, Scope
 from packager.slicing import SliceCutter
+from schemas import topics
 from schemas.records import Chunk, Fault, MediaMark, Outcome, PackagerState, Period
 from schemas.units import Msn, UnixMs
 from tests.broker.packaging import Hall, until
@@ -145,16 +145,25 @@ def test_what_is_no_chunk_goes_to_rejects_with_its_bytes_and_costs_its_segment_a
         assert text in reject.error
 
 
-def test_a_full_store_is_reported_in_words_and_ends_nothing(make_hall: MakeHall, tmp_path: Path) -> None:
-    hall, period = make_hall(free_bytes_min=shutil.disk_usage(tmp_path).total, publish_retry_ms=300), make_period()
+def test_a_full_store_is_reported_in_words_and_what_it_refused_is_made_once_there_is_room(make_hall: MakeHall) -> None:
+    hall, period = make_hall(publish_retry_ms=300), make_period()
+    log: list[Chunk | MediaMark] = [make_start(period), *make_chunks(period, (1, 1))]
     hall.configure(period)
     process = hall.start("p1")
     hall.assign(period, hall.registered("p1"))
-    hall.encode(period, [make_start(period), *make_chunks(period, (1,))])
-    reports = hall.wait_for_reports(2)
-    assert {(r.outcome, r.fault) for r in reports} == {(Outcome.FAILED, Fault.STORE)}
-    assert "is full" in reports[0].error
+    hall.encode(period, log[:9])
+    hall.wait_for_reports(2)
+    hall.fill_store()
+    hall.encode(period, log[9:])
+    refused = hall.wait_for_reports(4)[2:]
+    assert {(r.track, r.msn, r.outcome, r.fault) for r in refused} == {(t, 1, Outcome.FAILED, Fault.STORE) for t in ("v0", "a0")}
+    assert "is full" in refused[0].error
     assert process.poll() is None
+    hall.free_store()
+    hall.assign(period, hall.registered("p1"), epoch=2, from_msn=Msn(1), first_offset=9)
+    again = hall.wait_for_reports(6)[4:]
+    assert {(r.track, r.msn, r.epoch, r.outcome) for r in again} == {(t, 1, 2, Outcome.PUBLISHED) for t in ("v0", "a0")}
+    assert hall.objects() == cut(period, log)
 
 
 def test_a_slow_store_makes_reading_wait_not_memory_grow(make_hall: MakeHall) -> None:
@@ -170,6 +179,23 @@ def test_a_slow_store_makes_reading_wait_not_memory_grow(make_hall: MakeHall) ->
     used = [beat.use.memory_bytes for beat in hall.beats("p1")]
     assert max(used) - used[0] < 10 * limit
     assert len(used) >= 4, "it beats while the store is slow"
+
+
+def test_a_record_of_another_kind_among_the_assignments_is_put_aside_and_takes_no_work_away(make_hall: MakeHall) -> None:
+    hall, period = make_hall(), make_period()
+    log: list[Chunk | MediaMark] = [make_start(period), *make_chunks(period, (1, 1))]
+    hall.configure(period)
+    hall.start("p1")
+    given = hall.assign(period, hall.registered("p1"))
+    hall.encode(period, log[:9])
+    hall.wait_for_reports(2)
+    hall.send(topics.ASSIGNMENTS, topics.slice_key(given.slice_id, given.copy), period)
+    (reject,) = until(hall.rejects, what="reject")
+    assert (reject.source_topic, reject.source_key) == (topics.ASSIGNMENTS.name(hall.settings.kafka), b"news/all/0/0")
+    assert "is no assignment" in reject.error
+    hall.encode(period, log[9:])
+    hall.wait_for_reports(4)
+    assert hall.objects() == cut(period, log)
 
 
 def test_of_two_packagers_of_one_name_the_older_ends_and_says_why(make_hall: MakeHall) -> None:

@@ -1,0 +1,171 @@
+"""
+The rules by which a packager takes up, continues, changes and drops slices: pure, the same at work and in simulation.
+
+`Inbox` says which assignments concern one life of a packager; `Work` is a slice in hand and says what becomes of it.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import Generic, Protocol, TypeVar
+
+from packager.cutter import CutFailed, CutPart, CutSegment, Scope
+from packager.slicing import SliceCutter
+from schemas.errors import RejectedError
+from schemas.records import Assignment, SliceProgress
+from schemas.units import Msn
+
+# Slices whose newest decision is remembered after they ended, so that a stale planner's record stays unheard.
+KEYS_REMEMBERED_MAX = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Assigned:
+    """
+    A slice is ours, or its assignment changed.
+
+    Attributes:
+        key: ``slice/copy``.
+        assignment: What to do.
+    """
+
+    key: str
+    assignment: Assignment
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Withdrawn:
+    """
+    A slice is no longer ours.
+
+    Attributes:
+        key: ``slice/copy``.
+        from_msn: First segment that somebody else makes; absent if nobody does.
+    """
+
+    key: str
+    from_msn: Msn | None
+
+
+class Inbox:
+    """The topic `assignments` as one life of a packager sees it."""
+
+    def __init__(self, packager_id: str, life: str) -> None:
+        """
+        Args:
+            packager_id: Our name.
+            life: Our run.
+        """
+        self._us = packager_id, life
+        self._ours: set[str] = set()
+        self._newest: dict[str, int] = {}
+
+    def fold(self, key: str, record: object) -> Assigned | Withdrawn | None:
+        """
+        What the next record of the topic changes for us; None if nothing, as when it is older than one seen for its key.
+
+        Args:
+            key: ``slice/copy``.
+            record: The assignment; None ends the slice.
+
+        Raises:
+            RejectedError: It is neither: nothing has changed.
+        """
+        if record is not None and not isinstance(record, Assignment):
+            raise RejectedError(f"a {type(record).__name__} under the key {key} is no assignment")
+        if record is not None:
+            if record.decision < self._newest.get(key, 0):
+                return None
+            self._newest.pop(key, None)  # so that the order is that of the newest decision
+            self._newest[key] = record.decision
+            if len(self._newest) > KEYS_REMEMBERED_MAX:
+                del self._newest[next(iter(self._newest))]
+            if (record.packager_id, record.life) == self._us:
+                self._ours.add(key)
+                return Assigned(key=key, assignment=record)
+        if key not in self._ours:
+            return None
+        self._ours.discard(key)
+        return Withdrawn(key=key, from_msn=record.from_msn if record else None)
+
+
+class Job(Protocol):
+    """Something cut that is not yet reported."""
+
+    @property
+    def cut(self) -> CutPart | CutSegment | CutFailed:
+        """What was cut."""
+
+
+J = TypeVar("J", bound=Job)
+
+
+@dataclass(slots=True)
+class Work(Generic[J]):
+    """
+    A slice in hand.
+
+    Attributes:
+        key: ``slice/copy``.
+        assignment: The one obeyed.
+        cutter: Cuts it.
+        jobs: What is cut and not yet reported, in order; also of the work that this one took the place of.
+        is_stopped: Whether nothing more of it is read.
+        waits_for: A period that is not known yet, and the offset to go on from once it is.
+    """
+
+    key: str
+    assignment: Assignment
+    cutter: SliceCutter
+    jobs: deque[J] = field(default_factory=deque)
+    is_stopped: bool = False
+    waits_for: tuple[int, int] | None = None
+
+    @property
+    def next_msn(self) -> Msn:
+        """The first segment not yet reported."""
+        return min([self.cutter.next_msn, *(job.cut.msn for job in self.jobs)])
+
+    @property
+    def progress(self) -> SliceProgress:
+        """What heartbeats say of it."""
+        held = self.assignment
+        return SliceProgress(slice_id=held.slice_id, copy=held.copy, epoch=held.epoch, next_msn=self.next_msn)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it is left to do."""
+        return not self.jobs and (self.is_stopped or self.cutter.is_done)
+
+    def becomes(self, new: Assignment) -> bool:
+        """
+        Whether the work goes on under another assignment of its slice; else that is to be begun anew, from its own offset.
+
+        It goes on if it reads the same and nothing wanted was passed over. A new epoch says that something is to be made again, as when
+        the store refused it: it has left the cutter, whatever the cutter is at. What is there already is found equal.
+        """
+        held = self.assignment
+        same = (held.epoch, held.channel, held.media_partition) == (new.epoch, new.channel, new.media_partition)
+        if self.is_stopped or not same or not self.cutter.can_become(Scope.of(new)):
+            return False
+        self.assignment = new
+        self.cutter.scope = Scope.of(new)
+        return True
+
+    def withdraw(self, from_msn: Msn | None) -> None:
+        """Another holder goes on from a segment, or nobody does: what lies before it is finished here, equal bytes harm nobody."""
+        if from_msn is not None and from_msn > self.cutter.next_msn:
+            self._limit(from_msn)
+        else:
+            self.is_stopped = True
+
+    def finish(self) -> None:
+        """Only the open segment is still made, if there is one."""
+        if self.cutter.held_bytes:
+            self._limit(Msn(self.cutter.next_msn + 1))
+        else:
+            self.is_stopped = True
+
+    def _limit(self, until_msn: Msn) -> None:
+        scope = self.cutter.scope
+        until = until_msn if scope.until_msn is None else min(until_msn, scope.until_msn)
+        self.cutter.scope = replace(scope, until_msn=until)
