@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.errors import RetryableError, UserError
+from schemas.records import Reject
 from schemas.registry import codec_of
 from schemas.settings import Settings
-from schemas.topics import Topic
+from schemas.topics import REJECTS, Topic
 from schemas.units import UnixMs
 from streams.ingest import metrics
 from streams.ingest.registry import Registry
@@ -26,6 +27,8 @@ Acked = Callable[[int, UnixMs], None]
 """Called with the record's offset and its broker time."""
 # While waiting for room or for an acknowledgement: how long one look lasts.
 LOOK_S = 0.1
+# A reject holds its own fields beside the bytes it quotes.
+REJECT_MARGIN_BYTES = 4_096
 
 
 def _ignore(_offset: int, _unix_ms: UnixMs) -> None:
@@ -38,7 +41,7 @@ class Link:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.codec = codec_of(settings.kafka)
-        self.registry = Registry(settings.kafka)
+        self.registry = Registry(settings.kafka, self._reject)
         self.queued_bytes = 0
         self._failure: KafkaError | None = None
         self._reachable = True
@@ -58,6 +61,8 @@ class Link:
                 "log_level": 2,
             }
         )
+        self.registry.start()
+        self.flush()  # what was rejected of the past is told before anything else
 
     def send(self, topic: Topic, partition: int, key: str, record: Any, acked: Acked = _ignore) -> None:
         """
@@ -125,6 +130,23 @@ class Link:
         self.registry.close()
         self._producer.purge()
         self._producer.poll(0)
+
+    def _reject(self, topic: Topic, message: Message, error: str) -> None:
+        payload, key = message.value() or b"", message.key() or b""
+        reject = Reject(
+            source_topic=message.topic() or "",
+            source_partition=message.partition() or 0,
+            source_offset=message.offset() or 0,
+            source_key=key,
+            payload=payload[: self.settings.kafka.message_bytes_max - REJECT_MARGIN_BYTES - len(key)],
+            payload_size=len(payload),
+            error=error,
+            rejected_by="ingest",
+        )
+        log.warning(
+            "record_rejected", topic=reject.source_topic, partition=reject.source_partition, offset=reject.source_offset, error=error
+        )
+        self.send(REJECTS, reject.source_partition, topic.title, reject)
 
     def _wait_for_room(self, size: int) -> None:
         limit, wait_ms = self.settings.ingest.queue_bytes_max, self.settings.ingest.queue_wait_ms

@@ -7,7 +7,8 @@ another writer has taken a channel over.
 
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
@@ -23,29 +24,41 @@ BATCH = 500
 
 
 class Registry:
-    """Newest period, its end, and plan of each channel: bounded by the number of channels."""
+    """
+    Newest period, its end, and plan of each channel: bounded by the number of channels.
 
-    def __init__(self, kafka: KafkaSettings) -> None:
+    Args:
+        kafka: The cluster.
+        reject: Takes a record of ``plans`` that is none, with what is wrong.
+    """
+
+    def __init__(self, kafka: KafkaSettings, reject: Callable[[Topic, Message, str], None]) -> None:
+        self._kafka = kafka
+        self._reject = reject
+        self._codec = codec_of(kafka)
+        self._topics = {topic.name(kafka): topic for topic in (CHANNELS, PLANS)}
+        self._periods: dict[str, tuple[Period, int]] = {}
+        self._ends: dict[str, PeriodEnd] = {}
+        self._plans: dict[str, Plan] = {}
+        self._taken: dict[str, int] = {}
+        self._counts: dict[Topic, int] = {}
+        self._unread: set[tuple[str, int]] = set()
+        self._consumer = make_consumer(kafka)
+
+    def start(self) -> None:
         """
         Returns when both topics are read to their ends.
 
         Raises:
             UserError: Kafka does not answer or a topic does not exist.
         """
-        self._kafka = kafka
-        self._codec = codec_of(kafka)
-        self._periods: dict[str, tuple[Period, int]] = {}
-        self._ends: dict[str, PeriodEnd] = {}
-        self._plans: dict[str, Plan] = {}
-        self._taken: dict[str, int] = {}
-        self._consumer = make_consumer(kafka)
         self._counts = {topic: self._partition_count(topic) for topic in (CHANNELS, PLANS, MEDIA)}
-        self._unread = {(topic.name(kafka), partition) for topic in (CHANNELS, PLANS) for partition in range(self._counts[topic])}
+        self._unread = {(name, partition) for name, topic in self._topics.items() for partition in range(self._counts[topic])}
         self._consumer.assign([TopicPartition(name, partition, 0) for name, partition in sorted(self._unread)])
         while self._unread:
             message = self._consumer.poll(ANSWER_S)
             if message is None:
-                raise UserError(f"Kafka at {kafka.bootstrap_servers} stopped answering", do="see that the broker runs")
+                raise UserError(f"Kafka at {self._kafka.bootstrap_servers} stopped answering", do="see that the broker runs")
             self._take(message)
 
     @property
@@ -115,17 +128,25 @@ class Registry:
         error = message.error()
         if error is None:
             if value := message.value():
-                self._fold(value, message.offset() or 0)
+                topic = self._topics[message.topic() or ""]
+                try:
+                    self._fold(self._decode(topic, value), message.offset() or 0)
+                except RejectedError as problem:
+                    # The control plane reads `channels`, too, and writes its rejects; nobody but writers reads `plans`.
+                    if topic is PLANS:
+                        self._reject(topic, message, str(problem))
         elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
             self._unread.discard((message.topic() or "", message.partition() or 0))
         elif error.code() in ERRORS:
             raise UserError(f"cannot read {message.topic()}: {error.str()}", do="check the topics: finecut topics verify")
 
-    def _fold(self, value: bytes, offset: int) -> None:
-        try:
-            record = self._codec.decode(value)
-        except RejectedError:
-            return  # the control plane reads the same topics and writes what is foreign to `rejects`
+    def _decode(self, topic: Topic, value: bytes) -> Any:
+        record = self._codec.decode(value)
+        if not isinstance(record, topic.records):
+            raise RejectedError(f"a {type(record).__name__} in {topic.title}")
+        return record
+
+    def _fold(self, record: Any, offset: int) -> None:
         if isinstance(record, Plan):
             held = self._plans.get(record.channel)
             if held is None or record.decision >= held.decision:

@@ -24,7 +24,7 @@ from schemas.codec import Codec
 from schemas.errors import RetryableError, SupersededError, UserError
 from schemas.records import Chunk, Gop, Level, MarkKind, MediaMark, Period, PeriodEnd, Plan, Track
 from schemas.settings import IngestSettings, KafkaSettings, Settings
-from schemas.topics import CHANNELS, GOPS, MEDIA, PLANS, Topic
+from schemas.topics import CHANNELS, GOPS, MEDIA, PLANS, REJECTS, Topic
 from streams.ingest import registry
 from streams.ingest.encode import run
 from streams.ingest.link import Acked, Link
@@ -211,6 +211,21 @@ def test_a_plan_written_while_a_channel_runs_is_followed(log: Log) -> None:
     lengths = {c.msn: c.gop_count for c in log.all(MEDIA, Chunk)}
     assert lengths == {0: 4, 1: 1, 2: 1, 3: 1}
     check_unbroken(log)
+
+
+def test_a_foreign_record_of_plans_goes_to_rejects_with_its_bytes_and_the_writer_goes_on(log: Log) -> None:
+    link = Link(log.settings)
+    try:
+        link.send_now(PLANS, 0, "news", MediaMark(channel="news", life="l", kind=MarkKind.PERIOD_START, period=0))
+        link.send_now(PLANS, 1, "news", Plan(channel="news", level=Level.PARTS, gops_per_segment=2))
+    finally:
+        link.close()
+    with log.writer() as writer:
+        feed(writer, pictures(0, 51), sound(0, 2))
+    ((partition, _, reject),) = log.read(REJECTS)
+    assert (partition, reject.source_topic, reject.error) == (0, PLANS.name(log.settings.kafka), "a MediaMark in plans")
+    assert Codec().decode(reject.payload).channel == "news"
+    assert {gop.gop_count for gop in log.all(GOPS, Gop)} == {2}
 
 
 def test_a_second_writer_of_a_channel_ends_the_first(log: Log) -> None:
