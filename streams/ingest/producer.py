@@ -181,6 +181,9 @@ class ChannelWriter:
 
     def close(self) -> None:
         """Let go without ending the channel; the next writer continues it."""
+        if self._is_silent:
+            self._is_silent = False
+            metrics.STALLED.dec()
         if self._owns_link:
             self._link.close()
 

@@ -3,13 +3,16 @@
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
+from structlog.testing import capture_logs
 
 from schemas.errors import SupersededError, UserError
 from schemas.records import Level, MarkKind, Track
 from schemas.settings import IngestSettings, KafkaSettings, MediaSettings, Settings
 from schemas.units import Ticks
+from streams.ingest import metrics, producer
 from streams.ingest.producer import ChannelWriter
 from streams.ingest.samples import Sample
 from tests.unit.ingest.fakes import IDR, RATE, FakeLink, feed, make_tracks, pictures, sound
@@ -114,6 +117,50 @@ def test_two_writers_of_one_name_do_not_go_on_together(link: FakeLink, tracks: t
     link.registry.taken_over = True
     with pytest.raises(SupersededError):
         feed(writer, pictures(30, 60))
+
+
+class Clock:
+    """The writer's clock, in the hand of a test."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 1_000.0
+        monkeypatch.setattr(producer, "time", SimpleNamespace(monotonic=lambda: self.now_s, time_ns=lambda: 0))
+
+
+def stalled() -> float:
+    return metrics.STALLED._value.get()
+
+
+def test_an_encoder_that_stalls_is_told_once_and_again_when_it_goes_on(
+    link: FakeLink, tracks: tuple[Track, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, before = Clock(monkeypatch), stalled()
+    writer = make_writer(link, tracks)
+    feed(writer, pictures(0, 25), sound(0, 1))
+    with capture_logs() as told:
+        clock.now_s += link.settings.ingest.silence_ms / 1_000
+        writer.poll()
+        assert (stalled() - before, told) == (0, [])
+        clock.now_s += 0.001
+        writer.poll()
+        writer.poll()
+        assert stalled() - before == 1
+        feed(writer, pictures(25, 26))
+        assert stalled() - before == 0
+    assert [(line["event"], line["channel"]) for line in told] == [("encoder_stalled", "news"), ("encoder_resumed", "news")]
+    assert told[0]["silent_ms"] == link.settings.ingest.silence_ms + 1
+
+
+def test_a_channel_that_is_let_go_while_its_encoder_is_silent_counts_as_stalled_no_longer(
+    link: FakeLink, tracks: tuple[Track, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, before = Clock(monkeypatch), stalled()
+    with make_writer(link, tracks) as writer:
+        feed(writer, pictures(0, 25), sound(0, 1))
+        clock.now_s += 60
+        writer.poll()
+        assert stalled() - before == 1
+    assert stalled() - before == 0
 
 
 @pytest.mark.parametrize("name", ["../news", "News", "a/b", "", "-x", "x" * 64])
