@@ -128,7 +128,7 @@ class Clock:
 
 
 def stalled() -> float:
-    return metrics.STALLED._value.get()
+    return float(metrics.STALLED._value.get())
 
 
 def test_an_encoder_that_stalls_is_told_once_and_again_when_it_goes_on(
