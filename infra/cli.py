@@ -36,7 +36,7 @@ class IdleLevel(StrEnum):
 
 
 Seconds = Annotated[float, typer.Option(min=1, help="How long.")]
-Packagers = Annotated[int, typer.Option(min=1, max=50, help="Packager processes.")]
+Packagers = Annotated[int | None, typer.Option(min=1, max=50, help="Exactly so many packagers; else as many as the load wants.")]
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def demo(
 
 
 @app.command()
-def up(packagers: Packagers = 3) -> None:
+def up(packagers: Packagers = None) -> None:
     """Start everything on this machine and stay until Ctrl-C."""
     from infra.demo import stay
 

@@ -88,8 +88,13 @@ def tell(story: Story) -> int:
     return 0 if summary.is_clean(found) else 1
 
 
-def stay(*, packagers: int) -> int:
-    """Exit status of a run that lasts until Ctrl-C; processes that end by themselves are started again."""
+def stay(*, packagers: int | None) -> int:
+    """
+    Exit status of a run that lasts until Ctrl-C; processes that end by themselves are started again.
+
+    Args:
+        packagers: Exactly so many; absent: as many as the planner wants.
+    """
     console = Console()
     try:
         with _on_stage(console, packagers=packagers) as (run, teller):
@@ -105,19 +110,21 @@ def stay(*, packagers: int) -> int:
                     run.supervisor.revive(child)
                     run.leave_word()
                 run.check()
+                run.scale(entry)
     except KeyboardInterrupt:
         console.print("everything is stopped")
     return 0
 
 
 @contextmanager
-def _on_stage(console: Console, *, packagers: int) -> Iterator[tuple[LocalRun, Storyteller]]:
-    """A run with six live channels and somebody who tells of it."""
+def _on_stage(console: Console, *, packagers: int | None) -> Iterator[tuple[LocalRun, Storyteller]]:
+    """A run with six live channels and somebody who tells of it; without a number of packagers it has as many as its planner wants."""
     settings = load()
     teller = Storyteller(console)
     clip = ensure_clip(CACHE)
     recording = _recording(clip, teller)
-    with running(settings, packagers=packagers, say=teller.say) as run:
+    begins = settings.scaling.packagers_min if packagers is None else packagers
+    with running(settings, packagers=begins, say=teller.say, scales=packagers is None) as run:
         console.print(f"\n  watch page: [bold]{run.origin_url}/[/]\n  logs: {run.directory / 'logs'}\n", highlight=False, soft_wrap=True)
         teller.begin()
         try:

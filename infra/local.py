@@ -17,16 +17,21 @@ from infra.kafka import LocalBroker, prepare
 from infra.kafka.ports import free_ports, is_free
 from infra.process import started_at
 from infra.processes import Child, ProcessDiedError, Readiness, Supervisor, Usage, measure
+from infra.scaler import NAME, Scaler
 from infra.state import CACHE, Process, Run
 from schemas.errors import UserError
-from schemas.records import Level
-from schemas.settings import KafkaSettings, OriginSettings, Settings, load
+from schemas.records import Level, Scaling
+from schemas.settings import KafkaSettings, OriginSettings, ScalingSettings, Settings, load
+from streams.replay.entries import Entry
 
 # On one machine one worker decides, and a handful of channels needs no 64 partitions.
 POOLS = 1
+POOL = 0
 MEDIA_PARTITIONS = 16
 # Runs whose logs are kept: this one, and the one before it to compare with.
 RUNS_MAX = 2
+# A packager is one process and keeps about one core busy: beyond this they only take it from each other.
+PACKAGERS_PER_CORE = 2
 # The demo writes about 5 MB/s to its log and 3 MB/s to its store.
 FREE_BYTES_MIN = 2**30
 Say = Callable[[str], None]
@@ -56,16 +61,17 @@ class LocalRun:
 
     Args:
         settings: As loaded; what they leave open is chosen for one machine.
-        packagers: How many.
+        packagers: How many at the start.
         say: Told each step, in a few words.
+        scales: Whether there are then as many as the planner wants; else the number stays.
     """
 
-    def __init__(self, settings: Settings, *, packagers: int, say: Say) -> None:
+    def __init__(self, settings: Settings, *, packagers: int, say: Say, scales: bool = False) -> None:
         self.run_id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         self.directory = settings.state_dir.absolute() / "run" / self.run_id
         self.began_s = time.monotonic()
         self.startup_s = 0.0
-        self.packagers = tuple(f"packager-{number}" for number in range(1, packagers + 1))
+        self.packagers = tuple(f"{NAME}{number}" for number in range(1, packagers + 1))
         self._asked = settings
         self._say = say
         self._broker: LocalBroker | None = None
@@ -74,6 +80,7 @@ class LocalRun:
         self._origin_port = _origin_port(settings.origin)
         self.environment = {
             **_shape(settings.kafka),
+            "FINECUT_SCALING__PACKAGERS_MAX": str(_packagers_max(settings.scaling)),
             "FINECUT_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
             "FINECUT_STATE_DIR": str(settings.state_dir.absolute()),
             "FINECUT_STORE__DIRECTORY": str(_chosen(settings.store, "directory", self.directory / "store")),
@@ -83,6 +90,10 @@ class LocalRun:
         }
         self.supervisor = Supervisor(self.directory / "logs", {})
         self.settings = settings
+        self.scaler: Scaler | None = None
+        if scales:
+            bounds = settings.scaling.model_copy(update={"packagers_max": _packagers_max(settings.scaling)})
+            self.scaler = Scaler(self, bounds, pool=POOL, since_unix_ms=time.time_ns() // 1_000_000, say=say)
 
     @property
     def origin_url(self) -> str:
@@ -110,7 +121,7 @@ class LocalRun:
             ["origin", "--id", "origin-1"],
             readiness=Readiness(metrics_url=f"{self.origin_url}/metrics", gauge="finecut_origin_ready"),
         )
-        packagers = [self._start_packager(name) for name in self.packagers]
+        packagers = [self.start_packager(name) for name in self.packagers]
         self.leave_word()
         for child in (control, origin, *packagers):
             self.supervisor.wait_ready([child])
@@ -124,6 +135,32 @@ class LocalRun:
         child = self.supervisor.start(live.name, "encode", words)
         self.leave_word()
         return child
+
+    def members(self) -> Mapping[str, bool]:
+        """Packagers that live or are to be started again, and whether each was told to drain."""
+        packagers = (child for child in self.supervisor.children.values() if child.role == "packager")
+        return {child.name: not child.is_wanted for child in packagers if child.is_wanted or child.is_alive}
+
+    def start_packager(self, name: str) -> Child:
+        """One more packager; it takes work as soon as it is ready."""
+        port = next(self._ports)
+        return self.supervisor.start(
+            name, "packager", ["packager", "--pool", str(POOL), "--id", name],
+            readiness=self._readiness("packager", port), environment={"FINECUT_PACKAGER__METRICS_PORT": str(port)},
+        )  # fmt: skip
+
+    def drain_packager(self, name: str) -> None:
+        """A packager hands over what it has and leaves."""
+        self.supervisor.release(name)
+
+    def scale(self, entry: Entry | None) -> None:
+        """Take a record of the log, None: nothing new, and one step towards as many packagers as are wanted, if this run follows that."""
+        if self.scaler is None:
+            return
+        if entry is not None and isinstance(entry.record, Scaling):
+            self.scaler.hear(entry.record, at_unix_ms=entry.at_unix_ms)
+        if self.scaler.act():
+            self.leave_word()
 
     def check(self) -> None:
         """
@@ -153,7 +190,10 @@ class LocalRun:
     def leave_word(self) -> None:
         """Tell other commands of the run."""
         children = [child for child in self.supervisor.children.values() if child.is_alive]
-        processes = [Process(name=child.name, pid=child.popen.pid, role=child.role, log=str(child.log)) for child in children]
+        processes = [
+            Process(name=child.name, pid=child.popen.pid, role=child.role, log=str(child.log), drains=not child.is_wanted)
+            for child in children
+        ]
         if self._broker is not None and self._broker.pid is not None:
             processes.insert(0, Process(name="kafka", pid=self._broker.pid, role="kafka", log=str(self._broker.log)))
         addresses = {"kafka": self.settings.kafka.bootstrap_servers, "origin": self.origin_url, "watch": f"{self.origin_url}/"}
@@ -161,6 +201,7 @@ class LocalRun:
         run = Run(
             run_id=self.run_id, pid=os.getpid(), started_at=started_at(os.getpid()), directory=str(self.directory),
             environment=self.environment, addresses=addresses, processes=tuple(processes),
+            packagers_wanted=self.scaler.wanted if self.scaler else None,
         )  # fmt: skip
         state.write(self._asked.state_dir, run)
 
@@ -186,19 +227,12 @@ class LocalRun:
         made = topics.ensure(topics.reach(self.settings.kafka), wanted, replication_factor=self.settings.kafka.replication_factor)
         self._say(f"{len(made)} topics created" if made else f"{len(wanted)} topics are there and right")
 
-    def _start_packager(self, name: str) -> Child:
-        port = next(self._ports)
-        return self.supervisor.start(
-            name, "packager", ["packager", "--pool", "0", "--id", name],
-            readiness=self._readiness("packager", port), environment={"FINECUT_PACKAGER__METRICS_PORT": str(port)},
-        )  # fmt: skip
-
     def _readiness(self, part: str, port: int) -> Readiness:
         return Readiness(metrics_url=f"http://127.0.0.1:{port}/metrics", gauge=f"finecut_{part}_ready")
 
 
 @contextmanager
-def running(settings: Settings, *, packagers: int, say: Say) -> Iterator[LocalRun]:
+def running(settings: Settings, *, packagers: int, say: Say, scales: bool = False) -> Iterator[LocalRun]:
     """
     A local run that is stopped in order whatever happens, Ctrl-C and SIGTERM included.
 
@@ -208,7 +242,7 @@ def running(settings: Settings, *, packagers: int, say: Say) -> Iterator[LocalRu
     held = state.read(settings.state_dir)
     if held is not None and held.is_alive:
         raise UserError(f"a run of this folder lives already, as process {held.pid}", do="stop it with Ctrl-C, or set FINECUT_STATE_DIR")
-    run = LocalRun(settings, packagers=packagers, say=say)
+    run = LocalRun(settings, packagers=packagers, say=say, scales=scales)
     handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         run.start()
@@ -227,6 +261,11 @@ def _chosen(section: OriginSettings | object, field: str, otherwise: object) -> 
     """The setting if somebody set it, else what suits one machine."""
     is_set = field in getattr(section, "model_fields_set", ())
     return getattr(section, field) if is_set else otherwise
+
+
+def _packagers_max(scaling: ScalingSettings) -> int:
+    suits = max(scaling.packagers_min, PACKAGERS_PER_CORE * len(os.sched_getaffinity(0)))
+    return int(str(_chosen(scaling, "packagers_max", suits)))
 
 
 def _shape(kafka: KafkaSettings) -> Mapping[str, str]:

@@ -27,12 +27,14 @@ class Process:
         pid: Process id.
         role: What it is: kafka, control, origin, packager, encode or audience.
         log: File of what it says.
+        drains: Whether it was told to finish and leave.
     """
 
     name: str
     pid: int
     role: str
     log: str
+    drains: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +50,7 @@ class Run:
         environment: Settings that differ from those of the shell it was started in.
         addresses: Where things are, by what they are.
         processes: Its processes.
+        packagers_wanted: How many packagers its planner wants, if it follows that.
     """
 
     run_id: str
@@ -57,6 +60,7 @@ class Run:
     environment: dict[str, str]
     addresses: dict[str, str]
     processes: tuple[Process, ...]
+    packagers_wanted: int | None = None
 
     @property
     def is_alive(self) -> bool:

@@ -38,6 +38,7 @@ def describe(run: Run) -> dict[str, Any]:
         "run_id": run.run_id,
         "directory": run.directory,
         "processes": [{**asdict(process), **asdict(usage)} for process, usage in alive],
+        "packagers_wanted": run.packagers_wanted,
         "addresses": run.addresses,
         "channels": channels(run.addresses["origin"]),
     }
@@ -62,8 +63,12 @@ def _tables(plain: dict[str, Any]) -> None:
     console = Console()
     processes = Table("process", "role", "pid", "CPU s", "MB", box=None, pad_edge=False, header_style="dim")
     for row in plain["processes"]:
-        processes.add_row(row["name"], row["role"], str(row["pid"]), f"{row['cpu_s']:.1f}", f"{row['rss_mb']:.0f}")
+        role = f"{row['role']}, drains" if row["drains"] else row["role"]
+        processes.add_row(row["name"], role, str(row["pid"]), f"{row['cpu_s']:.1f}", f"{row['rss_mb']:.0f}")
     console.print(processes)
+    if plain["packagers_wanted"] is not None:
+        working = sum(row["role"] == "packager" and not row["drains"] for row in plain["processes"])
+        console.print(f"\npackagers: {working} at work, {plain['packagers_wanted']} wanted", highlight=False)
     console.print(f"\nlogs and data: {plain['directory']}", highlight=False, soft_wrap=True)
     for name, address in plain["addresses"].items():
         console.print(f"{name}: {address}", highlight=False, soft_wrap=True)

@@ -80,6 +80,7 @@ class Line:
         for entry in self._log:
             if entry is not None:
                 self.tally.absorb(entry)
+            self.run.scale(entry)
             if entry is None or time.monotonic() > until_s:
                 break
         for child in self.run.supervisor.dead() if self.revives else ():
@@ -248,7 +249,9 @@ def fetch(origin_url: str, path: str, *, timeout_s: float = ANSWER_S) -> tuple[i
 
 
 @contextmanager
-def whole_line(kafka: LocalBroker, folder: Path, *, packagers: int, revives: bool = False, **settings: Any) -> Iterator[Line]:
+def whole_line(
+    kafka: LocalBroker, folder: Path, *, packagers: int, revives: bool = False, scales: bool = False, **settings: Any
+) -> Iterator[Line]:
     """
     A line whose processes end with the context, however it ends.
 
@@ -257,6 +260,7 @@ def whole_line(kafka: LocalBroker, folder: Path, *, packagers: int, revives: boo
         folder: For its store, state and logs.
         packagers: How many.
         revives: What ends by itself is started again, as `finecut up` does.
+        scales: There are as many packagers as the planner wants.
         settings: By their names in the environment, without the prefix: ``GRANULARITY__HOLD_MS=2_000``.
     """
     recording()
@@ -270,7 +274,10 @@ def whole_line(kafka: LocalBroker, folder: Path, *, packagers: int, revives: boo
     # The runner tells its children by our environment, where another line may have left its own: given back afterwards as it was.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FINECUT_")}
     environment |= {f"FINECUT_{name}": str(value) for name, value in (own | settings).items()}
-    with mock.patch.dict(os.environ, environment, clear=True), running(load(), packagers=packagers, say=lambda _: None) as run:
+    with (
+        mock.patch.dict(os.environ, environment, clear=True),
+        running(load(), packagers=packagers, say=lambda _: None, scales=scales) as run,
+    ):
         line = Line(run, revives=revives)
         try:
             yield line

@@ -1,14 +1,15 @@
 """What a local run refuses before it starts anything."""
 
+import os
 import shutil
 import socket
 from pathlib import Path
 
 import pytest
 
-from infra.local import LocalRun
+from infra.local import PACKAGERS_PER_CORE, LocalRun
 from schemas.errors import UserError
-from schemas.settings import KafkaSettings, OriginSettings, Settings
+from schemas.settings import KafkaSettings, OriginSettings, ScalingSettings, Settings
 
 
 def local_run(settings: Settings) -> LocalRun:
@@ -34,3 +35,12 @@ def test_one_machine_gets_one_pool_unless_more_are_asked_for(tmp_path: Path) -> 
     assert local_run(Settings(state_dir=tmp_path)).environment["FINECUT_KAFKA__POOL_COUNT"] == "1"
     asked = local_run(Settings(state_dir=tmp_path, kafka=KafkaSettings(pool_count=3))).environment
     assert (asked["FINECUT_KAFKA__POOL_COUNT"], asked["FINECUT_KAFKA__MEDIA_PARTITION_COUNT"]) == ("3", "16")
+
+
+def test_one_machine_gets_no_more_packagers_than_it_can_feed_unless_more_are_asked_for(tmp_path: Path) -> None:
+    def most(scaling: ScalingSettings) -> int:
+        return int(local_run(Settings(state_dir=tmp_path, scaling=scaling)).environment["FINECUT_SCALING__PACKAGERS_MAX"])
+
+    assert most(ScalingSettings()) == PACKAGERS_PER_CORE * len(os.sched_getaffinity(0))
+    assert most(ScalingSettings(packagers_min=100)) == 100
+    assert most(ScalingSettings(packagers_max=7)) == 7

@@ -89,6 +89,14 @@ def test_a_process_that_was_stopped_or_killed_is_not_missed(supervisor: Supervis
     supervisor.check()
 
 
+def test_a_process_that_is_released_takes_its_time_and_is_not_missed(supervisor: Supervisor) -> None:
+    child = unready(supervisor)
+    supervisor.release("tail")
+    assert not child.is_wanted
+    assert child.popen.wait(20) in {-signal.SIGTERM, 2}
+    supervisor.check()
+
+
 def test_a_process_that_ended_is_started_again_as_it_was(supervisor: Supervisor) -> None:
     child = unready(supervisor)
     child.popen.wait(20)
