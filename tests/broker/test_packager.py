@@ -169,15 +169,16 @@ def test_a_full_store_is_reported_in_words_and_what_it_refused_is_made_once_ther
 def test_a_slow_store_makes_reading_wait_not_memory_grow(make_hall: MakeHall) -> None:
     limit = 4 * 2**20
     hall, period = make_hall(tail_bytes_max=limit, fetch_bytes_max=2**20), make_period()
-    chunks = make_chunks(period, (1,) * 30, frame_bytes=24_000)  # 50 MB with its audio
+    chunks = make_chunks(period, (1,) * 45, frame_bytes=24_000)
     hall.configure(period)
     hall.fill(period, [make_start(period), *chunks])
     hall.start("p1", store_delay_s=0.1)
     hall.assign(period, hall.registered("p1"))
-    reports = hall.wait_for_reports(60)
+    reports = hall.wait_for_reports(90)
     assert {r.outcome for r in reports} == {Outcome.PUBLISHED}
     used = [beat.use.memory_bytes for beat in hall.beats("p1")]
-    assert max(used) - used[0] < 10 * limit
+    # What is held, fetched ahead and on its way to the store; the log is many times that.
+    assert max(used) - used[0] < 4 * limit < sum(len(chunk.payload) for chunk in chunks) // 4
     assert len(used) >= 4, "it beats while the store is slow"
 
 
