@@ -73,6 +73,7 @@ class Pool:
         cause: Newest record that urges a decision, ``topic/partition/offset``; empty: none.
         touched: Set whenever a record was folded.
         urged: Set when a decision should not wait for the next tick.
+        pruned_unix_ms: By topic, broker time at which rows that no decision can read any more were last dropped.
     """
 
     def __init__(self, number: int, settings: Settings, tables: Tables) -> None:
@@ -82,6 +83,7 @@ class Pool:
         self.cause = ""
         self.touched = asyncio.Event()
         self.urged = asyncio.Event()
+        self.pruned_unix_ms: dict[str, UnixMs] = {}
         for title, rows in tables.by_title.items():
             for key, row in rows.of(number):
                 self.state.put(title, key, row)
@@ -156,7 +158,15 @@ class Pools:
         after = pool.state.fold(title, arrival.record, offset=arrival.offset, at=arrival.at_unix_ms)
         self._tables.by_title[title].put(arrival.pool, key, after)
         pool.clock.observe(arrival.at_unix_ms)
+        self._prune(pool, title, arrival.at_unix_ms)
         if urges(arrival.record, before):
             pool.urge(arrival.cause)
         pool.touched.set()
         return True
+
+    def _prune(self, pool: Pool, title: str, now: UnixMs) -> None:
+        # Here, since Faust lets tables be written only while a record is handled; once per restatement, as all rows are looked through.
+        if now - pool.pruned_unix_ms.get(title, 0) >= self._settings.planner.restate_ms:
+            pool.pruned_unix_ms[title] = now
+            for key in pool.state.prune(title, now):
+                self._tables.by_title[title].remove(pool.number, key)

@@ -141,7 +141,7 @@ class Shell:
     async def _handle(self, topic: Topic, handle: Handler, event: EventT[bytes]) -> None:
         message = event.message
         if message.value is None:
-            return  # a tombstone: what it removes has left the folds by age
+            return  # a tombstone in `channels`: it removes a period that no decision can read any more
         began = perf_counter()
         try:
             record = self._decode(topic, message.partition, message.value)

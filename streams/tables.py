@@ -117,6 +117,10 @@ class Rows:
         """Write a row; only while a record of that pool is handled."""
         self._table[f"{pool}/{key}".encode()] = encode_row(row)
 
+    def remove(self, pool: int, key: str) -> None:
+        """Delete a row; only while a record of that pool is handled."""
+        del self._table[f"{pool}/{key}".encode()]
+
     def of(self, pool: int) -> Iterator[tuple[str, Any]]:
         """Keys and rows of a pool."""
         prefix = f"{pool}/".encode()

@@ -211,7 +211,7 @@ def _recent_demand(row: DemandRow, since: UnixMs) -> DemandRow | None:
 
 def _heartbeats(row: HeartbeatRow | None, heartbeat: Heartbeat, offset: int, at: UnixMs, since: UnixMs) -> HeartbeatRow:
     others = tuple(p for p in row.pulses if p.at_unix_ms >= since and p.heartbeat.life != heartbeat.life) if row else ()
-    before = next((p for p in row.pulses if p.heartbeat.life == heartbeat.life), None) if row else None
+    before = next((p for p in row.pulses if p.at_unix_ms >= since and p.heartbeat.life == heartbeat.life), None) if row else None
     is_steady = before is not None and at - before.at_unix_ms <= GAP_BEATS * heartbeat.interval_ms
     pulse = Pulse(
         heartbeat=heartbeat,

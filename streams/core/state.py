@@ -14,7 +14,7 @@ TITLES = tuple(topic.title for topic in INPUTS)
 
 
 class State:
-    """The folds of one pool. It is changed by `fold` and `put` alone."""
+    """The folds of one pool. It is changed by `fold`, `put` and `prune` alone."""
 
     def __init__(self, pool: int, memory_ms: int = MEMORY_MS, *, topic_prefix: str = KafkaSettings().topic_prefix) -> None:
         """
@@ -65,19 +65,22 @@ class State:
         kept = ((key, cut(row, since)) for key, row in sorted(self._rows[title].items()))
         return {key: row for key, row in kept if row is not None}
 
-    def prune(self, now: UnixMs) -> tuple[tuple[str, str], ...]:
-        """Drop rows that no decision can read any more; the titles and keys of those, for the tables."""
-        since = UnixMs(now - self.memory_ms)
-        gone = tuple(
-            (title, key) for title in TITLES for key, row in sorted(self._rows[title].items()) if FOLDS[title].recent(row, since) is None
-        )
-        for title, key in gone:
-            del self._rows[title][key]
-        return gone
+    def prune(self, title: str, now: UnixMs) -> tuple[str, ...]:
+        """
+        Drop rows of a topic that no decision can read any more.
 
-    def drop(self, title: str, key: str) -> None:
-        """Forget a row whose record was removed from a compacted topic."""
-        self._rows[title].pop(key, None)
+        Args:
+            title: Topic without the prefix.
+            now: Broker time of a record of that topic that is folded: no later decision is made for an earlier time.
+
+        Returns:
+            Keys of those dropped, for the table.
+        """
+        since, rows = UnixMs(now - self.memory_ms), self._rows[title]
+        gone = tuple(sorted(key for key, row in rows.items() if FOLDS[title].recent(row, since) is None))
+        for key in gone:
+            del rows[key]
+        return gone
 
     def next_offset(self, title: str) -> int:
         """Offset after the newest record folded of a topic."""

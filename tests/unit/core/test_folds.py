@@ -96,12 +96,24 @@ def test_rows_are_bounded() -> None:
 def test_what_is_older_than_memory_is_forgotten_and_can_be_pruned() -> None:
     state = State(0, 300_000)
     state.fold("heartbeats", a_heartbeat(), offset=0, at=T0)
+    state.fold("heartbeats", a_heartbeat("p2"), offset=1, at=UnixMs(T0 + 300_001))
     state.fold("channels", a_period(), offset=0, at=T0)
     assert state.recent("heartbeats", UnixMs(T0 + 300_000))
-    assert not state.recent("heartbeats", UnixMs(T0 + 300_001))
-    assert state.prune(UnixMs(T0 + 300_001)) == (("heartbeats", "p1"),)
-    assert state.next_offset("heartbeats") == 1
+    assert list(state.recent("heartbeats", UnixMs(T0 + 300_001))) == ["p2"]
+    assert state.prune("heartbeats", UnixMs(T0 + 300_001)) == ("p1",)
+    assert state.prune("channels", UnixMs(T0 + 300_001)) == ()
+    assert state.next_offset("heartbeats") == 2
     assert list(state.rows("channels")) == ["news"]
+
+
+def test_a_life_that_speaks_again_after_the_memory_is_new_whether_its_row_was_pruned_or_not() -> None:
+    kept, pruned, at = State(0, 300_000), State(0, 300_000), UnixMs(T0 + 400_000)
+    for state in (kept, pruned):
+        state.fold("heartbeats", a_heartbeat(), offset=0, at=T0)
+    assert pruned.prune("heartbeats", at) == ("p1",)
+    for state in (kept, pruned):
+        state.fold("heartbeats", a_heartbeat(number=1), offset=1, at=at)
+    assert kept.rows("heartbeats") == pruned.rows("heartbeats")
 
 
 def test_periods_are_kept_without_the_bytes_of_their_init_segments() -> None:
