@@ -13,10 +13,11 @@ from rich.console import Console
 from infra import summary
 from infra.clip import ensure_clip
 from infra.local import LiveInput, LocalRun, running
+from infra.present import Life
 from infra.processes import FAULTS_SEEN, Supervisor
 from infra.state import CACHE
 from infra.story import Storyteller
-from infra.tally import Life, Tally
+from infra.tally import Tally
 from schemas.errors import UserError
 from schemas.records import Level
 from schemas.settings import load
@@ -223,7 +224,7 @@ class _Play:
         self._run.supervisor.start("raw-latency", "measure", words, may_end_with=(0,))
 
     def _kill_holder(self) -> None:
-        holders = self._teller.tally.holders
+        holders = self._teller.present.holders
         held = next((assignment for _, assignment in sorted(holders.items()) if assignment.channel == ENCODED), None)
         if held is None:
             raise UserError(f"nobody packages {ENCODED}: nobody to kill", do=f"read the logs in {self._run.directory / 'logs'}")
@@ -240,9 +241,8 @@ class _Play:
         self._run.supervisor.stop([child.name for child in children if child.role == "encode"])
 
     def _is_settled(self) -> bool:
-        tally = self._teller.tally
-        ended = {channel for (channel, _), end in tally.ends.items() if end.channel_ended}
-        return ended >= set(tally.channels) and not tally.holders
+        present = self._teller.present
+        return present.ended >= set(present.channels) and not present.holders
 
 
 def _entries(run: LocalRun) -> Iterator[Entry]:

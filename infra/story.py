@@ -8,8 +8,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from infra.present import Move, Present
 from infra.processes import Usage
-from infra.tally import Tally
 from schemas.records import Assignment, Decision, Level, Packaging, Period, Plan, Scaling
 from streams.replay.entries import Entry
 
@@ -32,7 +32,7 @@ class Storyteller:
     """
 
     def __init__(self, console: Console) -> None:
-        self.tally = Tally()
+        self.present = Present()
         self._console = console
         self._live: Live | None = None
         self._made_s = self._began_s = time.monotonic()
@@ -67,10 +67,8 @@ class Storyteller:
     def hear(self, entry: Entry | None) -> None:
         """Take a record, and say what matters of it; None: nothing new."""
         if entry is not None:
-            moves = len(self.tally.moves)
-            is_new = entry.key not in self.tally.holders
-            self.tally.absorb(entry)
-            self._tell(entry, is_new=is_new, moved=len(self.tally.moves) > moves)
+            is_new = entry.key not in self.present.holders
+            self._tell(entry, is_new=is_new, move=self.present.absorb(entry))
         if self._live is not None and time.monotonic() - self._shown_s >= REFRESH_S:
             self._shown_s = time.monotonic()
             self._live.update(self._table(), refresh=True)
@@ -79,7 +77,7 @@ class Storyteller:
         """Show these CPU seconds from now on."""
         self._usage = usage
 
-    def _tell(self, entry: Entry, *, is_new: bool, moved: bool) -> None:
+    def _tell(self, entry: Entry, *, is_new: bool, move: Move | None) -> None:
         match entry.record:
             case Period(period=0) as period:
                 self.say(f"[bold]{period.channel}[/] is live; while nobody watches it gets: {LEVELS[period.idle_level]}")
@@ -89,11 +87,8 @@ class Storyteller:
                 self._packaged[word.channel] = is_on
                 what = f"is packaged from segment {word.from_msn} on" if is_on else f"is packaged until segment {word.from_msn}"
                 self.say(f"[bold]{word.channel}[/] {what} ({_words(word.reason)})")
-            case Assignment() as given if moved:
-                held = self.tally.moves[-1]
-                self.say(
-                    f"[bold]{given.channel}[/] moves from {held.before[0]} to {given.packager_id} ({_words(given.reason)})", style="yellow"
-                )
+            case Assignment() if move is not None:
+                self.say(f"[bold]{move.channel}[/] moves from {move.before[0]} to {move.after[0]} ({_words(move.reason)})", style="yellow")
             case Assignment() as given if is_new:
                 self.say(f"[bold]{given.channel}[/] is given to {given.packager_id}")
             case Decision(whole=False) as decision:
@@ -112,29 +107,29 @@ class Storyteller:
         if before.level is not plan.level:
             self.say(f"{name} goes from {LEVELS[before.level]} to {LEVELS[plan.level]} ({_words(plan.reason)})", style="cyan")
         if before.gops_per_segment != plan.gops_per_segment:
-            was, now = (self.tally.length_s(plan.channel, p.gops_per_segment) for p in (before, plan))
+            was, now = (self.present.length_s(plan.channel, p.gops_per_segment) for p in (before, plan))
             self.say(f"{name}: segments of {now:g} s instead of {was:g} s from the next boundary on ({_words(plan.reason)})", style="cyan")
 
     def _table(self) -> Group:
-        tally = self.tally
+        present = self.present
         channels = Table(header_style="dim")
         for name, justify in COLUMNS.items():
             channels.add_column(name, justify=justify)
-        for channel in tally.channels:
+        for channel in present.channels:
             plan = self._plans.get(channel)
-            forecast = tally.forecasts.get(channel)
+            forecast = present.forecasts.get(channel)
             soon = min(forecast.horizons, key=lambda h: abs(h.horizon_ms - HORIZON_MS)) if forecast and forecast.horizons else None
-            holders = sorted({a.packager_id for a in tally.holders.values() if a.channel == channel})
+            holders = sorted({a.packager_id for a in present.holders.values() if a.channel == channel})
             channels.add_row(
                 channel,
                 LEVELS[plan.level] if plan else "-",
-                f"{tally.length_s(channel, plan.gops_per_segment):g} s" if plan else "-",
-                str(tally.sessions.get(channel, 0)),
+                f"{present.length_s(channel, plan.gops_per_segment):g} s" if plan else "-",
+                str(present.sessions.get(channel, 0)),
                 f"{soon.sessions_p50:.0f} to {soon.sessions_p90:.0f}" if soon else "-",
                 ", ".join(holders) or "-",
-                str(tally.segments_out(channel)),
+                str(present.segments_out(channel)),
             )
-        alive = [beat for _, beat in sorted(tally.heartbeats.items()) if (beat.packager_id, beat.life) not in tally.dead]
+        alive = [beat for _, beat in sorted(present.heartbeats.items())]
         packagers = [f"{beat.packager_id}: {beat.use.cores:.2f} cores, {_count(len(beat.slices), 'slice')}" for beat in alive]
         used = sum(usage.cpu_s for usage in self._usage.values())
         return Group(channels, Text("   ".join(packagers) or "no packager yet"), Text(f"{used:.0f} CPU seconds used so far", style="dim"))

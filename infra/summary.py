@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from infra.present import Life
 from infra.processes import Usage
-from infra.tally import Life, Tally
+from infra.tally import Tally
 from schemas.errors import UserError
 from schemas.units import UnixMs
 

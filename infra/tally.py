@@ -1,17 +1,15 @@
-"""What became of a run, counted from its log: a fold of entries, of any topic, in the order of their partitions."""
+"""What became of a run, counted from its whole log: a fold of entries, of any topic, in the order of their partitions."""
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import groupby
 
+from infra.present import Life, Move, Present, gop_s
 from schemas.records import (
     Action,
     Assignment,
-    ChannelForecast,
     Decision,
     Demand,
-    Forecasts,
     Gop,
     Heartbeat,
     Outcome,
@@ -24,41 +22,19 @@ from schemas.records import (
     Reports,
     Void,
 )
-from schemas.timeline import PART_SUFFIX, frames_per_gop, object_name
+from schemas.timeline import PART_SUFFIX, object_name
 from schemas.units import UnixMs
 from streams.replay.entries import Entry
 
-Life = tuple[str, str]
 SegmentId = tuple[str, int, str]
 """Channel, media sequence number, track."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Move:
-    """
-    A slice that passed from one packager to another.
-
-    Attributes:
-        key: Slice and copy.
-        channel: Its channel.
-        before: Life that held it.
-        after: Life that holds it.
-        at_unix_ms: When the assignment was appended.
-        reason: Why.
-    """
-
-    key: str
-    channel: str
-    before: Life
-    after: Life
-    at_unix_ms: UnixMs
-    reason: str
-
-
-class Tally:
-    """Counts of a run; `absorb` takes every record once."""
+class Tally(Present):
+    """Counts of a run, which remember all of it; `absorb` takes every record once."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.chunks = 0
         self.decisions = 0
         self.rejects = 0
@@ -66,15 +42,10 @@ class Tally:
         self.periods: dict[tuple[str, int], Period] = {}
         self.ends: dict[tuple[str, int], PeriodEnd] = {}
         self.plans: dict[str, list[Plan]] = defaultdict(list)
-        self.holders: dict[str, Assignment] = {}
         self.moves: list[Move] = []
-        self.dead: set[Life] = set()
         self.encoder_lag_ms: dict[str, int] = defaultdict(int)
         """How far each channel's chunks came behind their time, at the worst."""
-        self.heartbeats: dict[str, Heartbeat] = {}
         self.last_heard: dict[Life, UnixMs] = {}
-        self.forecasts: dict[str, ChannelForecast] = {}
-        self.sessions: dict[str, int] = defaultdict(int)
         self.sessions_max: dict[str, int] = defaultdict(int)
         self.stalls_reported = 0
         self.assignment_ms: list[int] = []
@@ -88,11 +59,14 @@ class Tally:
         self._packaging: dict[str, list[Packaging]] = defaultdict(list)
         self._segments: dict[str, dict[int, tuple[int, int]]] = defaultdict(dict)
         """Period and GOP count as stamped, by channel and media sequence number."""
-        self._published_count: dict[str, int] = defaultdict(int)
         self._held_since: dict[tuple[str, Life], UnixMs] = {}
 
-    def absorb(self, entry: Entry) -> None:
-        """Take one record."""
+    def absorb(self, entry: Entry) -> Move | None:
+        """The move that this record tells of, if it does."""
+        held = self.holders.get(entry.key)
+        move = super().absorb(entry)
+        if move is not None:
+            self.moves.append(move)
         match entry.record:
             case Gop() as gop:
                 self.chunks += sum(track.chunk_count for track in gop.tracks)
@@ -103,18 +77,16 @@ class Tally:
             case Reports() as reports:
                 self._absorb_reports(reports)
             case Assignment() as assignment:
-                self._absorb_assignment(entry.key, assignment, entry.at_unix_ms)
+                life = (assignment.packager_id, assignment.life)
+                self._held_since.setdefault((assignment.channel, life), entry.at_unix_ms)
+                if assignment.cause_unix_ms and (held is None or held.epoch != assignment.epoch):
+                    self.assignment_ms.append(entry.at_unix_ms - assignment.cause_unix_ms)
             case Heartbeat() as beat:
-                self.heartbeats[beat.packager_id] = beat
                 self.last_heard[beat.packager_id, beat.life] = entry.at_unix_ms
             case Demand() as demand:
                 for seen in demand.channels:
-                    count = seen.whole_sessions + seen.part_sessions + seen.chunked_sessions
-                    self.sessions[seen.channel] = count
-                    self.sessions_max[seen.channel] = max(self.sessions_max[seen.channel], count)
+                    self.sessions_max[seen.channel] = max(self.sessions_max[seen.channel], self.sessions[seen.channel])
                     self.stalls_reported += seen.stalls
-            case Forecasts() as forecasts:
-                self.forecasts |= {forecast.channel: forecast for forecast in forecasts.channels}
             case Packaging() as packaging:
                 self._packaging[packaging.channel].append(packaging)
             case Void() as void:
@@ -125,13 +97,11 @@ class Tally:
                 self.periods[period.channel, period.period] = period
             case PeriodEnd() as end:
                 self.ends[end.channel, end.period] = end
-            case Decision() as decision:
+            case Decision():
                 self.decisions += 1
-                self.dead |= {(dead.packager_id, dead.life) for dead in decision.dead}
             case Reject():
                 self.rejects += 1
-            case None if entry.topic.title == "assignments":
-                self.holders.pop(entry.key, None)
+        return move
 
     @property
     def part_count(self) -> int:
@@ -158,17 +128,8 @@ class Tally:
     def segment_lengths_s(self, channel: str) -> list[float]:
         """Lengths that were stamped, each run of equal ones once, in order."""
         found = self._segments[channel]
-        lengths = (round(count * self._gop_s(channel, period), 3) for _, (period, count) in sorted(found.items()))
+        lengths = (round(count * gop_s(self.periods.get((channel, period))), 3) for _, (period, count) in sorted(found.items()))
         return [length for length, _ in groupby(lengths)]
-
-    def length_s(self, channel: str, gop_count: int) -> float:
-        """Length of a segment of so many GOPs."""
-        newest = max((period for name, period in self.periods if name == channel), default=0)
-        return round(gop_count * self._gop_s(channel, newest), 3)
-
-    def segments_out(self, channel: str) -> int:
-        """Segments of all its tracks that were published."""
-        return self._published_count[channel]
 
     def takeovers_ms(self, killed: Life | None, *, killed_unix_ms: UnixMs | None = None) -> list[int]:
         """From a packager's end, else its last heartbeat, to the first part that the next holder announced, for each slice it held."""
@@ -210,14 +171,10 @@ class Tally:
         if begin is not None:
             yield begin, None
 
-    def _gop_s(self, channel: str, period: int) -> float:
-        known = self.periods.get((channel, period))
-        return frames_per_gop(known) * known.frame_rate_den / known.frame_rate_num if known else 1.0
-
     def _absorb_lag(self, gop: Gop) -> None:
         period = self.periods.get((gop.channel, gop.period))
         if period is not None:
-            due = period.anchor_unix_ms + (gop.gop + 1) * self._gop_s(gop.channel, gop.period) * 1_000
+            due = period.anchor_unix_ms + (gop.gop + 1) * gop_s(period) * 1_000
             self.encoder_lag_ms[gop.channel] = max(self.encoder_lag_ms[gop.channel], round(gop.durable_unix_ms - due))
 
     def _absorb_parts(self, parts: Parts, at: UnixMs) -> None:
@@ -231,9 +188,7 @@ class Tally:
     def _absorb_reports(self, reports: Reports) -> None:
         for segment in reports.segments:
             if segment.outcome is Outcome.PUBLISHED:
-                name = (segment.channel, segment.msn, segment.track)
-                self._published_count[segment.channel] += name not in self.published
-                self.published.add(name)
+                self.published.add((segment.channel, segment.msn, segment.track))
                 self._check(object_name(segment.channel, segment.period, segment.track, segment.start_ticks), segment.digest)
             else:
                 self.failures[str(segment.fault)] += 1
@@ -241,17 +196,3 @@ class Tally:
     def _check(self, name: str, digest: bytes) -> None:
         if self._digests.setdefault(name, digest) != digest:
             self.conflicts.add(name)
-
-    def _absorb_assignment(self, key: str, assignment: Assignment, at: UnixMs) -> None:
-        held, life = self.holders.get(key), (assignment.packager_id, assignment.life)
-        self._held_since.setdefault((assignment.channel, life), at)
-        if held is not None and held.epoch == assignment.epoch:
-            return  # a restatement
-        if assignment.cause_unix_ms:
-            self.assignment_ms.append(at - assignment.cause_unix_ms)
-        if held is not None and (held.packager_id, held.life) != life:
-            before = (held.packager_id, held.life)
-            self.moves.append(
-                Move(key=key, channel=assignment.channel, before=before, after=life, at_unix_ms=at, reason=assignment.reason.value)
-            )
-        self.holders[key] = assignment
