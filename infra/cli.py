@@ -175,6 +175,21 @@ def origin(
 
 
 @app.command()
+def sweep(
+    older_than: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="Everything older than this; else what is no longer listed in its channel."),
+    ] = None,
+) -> None:
+    """Delete objects from the store that players can no longer ask for."""
+    from infra.state import store_at_hand
+    from infra.sweep import run
+    from schemas.units import Ms
+
+    typer.echo(run(store_at_hand(), older_than_ms=None if older_than is None else Ms(round(older_than * 1_000))))
+
+
+@app.command()
 def audience(
     url: Annotated[str, typer.Argument(help="Multivariant playlist of the channel to watch.")],
     viewers: Annotated[int, typer.Option(min=1, help="Viewers at the peak.")] = 40,

@@ -112,6 +112,7 @@ def stay(*, packagers: int | None) -> int:
                     run.leave_word()
                 run.check()
                 run.scale(entry)
+                run.sweep()
     except KeyboardInterrupt:
         console.print("everything is stopped")
     return 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from infra import state, topics
+from infra import state, sweep, topics
 from infra.kafka import LocalBroker, prepare
 from infra.kafka.ports import free_ports, is_free
 from infra.process import started_at
@@ -21,13 +21,16 @@ from infra.scaler import NAME, Scaler
 from infra.state import CACHE, Process, Run
 from schemas.errors import UserError
 from schemas.records import Level, Scaling
-from schemas.settings import KafkaSettings, OriginSettings, ScalingSettings, Settings, load
+from schemas.settings import MINUTE_MS, KafkaSettings, OriginSettings, ScalingSettings, Settings, load
 from streams.replay.entries import Entry
 
 # On one machine one worker decides, and a handful of channels needs no 64 partitions.
 POOLS = 1
 POOL = 0
 MEDIA_PARTITIONS = 16
+# At 5 MB/s a quarter of an hour of chunks is 5 GB; Kafka deletes whole files only, so that small ones keep to it.
+MEDIA_RETENTION_MS = 15 * MINUTE_MS
+LOG_FILE_BYTES = 64 * 2**20
 # Runs whose logs are kept: this one, and the one before it to compare with.
 RUNS_MAX = 2
 # A packager is one process and keeps about one core busy: beyond this they only take it from each other.
@@ -80,6 +83,7 @@ class LocalRun:
         self._origin_port = _origin_port(settings.origin)
         self.environment = {
             **_shape(settings.kafka),
+            **_retention(settings),
             "FINECUT_SCALING__PACKAGERS_MAX": str(_packagers_max(settings.scaling)),
             "FINECUT_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
             "FINECUT_STATE_DIR": str(settings.state_dir.absolute()),
@@ -90,6 +94,7 @@ class LocalRun:
         }
         self.supervisor = Supervisor(self.directory / "logs", {})
         self.settings = settings
+        self._swept_s = self.began_s
         self.scaler: Scaler | None = None
         if scales:
             bounds = settings.scaling.model_copy(update={"packagers_max": _packagers_max(settings.scaling)})
@@ -162,6 +167,16 @@ class LocalRun:
         if self.scaler.act():
             self.leave_word()
 
+    def sweep(self) -> None:
+        """Delete from the store what is no longer listed, if it is time; what hinders that is told, and the run goes on."""
+        if (time.monotonic() - self._swept_s) * 1_000 < self.settings.store.sweep_every_ms:
+            return
+        self._swept_s = time.monotonic()
+        try:
+            sweep.run(self.settings)
+        except UserError as error:
+            self._say(f"[red]{error}[/]")
+
     def check(self) -> None:
         """
         Nothing, if all run that should.
@@ -209,7 +224,8 @@ class LocalRun:
         if self._asked.kafka.bootstrap_servers:
             self._say(f"Kafka is at {self._asked.kafka.bootstrap_servers}")
             return
-        self._broker = LocalBroker(self.directory / "kafka", prepare(CACHE, self._tell_fetching))
+        files = {"log.segment.bytes": str(LOG_FILE_BYTES), "log.retention.check.interval.ms": str(MINUTE_MS)}
+        self._broker = LocalBroker(self.directory / "kafka", prepare(CACHE, self._tell_fetching), overrides=files)
         self._broker.start()
         self.environment["FINECUT_KAFKA__BOOTSTRAP_SERVERS"] = self._broker.bootstrap
         self._say(f"Apache Kafka is up at {self._broker.bootstrap}")
@@ -273,6 +289,14 @@ def _shape(kafka: KafkaSettings) -> Mapping[str, str]:
         "FINECUT_KAFKA__POOL_COUNT": str(_chosen(kafka, "pool_count", POOLS)),
         "FINECUT_KAFKA__MEDIA_PARTITION_COUNT": str(_chosen(kafka, "media_partition_count", MEDIA_PARTITIONS)),
     }
+
+
+def _retention(settings: Settings) -> Mapping[str, str]:
+    """How long chunks stay in a log of our own; that of a cluster is its owners' business."""
+    if settings.kafka.bootstrap_servers:
+        return {}
+    enough = max(MEDIA_RETENTION_MS, 2 * settings.media.time_shift_ms)
+    return {"FINECUT_KAFKA__MEDIA_RETENTION_MS": str(_chosen(settings.kafka, "media_retention_ms", enough))}
 
 
 def _origin_port(origin: OriginSettings) -> int:

@@ -15,6 +15,8 @@ from schemas.settings import Settings, load
 # Beside the Makefile, which fills it: Kafka, the clip and its recording are fetched or made once for all runs.
 CACHE = Path(".cache")
 FILE = "run.json"
+# A past log is only read: the broker must not delete what has grown old since.
+READ_ONLY = {"log.initial.task.delay.ms": str(24 * 3_600_000), "log.retention.check.interval.ms": str(24 * 3_600_000)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +111,13 @@ def settings_at_hand() -> Settings:
     return run.settings()
 
 
+def store_at_hand() -> Settings:
+    """The settings of this shell or, when they name no store, those of the run of this folder, living or past."""
+    settings = load()
+    run = read(settings.state_dir)
+    return settings if run is None or "directory" in settings.store.model_fields_set else run.settings()
+
+
 @contextmanager
 def log_at_hand() -> Iterator[Settings]:
     """
@@ -123,6 +132,6 @@ def log_at_hand() -> Iterator[Settings]:
     if settings.kafka.bootstrap_servers or run is None or run.is_alive or log is None or not log.exists():
         yield settings_at_hand()
         return
-    with LocalBroker(log, prepare(CACHE)) as broker:
+    with LocalBroker(log, prepare(CACHE), overrides=READ_ONLY) as broker:
         os.environ["FINECUT_KAFKA__BOOTSTRAP_SERVERS"] = broker.bootstrap
         yield run.settings()

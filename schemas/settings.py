@@ -189,6 +189,10 @@ class StoreSettings(_Section):
 
     directory: Path = Field(Path(".finecut/store"), description="Folder of the directory store.")
     free_bytes_min: Positive = Field(64 * 2**20, description="Free space below which publishing fails with a clear error.")
+    sweep_margin_ms: Positive = Field(
+        MINUTE_MS, description="How long `sweep` keeps objects beyond what players may ask for: clocks differ, packagers are late."
+    )
+    sweep_every_ms: Positive = Field(30_000, description="Time between two sweeps of `up`.")
 
 
 class Settings(BaseSettings):

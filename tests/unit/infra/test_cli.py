@@ -20,6 +20,7 @@ COMMANDS = (
     "control",
     "packager",
     "origin",
+    "sweep",
     "audience",
     "rawlatency",
     "replay",
