@@ -99,6 +99,9 @@ class Client:
         self._codec = codec_of(settings.kafka)
         self._capacity = capacity(settings.packager.cores, settings.assignment.part_ms_budget)
         self._progress: dict[str, SliceProgress] = {}
+        self._told: tuple[SliceProgress, ...] = ()
+        self._reports_sent = 0
+        self._reports_taken = 0
         self._beats = 0
         self._next_beat = 0.0
         self._counted = (0, 0)
@@ -169,11 +172,12 @@ class Client:
         self.meter.drop(key)
 
     def pause(self, key: str) -> None:
-        """Reads no longer for a slice, which stays in hand."""
+        """Reads no longer for a slice, which stays in the heartbeats."""
         self._source.leave(key)
+        self.meter.drop(key)
 
     def progress(self, key: str, progress: SliceProgress) -> None:
-        """What the next heartbeat says of a slice."""
+        """What the heartbeats say of a slice, once all that was reported before is acknowledged."""
         self._progress[key] = progress
 
     def whole(self, arrival: Arrival) -> Chunk:
@@ -191,6 +195,7 @@ class Client:
 
     def report(self, segments: tuple[SegmentReport, ...]) -> None:
         """Tells everybody what became of segments."""
+        self._reports_sent += 1
         self._send(topics.REPORTS, self.packager_id, Reports(packager_id=self.packager_id, life=self.life, segments=segments))
 
     def reject(self, arrival: Arrival, error: str) -> None:
@@ -205,6 +210,9 @@ class Client:
         use = self.meter.read()
         for resource, amount in asdict(use).items():
             metrics.PACKAGER_USE.labels(resource).set(amount)
+        if self._reports_taken == self._reports_sent:
+            # Who takes a slice over goes by it: what it says is done must be reported, even if we die now.
+            self._told = tuple(self._progress[key] for key in sorted(self._progress))
         beat = Heartbeat(
             packager_id=self.packager_id,
             life=self.life,
@@ -213,7 +221,7 @@ class Client:
             interval_ms=interval,
             capacity=self._capacity,
             use=use,
-            slices=tuple(self._progress[key] for key in sorted(self._progress)),
+            slices=self._told,
         )
         self._beats += 1
         self._send(topics.HEARTBEATS, self.packager_id, beat)
@@ -295,6 +303,8 @@ class Client:
             self._failure = self._failure or error
         elif message.topic() == topics.HEARTBEATS.name(self._settings.kafka):
             metrics.PACKAGER_READY.set(self.state is not PackagerState.GONE)
+        elif message.topic() == topics.REPORTS.name(self._settings.kafka):
+            self._reports_taken += 1
 
     def _count(self) -> None:
         read, over = self._source.read_bytes, self._source.overread_bytes

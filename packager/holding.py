@@ -110,7 +110,9 @@ class Work(Generic[J]):
         cutter: Cuts it.
         jobs: What is cut and not yet reported, in order; also of the work that this one took the place of.
         is_stopped: Whether nothing more of it is read.
+        is_withdrawn: Whether it is another's now: else it stays in the heartbeats when it is over, since they say how far it was.
         waits_for: A period that is not known yet, and the offset to go on from once it is.
+        refused_msn: The oldest segment that could not be published; it is made again under another epoch.
     """
 
     key: str
@@ -118,12 +120,15 @@ class Work(Generic[J]):
     cutter: SliceCutter
     jobs: deque[J] = field(default_factory=deque)
     is_stopped: bool = False
+    is_withdrawn: bool = False
     waits_for: tuple[int, int] | None = None
+    refused_msn: Msn | None = None
 
     @property
     def next_msn(self) -> Msn:
-        """The first segment not yet reported."""
-        return min([self.cutter.next_msn, *(job.cut.msn for job in self.jobs)])
+        """The first segment not yet reported published, nor lost in the log."""
+        refused = [] if self.refused_msn is None else [self.refused_msn]
+        return min([self.cutter.next_msn, *refused, *(job.cut.msn for job in self.jobs)])
 
     @property
     def progress(self) -> SliceProgress:
@@ -147,16 +152,22 @@ class Work(Generic[J]):
         same = (held.epoch, held.channel, held.media_partition) == (new.epoch, new.channel, new.media_partition)
         if self.is_stopped or not same or not self.cutter.can_become(Scope.of(new)):
             return False
-        self.assignment = new
+        self.assignment, self.is_withdrawn = new, False
         self.cutter.scope = Scope.of(new)
         return True
 
     def withdraw(self, from_msn: Msn | None) -> None:
         """Another holder goes on from a segment, or nobody does: what lies before it is finished here, equal bytes harm nobody."""
+        self.is_withdrawn = True
         if from_msn is not None and from_msn > self.cutter.next_msn:
             self._limit(from_msn)
         else:
             self.is_stopped = True
+
+    def refuse(self, assignment: Assignment, msn: Msn) -> None:
+        """A segment cut for an assignment could not be published."""
+        if assignment.epoch == self.assignment.epoch:
+            self.refused_msn = msn if self.refused_msn is None else min(msn, self.refused_msn)
 
     def finish(self) -> None:
         """Only the open segment is still made, if there is one."""

@@ -137,14 +137,17 @@ class Worker:
         self._client.follow(event.key, new)
 
     def _withdraw(self, event: Withdrawn) -> None:
-        if work := self._works.get(event.key):
-            log.info("slice_withdrawn", slice=event.key, epoch=work.assignment.epoch, from_msn=event.from_msn)
-            work.withdraw(event.from_msn)
-            self._leave_if_stopped(work)
+        work = self._works.get(event.key)
+        if work is None:
+            self._client.leave(event.key)
+            return
+        log.info("slice_withdrawn", slice=event.key, epoch=work.assignment.epoch, from_msn=event.from_msn)
+        work.withdraw(event.from_msn)
+        self._pause_if_stopped(work)
 
-    def _leave_if_stopped(self, work: _Work) -> None:
+    def _pause_if_stopped(self, work: _Work) -> None:
         if work.is_stopped:
-            self._client.leave(work.key)
+            self._client.pause(work.key)
 
     def _resume(self) -> None:
         """Reads on where the configuration of a period was missing and has come."""
@@ -159,7 +162,7 @@ class Worker:
             # The planner had its time to move them: leave each at the end of its open segment, if there is one.
             for work in self._works.values():
                 work.finish()
-                self._leave_if_stopped(work)
+                self._pause_if_stopped(work)
         return not self._works or left_ms <= 0
 
     # ------------------------------------------------------------ cutting
@@ -227,12 +230,12 @@ class Worker:
                         self._weigh(work, job.cut, published)
                     else:
                         reports.append(self._published(work, job.assignment, job.cut, published))
+            self._client.progress(work.key, work.progress)
             if work.is_over:
                 log.info("slice_left", slice=work.key, epoch=work.assignment.epoch, next_msn=work.cutter.next_msn)
-                self._client.leave(work.key)
                 del self._works[work.key]
-            elif not work.is_stopped:
-                self._client.progress(work.key, work.progress)
+                leave = self._client.leave if work.is_withdrawn else self._client.pause
+                leave(work.key)
         if parts:
             self._client.announce(tuple(parts))
         if reports:
@@ -285,6 +288,7 @@ class Worker:
     def _refused(self, work: _Work, job: _Job, fault: Fault, error: FinecutError) -> list[SegmentReport]:
         """The report of a segment that the store did not take; a part has none, its segment is tried by itself."""
         if not isinstance(job.cut, CutPart):
+            work.refuse(job.assignment, job.cut.msn)
             return [self._failed(work, job, fault, str(error))]
         log.error("part_failed", name=job.cut.name, fault=fault, error=str(error))
         metrics.PACKAGER_FAILURES.labels(fault).inc()

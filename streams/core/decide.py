@@ -62,9 +62,9 @@ def decide(state: State, standing: Standing, policy: Policy, *, now: UnixMs, cod
         code_version: Version of the code, for the record.
         cause: Newest record that urged it, for the record.
     """
-    changes = _changes(state, standing, policy, now)
-    queue = tuple(standing.queued[key] for key in sorted(standing.queued))
     is_due = now - standing.whole_unix_ms >= policy.planner.restate_ms
+    changes = _changes(state, standing, policy, now, is_whole=is_due)
+    queue = tuple(standing.queued[key] for key in sorted(standing.queued))
     if changes == Changes(queued=queue) and not is_due:
         return None
     decision = Decision(
@@ -120,7 +120,7 @@ def _restated(decision: Decision, after: Standing) -> Decision:
     )
 
 
-def _changes(state: State, standing: Standing, policy: Policy, now: UnixMs) -> Changes:
+def _changes(state: State, standing: Standing, policy: Policy, now: UnixMs, *, is_whole: bool) -> Changes:
     facts, number = read(state, policy, now=now), standing.number + 1
     judged, deaths = judge(facts.heartbeats.values(), standing.dead, policy.liveness, now=now)
     packagers = {life_key(p.packager_id, p.life): p for p in judged}
@@ -137,7 +137,7 @@ def _changes(state: State, standing: Standing, policy: Policy, now: UnixMs) -> C
         packaging={**standing.packaging, **packaging},
         sources=sources,
         heard={key: _heard(state, packager) for key, packager in packagers.items()},
-        since=UnixMs(now - state.memory_ms),
+        is_whole=is_whole,
     )
     dealt = deal(scene)
     scaling = _scaling(scene, dealt)

@@ -90,6 +90,12 @@ class ChannelFacts:
         return sum(track.bandwidth_bps for track in self.period.tracks) / 8
 
     @cached_property
+    def next_opened(self) -> Msn:
+        """Media sequence number behind those that the log has chunks of, as far as the index and the periods tell."""
+        newest = self.segments[-1].msn + 1 if self.segments else 0
+        return Msn(max(newest, self.period.first_msn, self.end.next_msn if self.end else 0))
+
+    @cached_property
     def next_unopened(self) -> Msn:
         """Media sequence number that no chunk can have been stamped with yet, as far as the index tells."""
         if not self.segments:

@@ -2,31 +2,24 @@
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from itertools import pairwise
 
 from schemas.records import Void
-from schemas.units import Msn, UnixMs
+from schemas.units import Msn
 from streams.core.facts import ChannelFacts
-from streams.core.folds import INTERVAL_MS
-from streams.core.rows import Failure, ReportRow, Run, Segment
-
-# Reports are forgotten by whole intervals: segments whose newest GOP is so near the end of the memory count as done.
-SETTLED_MS = 2 * INTERVAL_MS
+from streams.core.rows import Failure, ReportRow, Run
 
 
 class Progress:
     """Segments done within memory, built per channel when first asked: most ticks do not."""
 
-    def __init__(self, reports: Mapping[str, ReportRow], voids: Iterable[Void], *, since: UnixMs) -> None:
+    def __init__(self, reports: Mapping[str, ReportRow], voids: Iterable[Void]) -> None:
         """
         Args:
             reports: Recent reports.
             voids: Segments declared lost whose reports may not be folded yet.
-            since: Oldest broker time that decisions look back to.
         """
         self._reports = reports
         self._voids = tuple(voids)
-        self._settled_before = since + SETTLED_MS
         self._done: dict[str, dict[int, frozenset[str]]] = {}
 
     @cached_property
@@ -55,65 +48,27 @@ class Progress:
         """Failures within memory, oldest first."""
         return sorted((f for row in self._reports.values() for f in row.failures), key=lambda f: (f.offset, f.track))
 
-    def is_done(self, facts: ChannelFacts, segment: Segment) -> bool:
-        """Whether every track of a segment's period has it, published or void."""
-        period = facts.row.find(segment.period) or facts.period
-        done = self._done_of(facts.channel).get(segment.msn, frozenset())
-        return done.issuperset(track.track for track in period.tracks)
-
     def is_track_done(self, channel: str, msn: Msn, track: str) -> bool:
         """Whether one track of a segment is published or void."""
         return track in self._done_of(channel).get(msn, frozenset())
 
     def first_open(self, facts: ChannelFacts, *, from_msn: Msn, until_msn: Msn | None = None) -> Msn | None:
-        """The oldest segment from a number on that is not done; None if all that are in the log are."""
-        wanted = (s for s in facts.segments if s.msn >= from_msn and s.durable_unix_ms >= self._settled_before)
-        indexed = next((segment.msn for segment in wanted if not self.is_done(facts, segment)), None)
-        found = (msn for msn in (indexed, *self._unindexed(facts)) if msn is not None and msn >= from_msn)
-        first = min(found, default=None)
-        return None if first is None or (until_msn is not None and first >= until_msn) else first
-
-    def _unindexed(self, facts: ChannelFacts) -> list[Msn]:
         """
-        Segments not done that the index does not know: a period that ends within the first GOP of a segment leaves one with content
-        and without a whole GOP.
-        """
-        if len(facts.row.periods) < 2:
-            return []
-        indexed, found = {segment.msn for segment in facts.segments}, []
-        for period, following in pairwise(facts.row.periods):
-            msn = Msn(following.first_msn - 1)
-            is_recent = following.anchor_unix_ms >= self._settled_before
-            if is_recent and msn >= period.first_msn and msn not in indexed:
-                done = self._done_of(facts.channel).get(msn, frozenset())
-                if not done.issuperset(track.track for track in period.tracks):
-                    found.append(msn)
-        return found
-
-    def is_done_until(self, facts: ChannelFacts, *, from_msn: Msn, until_msn: Msn, is_waiting: bool) -> bool:
-        """
-        Whether every segment from a number up to another is done.
+        The oldest segment from a number on that is not known to be done; None if all that are in the log are.
 
         Args:
             facts: The channel.
-            from_msn: First segment asked for.
+            from_msn: What lies before it is done; what was reported longer ago than the memory must, too, or counts as open.
             until_msn: First segment not asked for.
-            is_waiting: Whether nobody works on them: then what is not known to be done is not.
         """
-        known = [s for s in facts.segments if s.durable_unix_ms >= self._settled_before]
-        floor = from_msn
-        if not is_waiting:
-            if known:
-                floor = max(from_msn, known[0].msn)
-            elif facts.row.at_unix_ms < self._settled_before:
-                return True
-        periods = {segment.msn: segment.period for segment in known}
-        done = self._done_of(facts.channel)
-        for msn in range(floor, until_msn):
-            period = facts.row.find(periods.get(Msn(msn), facts.period.period)) or facts.period
+        end = facts.next_opened if until_msn is None else min(facts.next_opened, until_msn)
+        done, periods = self._done_of(facts.channel), facts.row.periods
+        for msn in range(from_msn, end):
+            # A segment left empty by the end of its period gives its number to the next one.
+            period = next((period for period in reversed(periods) if period.first_msn <= msn), periods[0])
             if not done.get(msn, frozenset()).issuperset(track.track for track in period.tracks):
-                return False
-        return True
+                return Msn(msn)
+        return None
 
 
 def read_from(facts: ChannelFacts, msn: Msn) -> int:

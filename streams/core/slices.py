@@ -52,7 +52,7 @@ class Scene:
         packaging: Newest start or stop of every channel after this decision.
         sources: Cause of each start, by channel.
         heard: Cause of each packager's state, by ``packager/life``.
-        since: Oldest broker time that decisions look back to.
+        is_whole: Whether everything in force is restated.
     """
 
     facts: Facts
@@ -64,7 +64,7 @@ class Scene:
     packaging: Mapping[str, Packaging]
     sources: Mapping[str, Source]
     heard: Mapping[str, Source]
-    since: UnixMs
+    is_whole: bool
 
     @cached_property
     def voids(self) -> tuple[Void, ...]:
@@ -74,12 +74,12 @@ class Scene:
     @cached_property
     def before_voids(self) -> Progress:
         """What was done before this decision."""
-        return Progress(self.facts.reports, self.standing.voids, since=self.since)
+        return Progress(self.facts.reports, self.standing.voids)
 
     @cached_property
     def progress(self) -> Progress:
         """What is done, with the voids of this decision."""
-        return Progress(self.facts.reports, (*self.standing.voids, *self.voids), since=self.since) if self.voids else self.before_voids
+        return Progress(self.facts.reports, (*self.standing.voids, *self.voids)) if self.voids else self.before_voids
 
     @cached_property
     def failures(self) -> Mapping[str, list[Failure]]:
@@ -224,8 +224,9 @@ def _is_finished(scene: Scene, facts: ChannelFacts, held: Assignment) -> bool:
     until = _until(scene, facts)
     if until is None:
         return False
-    is_bookmark = life_key(held.packager_id, held.life) in scene.standing.dead
-    return scene.progress.is_done_until(facts, from_msn=held.from_msn, until_msn=until, is_waiting=is_bookmark)
+    # An encoder that fell silent longer ago than the memory leaves none to wait for.
+    is_silent = not facts.segments and not facts.is_live
+    return _resume(scene, facts, held, until)[0] >= (min(until, facts.next_opened) if is_silent else until)
 
 
 def _want_again(scene: Scene, facts: ChannelFacts, key: str, held: Assignment) -> Want | None:
@@ -262,10 +263,28 @@ def _want_again(scene: Scene, facts: ChannelFacts, key: str, held: Assignment) -
 
 def _resume(scene: Scene, facts: ChannelFacts, held: Assignment, until: Msn | None) -> tuple[Msn, int]:
     """Where another takes a slice up: the first segment that is not done in all tracks, and from where it can be read."""
-    open_msn = scene.progress.first_open(facts, from_msn=held.from_msn, until_msn=until)
-    newest = facts.segments[-1].msn if facts.segments else held.from_msn - 1
-    from_msn = Msn(max(held.from_msn, newest + 1)) if open_msn is None else open_msn
+    floor = _floor(scene, held)
+    open_msn = scene.progress.first_open(facts, from_msn=floor, until_msn=until)
+    from_msn = max(floor, facts.next_opened) if open_msn is None else open_msn
     return from_msn, max(held.first_offset, read_from(facts, from_msn))
+
+
+def _floor(scene: Scene, held: Assignment) -> Msn:
+    """
+    The segment that everything before was done: as the assignment says, which is moved on each minute, or as its holder says.
+
+    Of a holder that catches up, what it has done and what not is older than what the index remembers.
+    """
+    row = scene.facts.heartbeats.get(held.packager_id)
+    told = [
+        now.next_msn
+        for pulse in (row.pulses if row else ())
+        if pulse.heartbeat.life == held.life
+        for now in pulse.heartbeat.slices
+        if (now.slice_id, now.copy, now.epoch) == (held.slice_id, held.copy, held.epoch)
+    ]
+    failed = [failure.msn for failure in scene.failures.get(assignment_key(held), ())] if told else []
+    return max(held.from_msn, min([*told, *failed], default=held.from_msn))
 
 
 def _adjusted(scene: Scene, facts: ChannelFacts, held: Assignment) -> Assignment:
@@ -275,7 +294,7 @@ def _adjusted(scene: Scene, facts: ChannelFacts, held: Assignment) -> Assignment
     word = scene.packaging.get(held.channel)
     if held.until_msn is not None and until is None and word and word.decision == scene.number:
         # Started again before it ended: it goes on from the start, or from what was left open.
-        open_msn = scene.progress.first_open(facts, from_msn=held.from_msn, until_msn=held.until_msn)
+        open_msn = scene.progress.first_open(facts, from_msn=_floor(scene, held), until_msn=held.until_msn)
         from_msn = Msn(min(word.from_msn, word.from_msn if open_msn is None else open_msn))
         source = scene.sources.get(held.channel, Source())
         return replace(
@@ -290,6 +309,11 @@ def _adjusted(scene: Scene, facts: ChannelFacts, held: Assignment) -> Assignment
             cause=source.text,
             cause_unix_ms=source.at_unix_ms,
         )
+    if scene.is_whole or tracks != held.tracks:
+        # Who reads it from the beginning, since the holder died unheard or there are new tracks, need not go back further than this.
+        from_msn, first_offset = _resume(scene, facts, held, until)
+        if from_msn > held.from_msn:
+            held = replace(held, from_msn=from_msn, first_offset=first_offset, decision=scene.number)
     if (until, tracks) == (held.until_msn, held.tracks):
         return held
     reason = held.reason if until in {None, held.until_msn} else Reason.CHANNEL_ENDED if facts.end else Reason.IDLE

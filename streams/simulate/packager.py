@@ -22,6 +22,7 @@ from schemas.records import (
     Period,
     Reports,
     SegmentReport,
+    SliceProgress,
 )
 from schemas.topics import ASSIGNMENTS, CHANNELS, HEARTBEATS, MEDIA, PARTS, REPORTS
 from schemas.units import Ms
@@ -90,6 +91,7 @@ class Packager(Process):
         self._free_at = 0
         self._periods: dict[str, dict[int, Period]] = {}
         self._works: dict[str, _Work] = {}
+        self._progress: dict[str, SliceProgress] = {}
         self._inbox = Inbox(packager_id, self.life)
         self.after(world.rng.randint(1, START_MS), self._start)
 
@@ -114,6 +116,7 @@ class Packager(Process):
         self.after(self._world.policy.liveness.heartbeat_ms, self._beat_on)
 
     def _beat(self) -> None:
+        self._progress |= {key: work.progress for key, work in self._works.items()}
         beat = Heartbeat(
             packager_id=self.packager_id,
             life=self.life,
@@ -122,7 +125,7 @@ class Packager(Process):
             interval_ms=Ms(self._world.policy.liveness.heartbeat_ms),
             capacity=self.capacity,
             use=Load(),
-            slices=tuple(work.progress for _, work in sorted(self._works.items()) if not work.is_stopped),
+            slices=tuple(self._progress[key] for key in sorted(self._progress)),
         )
         self._beats += 1
         if not self.is_cut_off and self._world.rng.random() >= self._world.drop:
@@ -142,9 +145,12 @@ class Packager(Process):
         match self._inbox.fold(entry.key, entry.record):
             case Assigned() as event:
                 self._obey(event.key, event.assignment)
-            case Withdrawn() as event if work := self._works.get(event.key):
-                work.withdraw(event.from_msn)
-                self._settle(work)
+            case Withdrawn() as event:
+                if work := self._works.get(event.key):
+                    work.withdraw(event.from_msn)
+                    self._settle(work)
+                else:
+                    self._progress.pop(event.key, None)
 
     def _obey(self, key: str, new: Assignment) -> None:
         work = self._works.get(key)
@@ -249,6 +255,8 @@ class Packager(Process):
         while work.jobs and work.jobs[0].is_done:
             job = work.jobs.popleft()
             if not isinstance(job.cut, CutPart):
+                if job.fault in {Fault.STORE, Fault.OWN}:
+                    work.refuse(job.assignment, job.cut.msn)
                 reports.append(_report(job))
             elif job.fault is None:
                 parts.append(_part(job.cut))
@@ -260,6 +268,9 @@ class Packager(Process):
         if work.is_over and self._works.get(work.key) is work:
             self._leave(work)
             del self._works[work.key]
+            self._progress[work.key] = work.progress
+            if work.is_withdrawn:
+                del self._progress[work.key]
 
 
 def _digest(cut: CutPart | CutSegment) -> bytes:

@@ -82,6 +82,7 @@ def test_a_packager_that_drains_finishes_its_segment_and_leaves(make_hall: MakeH
     assert process.wait(10) == 0
     assert len(hall.reports()) == 4
     assert hall.state_of("p1") is PackagerState.GONE
+    assert [told.next_msn for told in hall.beats("p1")[-1].slices] == [2], "its farewell says how far it was"
 
 
 def test_after_a_kill_the_next_packager_goes_on_byte_for_byte(make_hall: MakeHall) -> None:

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from schemas.records import Assignment, Fault, Level, PackagerState, Reason
+from schemas.records import Assignment, Fault, Level, PackagerState, Reason, SliceProgress
+from schemas.units import Msn
 from tests.builders_control import ControlPlane, a_gop, a_heartbeat, a_period, a_period_end, a_report, beats, gops
 
 KEY = "news/all/0/0"
@@ -229,3 +230,71 @@ def test_a_failing_store_is_tried_again_under_a_new_epoch() -> None:
     assert held(plane).epoch > epoch
     assert held(plane).from_msn == 2
     assert plane.settle() == []
+
+
+def a_holder_that_catches_up() -> ControlPlane:
+    """The work of p1 waited from segment 2 on for longer than the memory; p2 has it now, the edge is at segment 100."""
+    plane = a_running_channel("p1")
+    plane.add("heartbeats", a_heartbeat("p1", number=9, state=PackagerState.GONE))
+    plane.settle()
+    plane.log.pass_ms(400_000)
+    plane.add("gops", *(replace(a_gop(gop=400 + i, msn=100, first_gop=400), durable_unix_ms=plane.now) for i in range(4)))
+    beats(plane, "p2")
+    plane.settle()
+    assert (held(plane).packager_id, held(plane).from_msn) == ("p2", 2)
+    beats(plane, "p3")
+    return plane
+
+
+def progress(plane: ControlPlane, next_msn: int) -> tuple[SliceProgress, ...]:
+    return (SliceProgress(slice_id="news/all/0", copy=0, epoch=held(plane).epoch, next_msn=Msn(next_msn)),)
+
+
+def test_a_backlog_older_than_memory_passes_on_when_the_holder_that_catches_up_leaves() -> None:
+    plane = a_holder_that_catches_up()
+    bookmark = held(plane)
+    plane.add("reports", a_report(msns=range(2, 30), packager="p2", epoch=held(plane).epoch))
+    plane.add("heartbeats", a_heartbeat("p2", number=50, state=PackagerState.GONE))
+    plane.settle()
+    assert (held(plane).packager_id, held(plane).from_msn, held(plane).first_offset) == ("p3", 30, bookmark.first_offset)
+
+
+def test_what_a_holder_did_longer_ago_than_the_memory_stands_in_its_heartbeats() -> None:
+    plane = a_holder_that_catches_up()
+    plane.add("heartbeats", a_heartbeat("p2", number=49, slices=progress(plane, 41)))
+    plane.add("reports", a_report(msns=[41, 42], packager="p2", epoch=held(plane).epoch))
+    plane.settle()
+    plane.add("heartbeats", a_heartbeat("p2", number=50, state=PackagerState.DRAINING, slices=progress(plane, 42)))
+    plane.settle()
+    assert (held(plane).packager_id, held(plane).from_msn) == ("p3", 43)
+
+
+def test_how_far_a_slice_is_stands_in_what_is_restated_so_that_nobody_goes_back_further() -> None:
+    plane = a_holder_that_catches_up()
+    epoch = held(plane).epoch
+    plane.add("reports", a_report(msns=range(2, 30), packager="p2", epoch=epoch))
+    plane.log.pass_ms(plane.policy.planner.restate_ms)
+    plane.settle()
+    assert plane.decisions[-1].whole
+    assert (held(plane).packager_id, held(plane).epoch, held(plane).from_msn) == ("p2", epoch, 30)
+
+
+def test_a_channel_that_ended_is_not_over_while_its_backlog_is_made() -> None:
+    plane = a_holder_that_catches_up()
+    plane.add("channels", a_period_end(next_msn=101))
+    plane.settle()
+    assert held(plane).until_msn == 101
+    plane.add("reports", a_report(msns=range(2, 100), packager="p2", epoch=held(plane).epoch))
+    plane.settle()
+    assert KEY in plane.standing.assignments
+    plane.add("reports", a_report(msns=[100], packager="p2", epoch=held(plane).epoch))
+    plane.settle()
+    assert KEY not in plane.standing.assignments
+
+
+def test_a_channel_that_ended_is_over_when_its_holder_said_so_longer_ago_than_the_memory() -> None:
+    plane = a_holder_that_catches_up()
+    plane.add("heartbeats", a_heartbeat("p2", number=50, slices=progress(plane, 101)))
+    plane.add("channels", a_period_end(next_msn=101))
+    plane.settle()
+    assert KEY not in plane.standing.assignments

@@ -118,3 +118,14 @@ def test_a_record_of_another_kind_is_no_withdrawal() -> None:
     with pytest.raises(RejectedError, match="a Period under the key news/all/0/0 is no assignment"):
         inbox.fold(KEY, PERIOD)
     assert inbox.fold(KEY, None) == Withdrawn(key=KEY, from_msn=None)
+
+
+def test_progress_stays_at_a_segment_that_was_refused_until_it_is_given_again() -> None:
+    work = take_up(GIVEN)
+    feed(work, 1, 1, 1)
+    work.jobs.clear()
+    work.refuse(replace(GIVEN, epoch=Epoch(0)), Msn(0))
+    assert work.progress.next_msn == 3
+    work.refuse(GIVEN, Msn(1))
+    work.refuse(GIVEN, Msn(2))
+    assert work.progress.next_msn == 1
