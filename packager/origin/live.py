@@ -5,7 +5,8 @@ import gzip
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeVar
 
-from packager.manifest.presentation import Presentations, View
+from packager.manifest.presentation import View
+from packager.manifest.presentations import Presentations
 
 Found = TypeVar("Found")
 GZIP_LEVEL = 5  # manifests are repetitive; more effort gains nothing

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from packager.manifest import hls
-from packager.manifest.presentation import Presentations, View
+from packager.manifest.presentation import View
+from packager.manifest.presentations import Presentations
 from schemas.records import Action, ChannelDemand, Demand, Level, Packaging, Parts
 from schemas.topics import CHANNELS, DEMAND, PARTS, REPORTS
 from schemas.units import UnixMs

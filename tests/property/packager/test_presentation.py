@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packager.manifest import dash, hls
-from packager.manifest.presentation import Presentations
+from packager.manifest.presentations import Presentations
 from schemas.records import Parts, Period
 from tests import facts
 from tests.invariants import assert_continues, read_playlist

@@ -2,7 +2,8 @@
 
 from itertools import islice
 
-from packager.manifest.presentation import Presentations, View
+from packager.manifest.presentation import View
+from packager.manifest.presentations import Presentations
 from schemas.records import Level, Outcome, Period, Reason
 from tests import facts
 

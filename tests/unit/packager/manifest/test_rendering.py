@@ -8,7 +8,8 @@ import pytest
 from mpegdash.parser import MPEGDASHParser
 
 from packager.manifest import dash, hls
-from packager.manifest.presentation import Presentations, View
+from packager.manifest.presentation import View
+from packager.manifest.presentations import Presentations
 from schemas.records import Level
 from tests import facts
 
