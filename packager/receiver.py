@@ -149,7 +149,7 @@ class Receiver:
             self.periods.setdefault(record.channel, {})[record.period] = record
         elif record is None:
             channel, _, period = key.partition("/")
-            if period.isdigit() and channel in self.periods:
+            if period.isdecimal() and channel in self.periods:
                 self.periods[channel].pop(int(period), None)
                 if not self.periods[channel]:
                     del self.periods[channel]
