@@ -1,4 +1,4 @@
-"""The composition root of the Faust app: agents, tables, and the planner and models of each pool this worker is assigned."""
+"""The composition root of the Faust app: agents, tables, and the planner, models and sweeper of each pool of this worker."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -19,6 +19,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from streams.agents import channels, demand, forecasts, gops, heartbeats, reports
 from streams.agents.models import Models
+from streams.agents.periods import Periods
 from streams.agents.planner import InputEnds, Planner
 from streams.journal import Log, outgoing
 from streams.metrics import Metrics
@@ -163,9 +164,10 @@ class Control:
 
     def _start_pool(self, number: int) -> None:
         pool, shared = self.pools.of(number), {"log": self._log, "codec": self._codec, "settings": self.settings, "metrics": self.metrics}
+        periods = Periods(pool, log=self._log, codec=self._codec, settings=self.settings)
         planner = Planner(pool, **shared, code_version=version("finecut"), folded_to=self._folded_to)  # type: ignore[arg-type]
         self._planners[number] = planner
-        self._tasks[number] = [self._spawn(planner.run()), self._spawn(self._model(number).run())]
+        self._tasks[number] = [self._spawn(planner.run()), self._spawn(self._model(number).run()), self._spawn(periods.run())]
 
     def _model(self, number: int) -> Models:
         if number not in self._models:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from threading import Event, Thread
@@ -11,13 +12,14 @@ import pytest
 
 from infra.kafka import LocalBroker
 from schemas import topics
-from schemas.records import Decision, Level, PackagerState, Period, Reason
-from schemas.units import UnixMs
+from schemas.records import Decision, Level, PackagerState, Period, PeriodEnd, Reason
+from schemas.units import Ms, Msn, UnixMs
 from streams.core.decide import whole
 from streams.core.policy import Policy
 from streams.core.standing import counts
 from streams.core.state import State
 from streams.journal import Journal, KafkaLog, OvertakenError
+from streams.replay.redecide import redecide_log
 from tests.builders import make_period
 
 from .control_plane import CODEC, ControlPlane, Installation, gops, heartbeat, until
@@ -51,9 +53,9 @@ def installation(kafka: LocalBroker, tmp_path: Path) -> Installation:
     return Installation(kafka, tmp_path / "control")
 
 
-def go_live(installation: Installation, channel: str) -> Period:
-    period = make_period(channel, idle_level=Level.PARTS)
-    installation.send(topics.CHANNELS, topics.period_key(channel, 0), period)
+def go_live(installation: Installation, channel: str, number: int = 0) -> Period:
+    period = make_period(channel, period=number, idle_level=Level.PARTS, time_shift_ms=Ms(6_000))
+    installation.send(topics.CHANNELS, topics.period_key(channel, number), period)
     installation.send(topics.GOPS, channel, *gops(period, range(5)))
     return period
 
@@ -225,6 +227,48 @@ def _heartbeats(row, heartbeat, *rest):
     return whole(row, heartbeat, *rest)
 folds.FOLDS["heartbeats"] = folds.replace(folds.FOLDS["heartbeats"], step=_heartbeats)
 """
+
+
+def test_what_nobody_needs_any_more_leaves_tables_and_channels_and_a_restart_goes_on(installation: Installation, tmp_path: Path) -> None:
+    short = {
+        "FINECUT_MEDIA__TARGET_DURATION_MS": "1000",
+        "FINECUT_MEDIA__TIME_SHIFT_MS": "6000",
+        "FINECUT_GRANULARITY__IDLE_MS": "5000",
+        "FINECUT_PLANNER__MEMORY_MS": "12000",
+        "FINECUT_PLANNER__RESTATE_MS": "1000",
+        "FINECUT_KAFKA__MEDIA_RETENTION_MS": "6000",
+        "FINECUT_KAFKA__CONTROL_RETENTION_MS": "1000",
+    }
+    changelog = replace(topics.HEARTBEATS, title="control-packagers-changelog")
+    with Packagers(installation, "p1"):
+        with ControlPlane(installation, tmp_path / "control", **short) as first:
+            first.ready()
+            installation.send(topics.HEARTBEATS, "gone", heartbeat("gone"))
+            for number in range(2):
+                go_live(installation, "news", number)
+            end = PeriodEnd(channel="news", period=0, parts_reached=3, next_msn=Msn(2), channel_ended=False)
+            installation.send(topics.CHANNELS, topics.period_end_key("news", 0), end)
+            until(lambda: deleted(installation, topics.CHANNELS) == {"news/0", "news/0/end"}, what="deletion of the old period")
+            until(lambda: deleted(installation, changelog) == {"0/gone"}, what="deletion of the row of a packager that left")
+            until(lambda: first.metric("finecut_control_commit_age_seconds") == 0.0, what="commit")
+            first.kill()
+        before = installation.records(topics.DECISIONS)[-1]
+        with ControlPlane(installation, tmp_path / "control", **short) as second:
+            second.ready()
+            go_live(installation, "sport")
+            until(lambda: any(key.startswith("sport") for key in holders(installation)), what="assignment of the new channel")
+            assert second.stop() == 0
+    decisions = installation.records(topics.DECISIONS)
+    assert_unbroken(decisions)
+    after = next(d for d in decisions if d.number == before.number + 1)
+    assert all(was.next_offset <= now.next_offset for was, now in zip(before.inputs, after.inputs, strict=True))
+    assert redecide_log(installation.kafka).is_equal
+
+
+def deleted(installation: Installation, topic: topics.Topic) -> set[str]:
+    """Keys of a topic whose newest record is a tombstone."""
+    newest = {message.key().decode(): message.value() for message in installation.read(topic)}
+    return {key for key, value in newest.items() if value is None}
 
 
 def test_of_two_planners_the_stale_one_notices_and_the_other_goes_on(installation: Installation, tmp_path: Path) -> None:
