@@ -71,7 +71,8 @@ class Seconds:
             self._joins.clear()
 
     def forget(self, before: UnixMs) -> set[str]:
-        """Channels not heard of since a time, which are given no longer."""
+        """Channels not heard of since a time, which are given no longer; origins unheard since leave, too."""
+        self._origins = {origin_id: origin for origin_id, origin in self._origins.items() if origin.at >= before}
         gone = {channel for channel, at in self._channels.items() if at < before}
         for channel in gone:
             del self._channels[channel]

@@ -60,6 +60,14 @@ def test_joins_count_once() -> None:
     assert [second.joins for _, second in seconds.until(UnixMs(START + 3_000))] == [2, 0, 0]
 
 
+def test_an_origin_unheard_for_the_memory_is_forgotten() -> None:
+    seconds = Seconds()
+    for number in range(9):
+        seconds.hear(demand(f"o{number}", joins=1), UnixMs(START + 1_000 * number))
+    seconds.forget(UnixMs(START + 8_000))
+    assert list(seconds._origins) == ["o8"]
+
+
 def arrival(topic: Topic, record: Any, offset: int, at: int) -> Arrival:
     return Arrival(topic=topic, pool=0, offset=offset, at_unix_ms=UnixMs(at), cause=topics.cause(topic.title, 0, offset), record=record)
 
