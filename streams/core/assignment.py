@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from schemas.records import Load
 from schemas.topics import slice_key
 from schemas.units import UnixMs
-from streams.core.load import share
-from streams.core.strategies import STRATEGIES, Seat
+from streams.core.load import NOTHING, Vector, bounds, less, plus, share, share_with, vector
+from streams.core.strategies import STRATEGIES, Account, Seat, pooled
 
 # Work is moved without need only between packagers whose dominant shares differ by this much: less is noise in the loads.
 UNEVEN = 0.2
@@ -148,38 +149,62 @@ def place(slices: Sequence[Slice], seats: Sequence[Seat], *, strategy: str, last
     """
     Deal slices to seats.
 
+    Copies of one slice go to different packagers.
+
     Args:
         slices: Slices without a holder.
         seats: Packagers with what they hold already charged.
         strategy: A key of `STRATEGIES`.
         last: Packager picked last, for strategies that take turns.
     """
-    biggest = max((seat.usable for seat in seats), key=lambda usable: usable.cores, default=Load(cores=1.0))
-    size = {piece.key: share(piece.load, biggest) for piece in slices}
-    by_size = sorted(slices, key=lambda s: (-size[s.key], -s.viewers, s.since_unix_ms, s.key))
-    dealt = _deal(by_size, seats, strategy, last)
+    seats = sorted(seats, key=lambda seat: seat.packager_id)
+    whole = bounds(pooled(seats))
+    # Size is the dominant share of the pool: one order for packagers of any shape.
+    work = [Work(piece.key, load := vector(piece.load), share_with(NOTHING, load, whole), piece) for piece in slices]
+    dealt = _deal(sorted(work, key=_by_size), seats, strategy, last)
     if not dealt.overflow:
         return dealt
     # Capacity is short: whose work goes first is a matter of viewers, then of age.
-    by_stake = sorted(slices, key=lambda s: (-s.viewers, s.since_unix_ms, -size[s.key], s.key))
-    return _deal(by_stake, seats, strategy, last)
+    return _deal(sorted(work, key=_by_stake), seats, strategy, last)
 
 
-def _deal(slices: Sequence[Slice], seats: Sequence[Seat], strategy: str, last: str) -> AssignmentMap:
-    pick = STRATEGIES[strategy]
-    taken = {seat.packager_id: seat for seat in sorted(seats, key=lambda s: s.packager_id)}
+class Work(NamedTuple):
+    """A slice while it is dealt: what is asked of it more than once."""
+
+    key: str
+    load: Vector
+    size: float
+    slice: Slice
+
+
+def _by_size(work: Work) -> tuple[float, float, int, str]:
+    return -work.size, -work.slice.viewers, work.slice.since_unix_ms, work.key
+
+
+def _by_stake(work: Work) -> tuple[float, int, float, str]:
+    return -work.slice.viewers, work.slice.since_unix_ms, -work.size, work.key
+
+
+def _deal(work: Sequence[Work], seats: Sequence[Seat], strategy: str, last: str) -> AssignmentMap:
+    accounts = [Account(seat) for seat in seats]
+    dealer = STRATEGIES[strategy](accounts, [each.load for each in work], last)
+    copied = {piece.slice_id for *_, piece in work if piece.copy}
+    others: dict[str, frozenset[str]] = {}
     holders: dict[str, str] = {}
     overflow = []
-    for piece in slices:
-        allowed = [seat for seat in taken.values() if seat.packager_id not in piece.barred]
-        feasible = [seat for seat in allowed if seat.share_with(piece.load) <= 1.0]
-        if not feasible:
-            overflow.append(Overflow(slice=piece, full_count=len(allowed), barred_count=len(taken) - len(allowed)))
+    for key, load, _, piece in work:
+        barred = piece.barred
+        if copied and piece.slice_id in copied:
+            barred |= others.get(piece.slice_id, frozenset())
+        found = dealer.pick(key, load, barred)
+        if found is None:
+            allowed = sum(account.packager_id not in barred for account in accounts)
+            overflow.append(Overflow(slice=piece, full_count=allowed, barred_count=len(accounts) - allowed))
             continue
-        seat = pick(feasible, piece.load, last)
-        last = holders[piece.key] = seat.packager_id
-        taken[last] = seat.with_work(piece.load)
-    return AssignmentMap(holders=holders, overflow=tuple(overflow), seats=tuple(taken.values()))
+        holders[key] = accounts[found].packager_id
+        if copied and piece.slice_id in copied:
+            others[piece.slice_id] = others.get(piece.slice_id, frozenset()) | {holders[key]}
+    return AssignmentMap(holders=holders, overflow=tuple(overflow), seats=tuple(account.closed() for account in accounts))
 
 
 def is_uneven(seats: Sequence[Seat]) -> bool:
@@ -203,26 +228,29 @@ def rebalance(held: Sequence[tuple[Slice, str]], seats: Sequence[Seat], *, moves
     work: dict[str, list[Slice]] = {}
     for piece, packager in held:
         work.setdefault(packager, []).append(piece)
-    shares = {seat.packager_id: share(seat.used, seat.usable) for seat in seats}
-    by_id = {seat.packager_id: seat for seat in seats}
+    used = {seat.packager_id: vector(seat.used) for seat in seats}
+    most = {seat.packager_id: bounds(seat.usable) for seat in seats}
+    shares = {packager: share_with(used[packager], NOTHING, most[packager]) for packager in used}
     moves: dict[str, str] = {}
     while len(moves) < moves_max and len(shares) > 1:
         full = max(shares, key=lambda p: (shares[p], p))
         empty = min(shares, key=lambda p: (shares[p], p))
         if shares[full] - shares[empty] < UNEVEN:
             break
-        best: tuple[float, str] | None = None
+        best: tuple[float, str, Slice] | None = None
         for piece in work.get(full, ()):
             if empty in piece.barred or piece.key in moves:
                 continue
-            left, right = shares[full] - share(piece.load, by_id[full].usable), shares[empty] + share(piece.load, by_id[empty].usable)
-            if right <= 1.0 and (best is None or (max(left, right), piece.key) < best):
-                best = max(left, right), piece.key
+            load = vector(piece.load)
+            left, right = share_with(less(used[full], load), NOTHING, most[full]), share_with(used[empty], load, most[empty])
+            if right <= 1.0 and (best is None or (max(left, right), piece.key) < best[:2]):
+                best = max(left, right), piece.key, piece
         if best is None or shares[full] - best[0] < MOVE_GAIN:
             break
-        piece = next(p for p in work[full] if p.key == best[1])
-        moves[piece.key] = empty
+        _, key, piece = best
+        moves[key] = empty
         work[full].remove(piece)
-        shares[full] -= share(piece.load, by_id[full].usable)
-        shares[empty] += share(piece.load, by_id[empty].usable)
+        used[full], used[empty] = less(used[full], vector(piece.load)), plus(used[empty], vector(piece.load))
+        for packager in (full, empty):
+            shares[packager] = share_with(used[packager], NOTHING, most[packager])
     return moves

@@ -27,6 +27,7 @@ class Bench:
 
 
 BENCHES = {
+    "assignment": Bench(about="placing slices: CPU time, balance, moves, beside LPT and a consistent hash"),
     "decide": Bench(about="CPU time of a decision over a pool"),
     "packaging": Bench(about="one core through the stages of a packager"),
     "control": Bench(about="event to assignment on a real Kafka, idle use, memory"),
