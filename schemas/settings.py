@@ -71,6 +71,9 @@ class IngestSettings(_Section):
     queue_bytes_max: Positive = Field(64 * 2**20, description="Chunks waiting for the broker; then sending blocks.")
     queue_wait_ms: Positive = Field(5_000, description="How long sending blocks on a full queue before it is an error.")
     silence_ms: Positive = Field(5_000, description="An encoder silent for this long is reported as stalled.")
+    behind_ms_max: Positive = Field(
+        8_000, description="A real-time encoder later than this, two targets, leaves input out up to now and opens a new period."
+    )
     jump_ms: Positive = Field(200, description="A step of the input's timestamps beyond this opens a new period.")
     metrics_host: str = Field("127.0.0.1", description="Where metrics are served.")
     metrics_port: int = Field(0, description="Port of the metrics; 0: a free one.")
@@ -111,7 +114,9 @@ class GranularitySettings(_Section):
 class AssignmentSettings(_Section):
     """Who does which slice."""
 
-    strategy: Literal["least_loaded", "round_robin", "weighted_round_robin"] = Field("least_loaded", description="How holders are picked.")
+    strategy: Literal["least_loaded", "round_robin", "weighted_round_robin", "power_of_two", "bounded_hash"] = Field(
+        "least_loaded", description="How holders are picked; `make bench ARGS=assignment` compares."
+    )
     utilisation_max: Share = Field(0.85, description="Share of a packager's capacity that is dealt out.")
     moves_per_tick_max: Positive = Field(8, description="Voluntary moves per decision; work of the dead is not limited.")
     part_ms_budget: Annotated[float, Field(gt=0)] = Field(150.0, description="Part work that may fall due at one instant at a packager.")

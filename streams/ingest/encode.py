@@ -74,7 +74,7 @@ def run(
 
 def _encode(settings: Settings, source: str, channel: str, *, realtime: bool, loop: bool, idle_level: Level | None, preset: str) -> None:
     with (
-        Encoder(source, realtime=realtime, loop=loop, preset=preset) as encoder,
+        Encoder(source, realtime=realtime, loop=loop, preset=preset, behind_max_s=settings.ingest.behind_ms_max / 1_000) as encoder,
         ChannelWriter(
             settings,
             channel=channel,

@@ -1,35 +1,28 @@
 """The ladder in one process: one decoder, one thread per track, bounded queues between them, samples out as they are ready."""
 
-import heapq
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from math import inf
 from types import TracebackType
 from typing import Self, TypeVar
 
-import structlog
 from av.audio.frame import AudioFrame
 
-from streams.ingest import metrics
 from streams.ingest.codecs import AUDIO_TRACK, AudioEncoder, VideoEncoder
-from streams.ingest.ladder import AUDIO_FRAME, AUDIO_RATE_HZ, LADDER, Rendition, fit, gop_frames_of
+from streams.ingest.ladder import LADDER, Rendition, fit, gop_frames_of
+from streams.ingest.pace import Pace
 from streams.ingest.samples import Sample
 from streams.ingest.source import Numbered, Source
-
-log = structlog.get_logger()
 
 # Frames before each encoder: enough that one slow frame does not stop the others, 14 MB at 720p.
 FRAMES_MAX = 10
 SAMPLES_MAX = 200
-# Decoded ahead in real time, about 0.3 s of picture and sound: more than decoders hold back.
-HELD_MAX = 24
 # How often a thread that waits on a queue looks whether it should end.
 LOOK_S = 0.2
 JOIN_S = 5.0
-# A real-time encoder this late says so.
-BEHIND_WARN_S = 1.0
 
 Coder = VideoEncoder | AudioEncoder
 T = TypeVar("T")
@@ -38,6 +31,15 @@ T = TypeVar("T")
 class Encoder:
     """
     A ladder of H.264 renditions and AAC from one source; a context manager.
+
+    Args:
+        source: What FFmpeg reads.
+        realtime: Feed it at the speed of a camera.
+        loop: Begin again at its end, for ever.
+        ladder: Renditions wanted.
+        preset: Of x264.
+        behind_max_s: In real time, when it is later than this, input is left out up to now.
+        monotonic: Seconds.
 
     Raises:
         UserError: The source does not exist, is no video, or cannot be decoded.
@@ -51,9 +53,10 @@ class Encoder:
         loop: bool = False,
         ladder: tuple[Rendition, ...] = LADDER,
         preset: str = "superfast",
+        behind_max_s: float = inf,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = Source(source, loop=loop, in_order=realtime)
-        self._realtime = realtime
         self.rate: Fraction = self._source.rate
         self.gop_frames = gop_frames_of(self.rate)
         renditions = fit(ladder, width=self._source.width, height=self._source.height)
@@ -62,6 +65,7 @@ class Encoder:
             self._coders[AUDIO_TRACK] = AudioEncoder()
         self.tracks = tuple(coder.track for coder in self._coders.values())
         self._stop = threading.Event()
+        self._pace = Pace(self.rate, behind_max_s=behind_max_s, monotonic=monotonic, wait=self._stop.wait) if realtime else None
         self._failure: BaseException | None = None
         self._frames: dict[str, queue.Queue[Numbered | None]] = {track: queue.Queue(FRAMES_MAX) for track in self._coders}
         self._samples: queue.Queue[tuple[str, Sample] | None] = queue.Queue(SAMPLES_MAX)
@@ -117,7 +121,7 @@ class Encoder:
     def _read(self) -> None:
         try:
             frames = self._source.frames()
-            for number, frame in self._paced(frames) if self._realtime else frames:
+            for number, frame in self._pace.of(frames) if self._pace else frames:
                 if self._stop.is_set():
                     return
                 is_sound = isinstance(frame, AudioFrame)
@@ -127,21 +131,6 @@ class Encoder:
         finally:
             for waiting in self._frames.values():
                 self._put(waiting, None)
-
-    def _paced(self, frames: Iterator[Numbered]) -> Iterator[Numbered]:
-        """Each frame when a camera would have it: a picture when it begins, sound when its last sample was heard."""
-        began: float | None = None
-        is_behind = False
-        for due_s, item in _by_due(frames, self.rate):
-            began = began or time.monotonic()
-            late = time.monotonic() - began - due_s
-            metrics.BEHIND.set(max(0.0, late))
-            if late < 0 and self._stop.wait(-late):
-                return
-            if (late > BEHIND_WARN_S) != is_behind:
-                is_behind = not is_behind
-                log.warning("encoder_behind" if is_behind else "encoder_in_time", late_ms=round(late * 1_000))
-            yield item
 
     def _code(self, track: str) -> None:
         coder = self._coders[track]
@@ -169,17 +158,3 @@ class Encoder:
             except queue.Full:
                 continue
             return
-
-
-def _by_due(frames: Iterator[Numbered], rate: Fraction) -> Iterator[tuple[float, Numbered]]:
-    """Frames in the order in which they are due: decoders give pictures later than the sound of the same instant."""
-    held: list[tuple[float, int, Numbered]] = []
-    for count, (number, frame) in enumerate(frames):
-        due = (number + AUDIO_FRAME) / AUDIO_RATE_HZ if isinstance(frame, AudioFrame) else number / rate
-        heapq.heappush(held, (float(due), count, (number, frame)))
-        if len(held) > HELD_MAX:
-            due_s, _, item = heapq.heappop(held)
-            yield due_s, item
-    while held:
-        due_s, _, item = heapq.heappop(held)
-        yield due_s, item

@@ -14,4 +14,5 @@ PERIODS = Counter("finecut_encode_periods", "Periods opened, by cause", ["cause"
 SKEW = Gauge("finecut_encode_skew_seconds", "Time now minus time of the media just sent", ["channel"])
 STALLED = Gauge("finecut_encode_stalled", "Channels whose encoder is silent")
 BEHIND = Gauge("finecut_encode_behind_seconds", "How far the encoder is behind real time")
+SKIPPED = Counter("finecut_encode_skipped_seconds", "Input left out because the encoder could not keep up, seconds")
 DROPPED = Counter("finecut_encode_dropped_samples", "Samples outside any period: before its start, or old ones after a jump")
