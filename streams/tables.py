@@ -1,10 +1,11 @@
 """Typed fronts of Faust's tables: one per input topic, its rows as JSON under ``pool/key``, one write per record read."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import faust
 
@@ -93,6 +94,17 @@ def _untagged(plain: dict[str, Any]) -> Any:
     return base64.b64decode(plain[BYTES]) if plain.keys() == {BYTES} else plain
 
 
+class Table(faust.Table[bytes, bytes]):
+    """A Faust table that knows the changelog write it sent last: later ones of a partition are durable after it."""
+
+    written: asyncio.Future[Any] | None = None
+
+    def send_changelog(self, *args: Any, **named: Any) -> Any:
+        """The write, which is done once the broker has it."""
+        self.written = super().send_changelog(*args, **named)
+        return self.written
+
+
 class Rows:
     """
     The table of one input topic.
@@ -112,6 +124,11 @@ class Rows:
             value_type=bytes,
             partitions=kafka.pool_count,
         )
+
+    @property
+    def written(self) -> asyncio.Future[Any] | None:
+        """The write sent last; None if none ever was."""
+        return cast(asyncio.Future[Any] | None, self._table.written)
 
     def put(self, pool: int, key: str, row: Any) -> None:
         """Write a row; only while a record of that pool is handled."""
