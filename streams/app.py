@@ -25,7 +25,7 @@ from streams.journal import Log, outgoing
 from streams.metrics import Metrics
 from streams.pools import Pools
 from streams.shell import Arrival, Shell
-from streams.tables import Tables, app_id
+from streams.tables import Table, Tables, app_id
 from streams.transport import Consumer, broker_urls
 
 log = structlog.get_logger()
@@ -69,6 +69,7 @@ def new_app(settings: Settings) -> App:
         version=1,
         autodiscover=False,
         store="memory://",
+        Table=Table,
         datadir=str(settings.control.data_dir),
         web_enabled=False,
         agent_supervisor=CrashingSupervisor,
@@ -120,10 +121,16 @@ class Control:
         self._planners: dict[int, Planner] = {}
         self._models: dict[int, Models] = {}
         self._announcing: asyncio.Task[None] | None = None
+        tables = Tables(self.app, settings.kafka)
         self.shell = Shell(
-            kafka=settings.kafka, codec=self._codec, metrics=metrics, send_reject=self._send_reject, on_handled=self._on_handled
+            kafka=settings.kafka,
+            codec=self._codec,
+            metrics=metrics,
+            send_reject=self._send_reject,
+            written=lambda topic: tables.by_title[topic.title].written,
+            on_handled=self._on_handled,
         )
-        self.pools = Pools(settings, Tables(self.app, settings.kafka), metrics)
+        self.pools = Pools(settings, tables, metrics)
         register = {"shell": self.shell, "pools": self.pools}
         for agent in (channels, gops, heartbeats, forecasts):
             agent.register(self.app, **register)
