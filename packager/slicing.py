@@ -1,9 +1,13 @@
 """Cuts a slice: follows its channel through the marks of the log from period to period, one `Cutter` each; pure."""
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 
-from packager.cutter import Check, Cut, CutReject, Cutter, Scope
+from packager.cutter import Check, Cut, CutFailed, CutReject, Cutter, Scope
 from schemas.records import Chunk, MarkKind, MediaMark, Period
+from schemas.timeline import frames_per_gop, gop_ms, gops_per_segment_max, segment_span
 from schemas.units import Msn, UnixMs
 
 
@@ -31,12 +35,16 @@ class SliceCutter:
         self._cutter: Cutter | None = None
         self._ended: Cutter | None = None
         self._chunks_beyond = 0
+        self._first_msn: Msn | None = None  # the first segment that the log still has, where reading began
+        self._gone: deque[_Gone] = deque()  # what retention took, still to be told: a segment with each record
 
     @property
     def next_msn(self) -> Msn:
         """The segment in hand."""
+        if self._gone:
+            return self._gone[0].msn
         cutter = self._cutter or self._ended
-        return max(self._scope.from_msn, cutter.next_msn) if cutter else self._scope.from_msn
+        return Msn(max(self._scope.from_msn, self._first_msn or 0, cutter.next_msn if cutter else 0))
 
     @property
     def is_done(self) -> bool:
@@ -91,7 +99,14 @@ class SliceCutter:
             PeriodUnknownError: Its period is not among them; nothing has changed.
         """
         if isinstance(record, MediaMark):
-            return self._mark(record)
+            return self._mark(record, durable_unix_ms, periods)
+        cuts = self._chunk(record, offset, durable_unix_ms, periods)
+        is_sound = not any(isinstance(cut, CutReject) for cut in cuts)
+        if self._first_msn is None and self._cutter and is_sound:
+            self._begin(self._cutter.period, record.msn, record.first_gop, periods)
+        return self._tell(durable_unix_ms) + cuts
+
+    def _chunk(self, record: Chunk, offset: int, durable_unix_ms: UnixMs, periods: Mapping[int, Period]) -> tuple[Cut, ...]:
         if self._current < 0:
             # Which period is in force where reading begins, says the log too: not the chunk, which may be a late one of an older period.
             self._current = max((p.period for p in periods.values() if p.first_offset <= offset), default=record.period)
@@ -110,9 +125,36 @@ class SliceCutter:
             self._cutter = Cutter(self._known(record, periods), self._scope, check=self._check)
         return self._cutter.feed(record, offset=offset, durable_unix_ms=durable_unix_ms)
 
-    def _mark(self, mark: MediaMark) -> tuple[Cut, ...]:
+    def _begin(self, period: Period, msn: Msn, gop: int, periods: Mapping[int, Period]) -> None:
+        """What was wanted before the first segment that the log still has is lost."""
+        self._first_msn, until = msn, msn if self._scope.until_msn is None else min(msn, self._scope.until_msn)
+        known = sorted((p for p in periods.values() if p.period <= period.period), key=lambda p: p.period)
+        ends = [(older, younger.first_msn, _gops_between(older, younger)) for older, younger in pairwise(known)]
+        for ended, end_msn, gops in (*ends, (period, msn, gop)):
+            first = max(self._scope.from_msn, ended.first_msn)
+            if first < min(until, end_msn):
+                self._gone.append(_Gone(ended, first, min(until, end_msn), end_msn, gops))
+
+    def _tell(self, durable_unix_ms: UnixMs) -> tuple[Cut, ...]:
+        """The next segment that is gone."""
+        if not self._gone:
+            return ()
+        gone = self._gone[0]
+        lost = tuple(gone.cuts(self._scope, durable_unix_ms))
+        gone.msn = Msn(gone.msn + 1)
+        if gone.msn >= gone.until:
+            self._gone.popleft()
+        return lost
+
+    def _mark(self, mark: MediaMark, durable_unix_ms: UnixMs, periods: Mapping[int, Period]) -> tuple[Cut, ...]:
         if mark.kind is MarkKind.CHANNEL_END:
-            return self._end(mark) if mark.period == self._current else ()
+            period = periods.get(mark.period)
+            told: tuple[Cut, ...] = ()
+            if self._first_msn is None and period:
+                self._begin(period, mark.next_msn, -(-mark.parts_reached // len(period.grid)), periods)
+            while self._gone:
+                told += self._tell(durable_unix_ms)
+            return told + (self._end(mark) if mark.period == self._current else ())
         if mark.period <= self._current:
             return ()
         cuts = self._end(mark)
@@ -146,3 +188,44 @@ class SliceCutter:
         if period is None:
             raise PeriodUnknownError(chunk.channel, chunk.period)
         return period
+
+
+def _gops_between(older: Period, younger: Period) -> int:
+    """GOPs of a period whose end the log has lost: as many as its time had room for."""
+    return (younger.anchor_unix_ms - older.anchor_unix_ms) // gop_ms(older)
+
+
+@dataclass(slots=True)
+class _Gone:
+    """
+    Segments of a period that the log has lost, from one to another.
+
+    Their stamps are lost, too: the GOPs up to where the first segment begins that is left, or the period ends, are shared out evenly among
+    all the segments until there, so that these leave no gap.
+    """
+
+    period: Period
+    msn: Msn
+    until: Msn
+    end_msn: Msn
+    end_gop: int
+
+    def cuts(self, scope: Scope, durable_unix_ms: UnixMs) -> Iterator[CutFailed]:
+        """The next of them, in each track wanted."""
+        period = self.period
+        count = self.end_msn - period.first_msn
+        longest = gops_per_segment_max(
+            gop_frames=frames_per_gop(period),
+            frame_rate_num=period.frame_rate_num,
+            frame_rate_den=period.frame_rate_den,
+            target_duration_ms=period.target_duration_ms,
+        )
+        gops = min(max(self.end_gop, count), count * longest)
+        first, end = ((self.msn + more - period.first_msn) * gops // count for more in (0, 1))
+        for track in period.tracks:
+            if scope.wants(track.track, self.msn):
+                start, ticks = segment_span(period, track, first, end - first)
+                yield CutFailed(
+                    period=period, track=track, msn=self.msn, start_ticks=start, duration_ticks=ticks, durable_unix_ms=durable_unix_ms,
+                    error="the log does not have it any more",
+                )  # fmt: skip

@@ -50,7 +50,8 @@ SEGMENTS_MAX = 300
 CHANNELS_MAX = 2_000
 LIVES_MAX = 4
 RUNS_MAX = 4_096
-FAILURES_MAX = 256
+# What retention took fails a segment per chunk read: more than a packager reads between two ticks.
+FAILURES_MAX = 1_024
 # Runs are kept per interval, so that forgetting needs no time per segment.
 INTERVAL_MS = 10_000
 # Heartbeats missing in a row that make a gap.
@@ -266,6 +267,8 @@ def _reports(row: ReportRow | None, record: Reports | Packaging | Void, offset: 
                         epoch=segment.epoch,
                         packager_id=record.packager_id,
                         fault=segment.fault or Fault.OWN,
+                        start_ticks=segment.start_ticks,
+                        duration_ticks=segment.duration_ticks,
                         at_unix_ms=at,
                         offset=offset,
                     )

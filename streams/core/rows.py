@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from schemas.records import Fault, Forecasts, Heartbeat, Period, PeriodEnd
-from schemas.units import Epoch, GopOrdinal, Msn, UnixMs
+from schemas.units import Epoch, GopOrdinal, Msn, Ticks, UnixMs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -228,6 +228,8 @@ class Failure:
         epoch: Epoch of the assignment.
         packager_id: Who failed.
         fault: Whose fault it is.
+        start_ticks: First tick of the segment.
+        duration_ticks: Its duration as stamped.
         at_unix_ms: Broker time of the report.
         offset: Its offset.
     """
@@ -240,6 +242,8 @@ class Failure:
     epoch: Epoch
     packager_id: str
     fault: Fault
+    start_ticks: Ticks
+    duration_ticks: Ticks
     at_unix_ms: UnixMs
     offset: int
 

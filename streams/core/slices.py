@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from schemas.records import Action, Assignment, Fault, Load, Packaging, Plan, Queued, Reason, Void
-from schemas.timeline import segment_span
 from schemas.topics import slice_key
 from schemas.units import Epoch, Msn, UnixMs
 from streams.core.assignment import AssignmentMap, Slice, is_uneven, place, rebalance, slice_id
@@ -478,30 +477,22 @@ def _voids(scene: Scene) -> tuple[Void, ...]:
     voids: dict[tuple[str, int, str], Void] = {}
     for failures in scene.failures.values():
         for failure in failures:
-            facts = scene.facts.channels.get(failure.channel)
             is_hopeless = failure.fault is Fault.INPUT or (
                 failure.fault is Fault.OWN and len(tries[failure.channel, failure.track, failure.msn]) >= TRIES_MAX
             )
-            void = _void(scene, facts, failure) if facts and is_hopeless else None
-            if void:
-                voids[void.channel, void.msn, void.track] = void
+            if is_hopeless:
+                voids[failure.channel, failure.msn, failure.track] = _void(scene, failure)
     return tuple(voids[key] for key in sorted(voids))
 
 
-def _void(scene: Scene, facts: ChannelFacts, failure: Failure) -> Void | None:
-    period = facts.row.find(failure.period)
-    track = next((t for t in period.tracks if t.track == failure.track), None) if period else None
-    segment = next((s for s in facts.segments if s.msn == failure.msn and s.period == failure.period), None)
-    if period is None or track is None or segment is None:
-        return None
-    start, duration = segment_span(period, track, segment.first_gop, segment.gop_count)
+def _void(scene: Scene, failure: Failure) -> Void:
     return Void(
         channel=failure.channel,
         period=failure.period,
         track=failure.track,
         msn=failure.msn,
-        start_ticks=start,
-        duration_ticks=duration,
+        start_ticks=failure.start_ticks,
+        duration_ticks=failure.duration_ticks,
         decision=scene.number,
         reason=WHY_VOID[failure.fault],
     )

@@ -87,7 +87,7 @@ def test_segments_reported_in_a_row_are_one_run() -> None:
 
 
 def test_rows_are_bounded() -> None:
-    failing = rows("reports", [a_report(msns=[n], fault=Fault.OWN) for n in range(200)], step_ms=1)
+    failing = rows("reports", [a_report(msns=[n], fault=Fault.OWN) for n in range(300)], step_ms=1)
     assert len(failing.rows("reports")["p1"].failures) == FAILURES_MAX
     lives = rows("heartbeats", [a_heartbeat(life=f"l{n}") for n in range(20)])
     assert [p.heartbeat.life for p in lives.rows("heartbeats")["p1"].pulses] == [f"l{n}" for n in range(20 - LIVES_MAX, 20)]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from packager.boxes import check_chunk
-from packager.cutter import Cut, CutReject, CutSegment, Scope
+from packager.cutter import Cut, CutFailed, CutReject, CutSegment, Scope
 from packager.slicing import PeriodUnknownError, SliceCutter
 from schemas.records import Chunk, MarkKind, MediaMark, Period
 from schemas.units import Msn, Ticks, UnixMs
@@ -95,3 +95,60 @@ def test_a_slice_does_not_become_one_that_wants_what_it_may_have_passed_over() -
     assert [held.can_become(scope) for scope in (shorter, longer, open_ended)] == [True, False, False]
     assert not held.can_become(replace(shorter, from_msn=Msn(3)))
     assert not held.can_become(replace(shorter, tracks=frozenset({"v0"})))
+
+
+def gone(cuts: list[Cut]) -> list[tuple[int, int, str, int, int]]:
+    return [(c.period.period, c.msn, c.track.track, c.start_ticks, c.duration_ticks) for c in cuts if isinstance(c, CutFailed)]
+
+
+def test_what_retention_took_is_told_segment_by_segment_up_to_the_first_that_is_left() -> None:
+    chunks = make_chunks(FIRST, (2,) * 6)
+    cutter = make_slice(2)
+    assert gone(feed(cutter, list(chunks[80:81]), start=80, periods={0: FIRST})) == [
+        (0, 2, "v0", 51_200, 25_600),
+        (0, 2, "a0", 192_512, 96_256),
+    ]
+    assert cutter.next_msn == 3
+    cuts = feed(cutter, list(chunks[81:]), start=81, periods={0: FIRST})
+    assert [(msn, track) for _, msn, track, _, _ in gone(cuts)] == [(msn, track) for msn in (3, 4) for track in ("v0", "a0")]
+    assert [msn for _, _, msn in segments(cuts)] == [5, 5]
+    assert cutter.next_msn == 6
+
+
+def test_a_first_chunk_that_is_rejected_makes_nothing_lost() -> None:
+    chunks = make_chunks(FIRST, (1, 1))
+    foreign = replace(chunks[0], msn=Msn(10**9), duration_ticks=Ticks(1))
+    cuts = feed(make_slice(), [foreign, *chunks], periods={0: FIRST})
+    assert not gone(cuts)
+
+
+def test_segments_that_are_gone_leave_no_gap_and_end_where_the_first_that_is_left_begins() -> None:
+    chunks = make_chunks(FIRST, (1, 4, 1, 2, 3, 1))
+    first = next(i for i, chunk in enumerate(chunks) if chunk.msn == 5)
+    cuts = feed(make_slice(1), list(chunks[first:]), start=first, periods={0: FIRST})
+    spans = [span[3:] for span in gone(cuts) if span[2] == "v0"]
+    assert len(spans) == 4
+    assert [start for start, _ in spans[1:]] + [chunks[first].start_ticks] == [start + ticks for start, ticks in spans]
+
+
+def test_a_segment_that_the_log_has_in_part_is_lost_once_with_those_before_it() -> None:
+    chunks = make_chunks(FIRST, (1, 1, 1, 1))
+    told = gone(feed(make_slice(1), list(chunks[19:]), start=19, periods={0: FIRST}))
+    assert sorted((msn, track) for _, msn, track, _, _ in told) == [(1, "a0"), (1, "v0"), (2, "a0"), (2, "v0")]
+
+
+def test_what_retention_took_of_an_older_period_is_told_as_of_that_period() -> None:
+    second = replace(SECOND, first_msn=Msn(3), anchor_unix_ms=UnixMs(FIRST.anchor_unix_ms + 6_500))
+    log = make_chunks(second, (1, 1, 1))[8:]
+    told = gone(feed(make_slice(1), list(log), start=100, periods={0: FIRST, 1: second}))
+    assert [(period, msn) for period, msn, track, _, _ in told if track == "v0"] == [(0, 1), (0, 2), (1, 3)]
+    assert [told[0][3:], told[2][3:]] == [(25_600, 25_600), (51_200, 25_600)]
+
+
+def test_what_retention_took_of_a_channel_that_ended_is_told_at_its_end() -> None:
+    end = MediaMark(channel="news", life="writer-a", kind=MarkKind.CHANNEL_END, period=0, ended_period=0, parts_reached=6, next_msn=Msn(3))
+    cutter = make_slice(1)
+    cutter.scope = replace(cutter.scope, until_msn=Msn(3))
+    told = gone(feed(cutter, [end], start=50))
+    assert [(msn, track) for _, msn, track, _, _ in told] == [(1, "v0"), (1, "a0"), (2, "v0"), (2, "a0")]
+    assert cutter.is_done
