@@ -186,7 +186,8 @@ def sweep(
     from infra.sweep import run
     from schemas.units import Ms
 
-    typer.echo(run(store_at_hand(), older_than_ms=None if older_than is None else Ms(round(older_than * 1_000))))
+    swept = run(store_at_hand(), older_than_ms=None if older_than is None else Ms(round(older_than * 1_000)))
+    typer.echo(str(swept))
 
 
 @app.command()

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from infra.present import Move, Present
 from infra.processes import Usage
-from schemas.records import Assignment, Decision, Level, Packaging, Period, Plan, Scaling
+from schemas.records import Assignment, Decision, Level, Packaging, Period, Plan, Reason, Scaling
 from streams.replay.entries import Entry
 
 REFRESH_S = 0.5
@@ -92,7 +92,7 @@ class Storyteller:
             case Assignment() as given if is_new:
                 self.say(f"[bold]{given.channel}[/] is given to {given.packager_id}")
             case Decision(whole=False) as decision:
-                for dead in decision.dead:
+                for dead in (one for one in decision.dead if one.reason is not Reason.PACKAGER_GONE):
                     self.say(f"{dead.packager_id} is declared dead", style="red")
             case Scaling() as scaling if scaling.wanted != self._wanted:
                 self._wanted = scaling.wanted
