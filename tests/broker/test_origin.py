@@ -104,7 +104,9 @@ class Stage:
 
     def demand(self, wanted: Callable[[Demand], bool]) -> Demand:
         """The first record of ``demand`` that is wanted."""
-        return self.first(topics.DEMAND, wanted)
+        found = self.first(topics.DEMAND, wanted)
+        assert isinstance(found, Demand)
+        return found
 
     def first(self, topic: Topic, wanted: Callable[[Any], bool]) -> Any:
         """The first record of a topic that is wanted."""
