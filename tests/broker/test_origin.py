@@ -234,8 +234,8 @@ def test_a_record_that_cannot_be_read_is_counted_and_left_out(stage: Stage) -> N
 def test_a_foreign_record_of_parts_goes_to_rejects_with_its_bytes_and_nothing_stops(stage: Stage) -> None:
     period = live_period()
     foreign = ChannelDemand(channel="c1")
-    stage.start().ready()
     stage.tell(period, facts.start(), *facts.run(period, [4]))
+    stage.start().ready()
     stage.send(topics.PARTS, Demand(origin_id="o", at_unix_ms=UnixMs(0), channels=(foreign,)), key="p9")
     stage.tell(*facts.run(period, [4], first_gop=4, first_msn=1))
     assert stage.http.get("/c1/hls/v0.m3u8?_HLS_msn=1").status_code == 200
