@@ -4,12 +4,13 @@ import os
 import shutil
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from infra.local import PACKAGERS_PER_CORE, LocalRun
 from schemas.errors import UserError
-from schemas.settings import KafkaSettings, OriginSettings, ScalingSettings, Settings
+from schemas.settings import HOUR_MS, KafkaSettings, OriginSettings, ScalingSettings, Settings
 
 
 def local_run(settings: Settings) -> LocalRun:
@@ -44,3 +45,11 @@ def test_one_machine_gets_no_more_packagers_than_it_can_feed_unless_more_are_ask
     assert most(ScalingSettings()) == PACKAGERS_PER_CORE * len(os.sched_getaffinity(0))
     assert most(ScalingSettings(packagers_min=100)) == 100
     assert most(ScalingSettings(packagers_max=7)) == 7
+
+
+def test_a_log_of_our_own_keeps_chunks_for_a_quarter_of_an_hour_and_that_of_a_cluster_is_its_own_affair(tmp_path: Path) -> None:
+    def kept(**kafka: Any) -> str | None:
+        settings = Settings(state_dir=tmp_path, kafka=KafkaSettings(**kafka))
+        return local_run(settings).environment.get("FINECUT_KAFKA__MEDIA_RETENTION_MS")
+
+    assert (kept(), kept(media_retention_ms=HOUR_MS), kept(bootstrap_servers="127.0.0.1:9")) == ("900000", "3600000", None)
