@@ -188,7 +188,7 @@ def _by_stake(work: Work) -> tuple[float, int, float, str]:
 def _deal(work: Sequence[Work], seats: Sequence[Seat], strategy: str, last: str) -> AssignmentMap:
     accounts = [Account(seat) for seat in seats]
     dealer = STRATEGIES[strategy](accounts, [each.load for each in work], last)
-    copied = {piece.slice_id for *_, piece in work if piece.copy}
+    copied = {each.slice.slice_id for each in work if each.slice.copy}
     others: dict[str, frozenset[str]] = {}
     holders: dict[str, str] = {}
     overflow = []

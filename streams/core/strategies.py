@@ -5,11 +5,11 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from math import ceil, frexp, gcd, inf
+from math import ceil, gcd, inf, log2
 from typing import NamedTuple
 
 from schemas.records import Load
-from streams.core.load import NOTHING, Vector, add, as_load, bounds, plus, share, share_with, total, vector
+from streams.core.load import NOTHING, Vector, add, as_load, bounds, share, share_with, total, vector
 
 # `bounded_hash` fills a packager to this much of the mean share: Mirrokni et al. prove 1/0.25^2 looks are then about enough, and few slices
 # leave their first choice.
@@ -22,6 +22,8 @@ POINTS_MAX = 64
 ROUNDING = 1e-9
 # Packagers looked at, for each there is, until orders are made anew: that costs about six looks at each.
 LOOKS_MAX = 20
+# Sizes of packagers told apart, in each doubling; those within one are bounded as if they were as large as the largest.
+SIZES = 4
 RATES = range(len(NOTHING))
 
 
@@ -65,7 +67,8 @@ class Account:
 
     def charge(self, load: Vector) -> None:
         """One more slice."""
-        self.used = plus(self.used, load)
+        used = self.used
+        self.used = used[0] + load[0], used[1] + load[1], used[2] + load[2], used[3] + load[3], used[4] + load[4]
         self.held += 1
 
     def closed(self) -> Seat:
@@ -109,12 +112,12 @@ class Strategy(ABC):
 
 
 Entry = tuple[float, float, float, int, float]
-"""A packager in an order: its share of the rate the order goes by, what it uses and may use of it, its place, its share of the next."""
+"""In an order: share used of its rate; of that rate, less what may be used, and what is; the packager's place; share used of the next."""
 
 
 class Order(NamedTuple):
     """
-    Packagers that the same two rates bind, as large as each other within a factor of two, emptiest first.
+    Packagers that the same two rates bind, nearly as large as each other, emptiest first.
 
     Attributes:
         rate: The first.
@@ -159,11 +162,12 @@ class LeastLoaded(Strategy):
             more, more_share, other_share = load[rate], load[rate] / order_most - ROUNDING, load[other] / other_most - ROUNDING
             i = 0
             while i < len(entries):
-                share, used, most, place, beside = entries[i]
+                share, negative_most, used, place, beside = entries[i]
                 if share + more_share > lowest:
                     break
                 i += 1
-                if beside + other_share > lowest:
+                bound = (used + more) / -negative_most
+                if bound > lowest or beside + other_share > lowest:
                     continue
                 account = accounts[place]
                 if barred and account.packager_id in barred:
@@ -172,9 +176,9 @@ class LeastLoaded(Strategy):
                 score = share_with(account.used, load, account.most)
                 if score < lowest or (score == lowest and place < best):
                     lowest, best, found = score, place, (order, i - 1)
-                if score == (used + more) / most:
+                if score == bound:
                     # Those alike come after it by id, and can have no lower share.
-                    i = bisect_left(entries, (share, used, most, len(accounts)), i)
+                    i = bisect_left(entries, (share, negative_most, used, len(accounts)), i)
         self._looks += looks
         if found is None:
             return None
@@ -191,7 +195,7 @@ class LeastLoaded(Strategy):
         for place, account in enumerate(accounts):
             most = account.most
             rate, other = sorted(RATES, key=lambda r: -used[r] / most[r])[:2]
-            kinds.setdefault((rate, other, frexp(most[rate])[1]), []).append(place)
+            kinds.setdefault((rate, other, round(SIZES * log2(most[rate])) if most[rate] < inf else 0), []).append(place)
         return [
             Order(
                 rate,
@@ -205,7 +209,7 @@ class LeastLoaded(Strategy):
 
     def _entry(self, place: int, rate: int, other: int) -> Entry:
         used, most = self.accounts[place].used, self.accounts[place].most
-        return used[rate] / most[rate], used[rate], most[rate], place, used[other] / most[other]
+        return used[rate] / most[rate], -most[rate], used[rate], place, used[other] / most[other]
 
 
 class RoundRobin(Strategy):
