@@ -68,13 +68,16 @@ def share_with(used: Vector, load: Vector, most: Vector) -> float:
     >>> share_with(vector(Load(cores=1.0)), vector(Load(cores=0.5, part_ms=30.0)), bounds(Load(cores=2.0, part_ms=60.0)))
     0.75
     """
-    return max(
-        (used[0] + load[0]) / most[0],
-        (used[1] + load[1]) / most[1],
-        (used[2] + load[2]) / most[2],
-        (used[3] + load[3]) / most[3],
-        (used[4] + load[4]) / most[4],
-    )
+    score = (used[0] + load[0]) / most[0]
+    if (of_memory := (used[1] + load[1]) / most[1]) > score:
+        score = of_memory
+    if (of_input := (used[2] + load[2]) / most[2]) > score:
+        score = of_input
+    if (of_output := (used[3] + load[3]) / most[3]) > score:
+        score = of_output
+    if (of_parts := (used[4] + load[4]) / most[4]) > score:
+        score = of_parts
+    return score
 
 
 def plus(used: Vector, load: Vector) -> Vector:

@@ -1,8 +1,11 @@
 """Placement: within capacity, by strategy, with the most watched first when it is short."""
 
+from typing import get_args
+
 from schemas.records import Load
+from schemas.settings import AssignmentSettings
 from streams.core.assignment import EncodedChannel, Slice, assign_segments, place, rebalance
-from streams.core.strategies import Seat
+from streams.core.strategies import STRATEGIES, Seat
 
 
 def a_seat(packager: str, *, cores: float = 1.0, used: float = 0.0, held: int = 0) -> Seat:
@@ -64,3 +67,31 @@ def test_a_move_must_pay() -> None:
     assert rebalance(held, seats, moves_max=8) == {"c0/all/0/0": "p2"}
     assert rebalance(held, [a_seat("p1", used=0.9), a_seat("p2", used=0.75)], moves_max=8) == {}
     assert rebalance(held, [a_seat("p1", used=0.9)], moves_max=8) == {}
+
+
+def test_a_move_keeps_every_rate_within_capacity() -> None:
+    heavy = Slice(slice_id="a/all/0", copy=0, channel="a", tracks=("v0",), load=Load(cores=0.3, memory_bytes=90))
+    light = Slice(slice_id="b/all/0", copy=0, channel="b", tracks=("v0",), load=Load(cores=0.3, memory_bytes=10))
+    full = Seat(packager_id="p1", life="l1", usable=Load(cores=1.0, memory_bytes=1_000), used=Load(cores=0.9, memory_bytes=100), held=2)
+    small = Seat(packager_id="p2", life="l1", usable=Load(cores=1.0, memory_bytes=80))
+    assert rebalance([(heavy, "p1"), (light, "p1")], [full, small], moves_max=8) == {"b/all/0/0": "p2"}
+
+
+def test_every_strategy_can_be_chosen_by_the_setting() -> None:
+    assert get_args(AssignmentSettings.model_fields["strategy"].annotation) == tuple(STRATEGIES)
+
+
+def test_by_bounded_hash_a_packager_that_returns_gets_what_it_had() -> None:
+    pool = [a_seat(f"p{i}", cores=4.0) for i in range(6)]
+    before = assign_segments(some_channels(60), pool, {}, strategy="bounded_hash").holders
+    without = assign_segments(some_channels(60), pool[1:], {}, strategy="bounded_hash").holders
+    assert "p0" not in without.values()
+    assert assign_segments(some_channels(60), pool, {}, strategy="bounded_hash").holders == before
+    stayed = [key for key, packager in before.items() if packager != "p0" and without[key] == packager]
+    assert len(stayed) >= 0.8 * sum(packager != "p0" for packager in before.values())
+
+
+def test_the_better_of_two_draws_is_more_even_than_chance() -> None:
+    pool = [a_seat(f"p{i:02}", cores=10.0) for i in range(20)]
+    used = [seat.used.cores for seat in assign_segments(some_channels(400), pool, {}, strategy="power_of_two").seats]
+    assert max(used) <= 1.25 * sum(used) / len(used)
