@@ -13,6 +13,12 @@ def test_the_tables_of_settings_and_topics_are_those_of_the_code() -> None:
     assert filled(text) == text, "run `python -m infra.documentation`"
 
 
+def test_nothing_is_left_to_be_filled_in() -> None:
+    text = README.read_text()
+    assert "@@" not in text
+    assert all((README.parent / path).exists() for path in re.findall(r"\]\(([a-zA-Z][^):]*)\)", text))
+
+
 def test_every_verb_of_make_that_the_readme_names_exists() -> None:
     verbs = set(re.findall(r"^([a-z-]+):", MAKEFILE.read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)", README.read_text(), re.MULTILINE))
