@@ -15,7 +15,7 @@ from streams.core.policy import Policy
 from streams.core.progress import Progress, read_from
 from streams.core.rows import Failure
 from streams.core.standing import Standing, assignment_key, life_key
-from streams.core.strategies import Seat
+from streams.core.strategies import Seat, charged
 
 # A segment that was tried so often is nobody's fault but its own.
 TRIES_MAX = 3
@@ -366,11 +366,12 @@ def _seats(scene: Scene, staying: Mapping[str, Assignment], wanted: set[str]) ->
         for key, packager in scene.packagers.items()
         if packager.status is Status.ALIVE
     }
-    for key, held in staying.items():
-        holder = life_key(held.packager_id, held.life)
-        if holder in seats and key not in wanted:
-            seats[holder] = seats[holder].with_work(scene.load(held.channel))
-    return tuple(sorted(seats.values(), key=lambda seat: seat.packager_id))
+    held = (
+        (assignment.packager_id, scene.load(assignment.channel))
+        for key, assignment in staying.items()
+        if key not in wanted and life_key(assignment.packager_id, assignment.life) in seats
+    )
+    return charged(seats.values(), held)
 
 
 def _picked_last(standing: Standing) -> str:

@@ -46,10 +46,6 @@ class Seat:
     used: Load = Load()
     held: int = 0
 
-    def with_work(self, load: Load) -> "Seat":
-        """The seat after one more slice."""
-        return replace(self, used=add(self.used, load), held=self.held + 1)
-
     def share_with(self, load: Load) -> float:
         """Dominant share after one more slice."""
         return share(add(self.used, load), self.usable)

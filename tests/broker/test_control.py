@@ -155,6 +155,7 @@ def test_a_worker_that_stood_still_beyond_its_session_goes_on(installation: Inst
         until(lambda: holders(installation), what="assignment")
         before = holders(installation)
         control.process.send_signal(signal.SIGSTOP)
+        # Nothing can be asked of a stopped process: its session is over once this much time has passed.
         time.sleep(2 * installation.settings.control.session_timeout_ms / 1_000)
         go_live(installation, "sport")
         control.process.send_signal(signal.SIGCONT)

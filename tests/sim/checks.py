@@ -8,7 +8,7 @@ from streams.core.facts import read
 from streams.core.load import channel_load, usable
 from streams.core.standing import Standing, apply, counts, life_key
 from streams.core.state import State
-from streams.core.strategies import Seat
+from streams.core.strategies import Seat, charged
 from streams.journal import in_force as in_force_by_journal
 from streams.simulate.log import Entry
 from streams.simulate.run import Run
@@ -98,7 +98,8 @@ def assert_balanced(run: Run, standing: Standing) -> None:
     for key, held in standing.assignments.items():
         plan, seen = standing.plans.get(held.channel), facts.channels[held.channel]
         loads[key] = channel_load(seen, facts.cost, gops_per_segment=plan.gops_per_segment if plan else seen.gops_max)
-        seats[held.packager_id] = seats[held.packager_id].with_work(loads[key])
+    given = [(held.packager_id, loads[key]) for key, held in standing.assignments.items()]
+    seats = {seat.packager_id: seat for seat in charged(seats.values(), given)}
     full = {name for name, seat in seats.items() if seat.share_with(Load()) > 1.0}
     for key, held in standing.assignments.items():
         if held.packager_id in full:
