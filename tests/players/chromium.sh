@@ -14,4 +14,4 @@ if [ "$(id -u)" != 0 ]; then
 fi
 echo "installing the package chromium with apt-get, for the tests with real players"
 $as_root apt-get update -q
-$as_root apt-get install -y -q --no-install-recommends chromium
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium
