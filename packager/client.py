@@ -59,6 +59,8 @@ __all__ = ["Arrival", "Assigned", "Client", "Event", "Media", "Withdrawn"]  # al
 
 # How long a poll waits for the slices that catch up, so that the live edge of the others is looked at often.
 PAST_WAIT_S = 0.002
+# How long a packager that leaves waits for its farewell to be acknowledged.
+GOODBYE_S = 5.0
 # Room for the other fields of a reject.
 REJECT_MARGIN_BYTES = 4_096
 
@@ -127,6 +129,10 @@ class Client:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None and self.state is not PackagerState.GONE:
+            self.state = PackagerState.GONE  # its work moves at once, not after a silence
+            self.beat()
+            self.flush(GOODBYE_S)
         self.close()
 
     @property

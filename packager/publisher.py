@@ -1,11 +1,13 @@
-"""Publishes objects: create if absent, tried again within one deadline, measured."""
+"""Publishes objects (create if absent, tried again within one deadline, measured) and makes the records that tell of them."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from packager.cutter import CutFailed, CutPart, CutSegment
 from packager.store import Publication, Store, digest
 from schemas.errors import RetryableError
+from schemas.records import Assignment, Fault, Outcome, Part, SegmentReport
 from schemas.units import Ms
 
 
@@ -87,3 +89,67 @@ class Publisher:
             cpu_us=(time.thread_time_ns() - cpu) // 1_000,
             publish_us=(self._monotonic_ns() - began) // 1_000,
         )
+
+
+def part_of(cut: CutPart, published: Published) -> Part:
+    """What origins are told of a part."""
+    return Part(
+        channel=cut.period.channel,
+        period=cut.period.period,
+        track=cut.track.track,
+        msn=cut.msn,
+        index=cut.index,
+        segment_start_ticks=cut.segment_start_ticks,
+        segment_ticks=cut.segment_ticks,
+        start_ticks=cut.start_ticks,
+        duration_ticks=cut.duration_ticks,
+        independent=cut.independent,
+        size=published.size,
+        digest=published.digest,
+        durable_unix_ms=cut.durable_unix_ms,
+    )
+
+
+def report_of(held: Assignment, cut: CutSegment, published: Published, *, cpu_us: int = 0) -> SegmentReport:
+    """The report of a segment that was published for an assignment."""
+    return SegmentReport(
+        channel=cut.period.channel,
+        period=cut.period.period,
+        track=cut.track.track,
+        msn=cut.msn,
+        slice_id=held.slice_id,
+        epoch=held.epoch,
+        outcome=Outcome.PUBLISHED,
+        start_ticks=cut.start_ticks,
+        duration_ticks=cut.duration_ticks,
+        part_count=cut.part_count,
+        chunk_count=len(cut.pieces),
+        size=published.size,
+        digest=published.digest,
+        durable_unix_ms=cut.durable_unix_ms,
+        cpu_us=cpu_us,
+        publish_us=published.publish_us,
+    )
+
+
+def failure_of(held: Assignment, cut: CutPart | CutSegment | CutFailed, fault: Fault, error: str, *, cpu_us: int = 0) -> SegmentReport:
+    """The report of a segment that could not be made or published."""
+    return SegmentReport(
+        channel=cut.period.channel,
+        period=cut.period.period,
+        track=cut.track.track,
+        msn=cut.msn,
+        slice_id=held.slice_id,
+        epoch=held.epoch,
+        outcome=Outcome.FAILED,
+        start_ticks=cut.start_ticks,
+        duration_ticks=cut.duration_ticks,
+        part_count=0,
+        chunk_count=0,
+        size=0,
+        digest=b"",
+        durable_unix_ms=cut.durable_unix_ms,
+        cpu_us=cpu_us,
+        fault=fault,
+        error=error,
+    )

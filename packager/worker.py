@@ -13,11 +13,11 @@ from packager.boxes import check_chunk
 from packager.client import Client, Media
 from packager.cutter import Cut, CutFailed, CutPart, CutReject, CutSegment, Scope
 from packager.holding import Assigned, Withdrawn, Work
-from packager.publisher import Published, Publisher
+from packager.publisher import Published, Publisher, failure_of, part_of, report_of
 from packager.slicing import PeriodUnknownError, SliceCutter
 from packager.store import Store
 from schemas.errors import ConflictError, FinecutError, RejectedError, RetryableError
-from schemas.records import Assignment, Chunk, Fault, Outcome, PackagerState, Part, SegmentReport
+from schemas.records import Assignment, Chunk, Fault, PackagerState, Part, SegmentReport
 from schemas.settings import Settings
 from schemas.units import Ms
 
@@ -226,7 +226,7 @@ class Worker:
                 else:
                     self._count(job.cut, published)
                     if isinstance(job.cut, CutPart):
-                        parts.append(_part(job.cut, published))
+                        parts.append(part_of(job.cut, published))
                         self._weigh(work, job.cut, published)
                     else:
                         reports.append(self._published(work, job.assignment, job.cut, published))
@@ -266,24 +266,7 @@ class Worker:
     def _published(self, work: _Work, held: Assignment, cut: CutSegment, published: Published) -> SegmentReport:
         cpu_us = work.cpu_us.pop(cut.track.track, 0) + published.cpu_us
         metrics.PACKAGER_SEGMENT_CPU.observe(cpu_us / 1e6)
-        return SegmentReport(
-            channel=cut.period.channel,
-            period=cut.period.period,
-            track=cut.track.track,
-            msn=cut.msn,
-            slice_id=held.slice_id,
-            epoch=held.epoch,
-            outcome=Outcome.PUBLISHED,
-            start_ticks=cut.start_ticks,
-            duration_ticks=cut.duration_ticks,
-            part_count=cut.part_count,
-            chunk_count=len(cut.pieces),
-            size=published.size,
-            digest=published.digest,
-            durable_unix_ms=cut.durable_unix_ms,
-            cpu_us=cpu_us,
-            publish_us=published.publish_us,
-        )
+        return report_of(held, cut, published, cpu_us=cpu_us)
 
     def _refused(self, work: _Work, job: _Job, fault: Fault, error: FinecutError) -> list[SegmentReport]:
         """The report of a segment that the store did not take; a part has none, its segment is tried by itself."""
@@ -298,40 +281,4 @@ class Worker:
         cut, held = job.cut, job.assignment
         log.error("segment_failed", slice=work.key, track=cut.track.track, msn=cut.msn, fault=fault, error=error)
         metrics.PACKAGER_FAILURES.labels(fault).inc()
-        return SegmentReport(
-            channel=cut.period.channel,
-            period=cut.period.period,
-            track=cut.track.track,
-            msn=cut.msn,
-            slice_id=held.slice_id,
-            epoch=held.epoch,
-            outcome=Outcome.FAILED,
-            start_ticks=cut.start_ticks,
-            duration_ticks=cut.duration_ticks,
-            part_count=0,
-            chunk_count=0,
-            size=0,
-            digest=b"",
-            durable_unix_ms=cut.durable_unix_ms,
-            cpu_us=work.cpu_us.pop(cut.track.track, 0),
-            fault=fault,
-            error=error,
-        )
-
-
-def _part(cut: CutPart, published: Published) -> Part:
-    return Part(
-        channel=cut.period.channel,
-        period=cut.period.period,
-        track=cut.track.track,
-        msn=cut.msn,
-        index=cut.index,
-        segment_start_ticks=cut.segment_start_ticks,
-        segment_ticks=cut.segment_ticks,
-        start_ticks=cut.start_ticks,
-        duration_ticks=cut.duration_ticks,
-        independent=cut.independent,
-        size=published.size,
-        digest=published.digest,
-        durable_unix_ms=cut.durable_unix_ms,
-    )
+        return failure_of(held, cut, fault, error, cpu_us=work.cpu_us.pop(cut.track.track, 0))

@@ -1,6 +1,7 @@
 """A packager on a real Kafka, fed by hand: what it stores, says, and does when something is wrong."""
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 
 from infra.kafka import LocalBroker
 from packager.boxes import check_chunk
-from packager.client import Assigned, Client, Media
 from packager.cutter import CutPart, CutSegment, Scope
+from packager.minimal import serve
 from packager.slicing import SliceCutter
 from schemas import topics
 from schemas.records import Chunk, Fault, MediaMark, Outcome, PackagerState, Period
@@ -242,26 +243,19 @@ def test_kafka_may_go_away_and_come_back(own_kafka: LocalBroker, tmp_path: Path)
         hall.close()
 
 
-def test_a_packager_of_ones_own_takes_a_few_lines(make_hall: MakeHall) -> None:
+def test_the_smallest_packager_publishes_announces_and_says_goodbye(make_hall: MakeHall) -> None:
     hall, period = make_hall(), make_period()
-    chunks = make_chunks(period, (1,))
     hall.configure(period)
-    hall.encode(period, [make_start(period), *chunks])
-    taken: list[Chunk] = []
-
-    with Client(hall.settings, pool=0, packager_id="mine") as client:
-
-        def take() -> bool:
-            for event in client.poll(0.05):
-                match event:
-                    case Assigned():
-                        client.follow(event.key, event.assignment)
-                    case Media(record=Chunk()):
-                        taken.append(client.whole(event.arrival))
-            return len(taken) == len(chunks)
-
-        until(lambda: take() or hall.beats("mine"), what="registration")
+    hall.encode(period, [make_start(period), *make_chunks(period, (1, 1))])
+    over = threading.Event()
+    thread = threading.Thread(target=serve, args=(hall.settings, "mine"), kwargs={"must_stop": over.is_set})
+    thread.start()
+    try:
+        until(lambda: hall.beats("mine"), what="registration")
         hall.assign(period, hall.registered("mine"))
-        until(take, what="chunks")
-    assert taken == chunks
-    assert client.periods["news"][0] == period
+        until(lambda: len(hall.reports()) == 2 * len(period.tracks), what="reports")
+    finally:
+        over.set()
+        thread.join()
+    assert {report.outcome for report in hall.reports()} == {Outcome.PUBLISHED}
+    assert hall.beats("mine")[-1].state is PackagerState.GONE

@@ -1,0 +1,54 @@
+"""The smallest whole packager on the public API: assignments in, chunks by offset, publish, announce, report."""
+
+from collections.abc import Callable
+
+from packager.boxes import check_chunk
+from packager.client import Assigned, Client, Media, Withdrawn
+from packager.cutter import CutFailed, CutPart, CutReject, Scope
+from packager.publisher import Publisher, failure_of, part_of, report_of
+from packager.slicing import PeriodUnknownError, SliceCutter
+from packager.store import DirectoryStore
+from schemas.records import Assignment, Chunk, Fault
+from schemas.settings import Settings
+from schemas.units import Ms
+
+
+def serve(settings: Settings, packager_id: str, *, must_stop: Callable[[], bool]) -> None:
+    """Package what pool 0 assigns to this name until told to stop."""
+    publisher = Publisher(DirectoryStore(settings.store), retry_ms=Ms(1_000))
+    work: dict[str, tuple[Assignment, SliceCutter]] = {}
+    with Client(settings, pool=0, packager_id=packager_id) as client:  # registers with its first heartbeat, beats while it is polled
+        while not must_stop():
+            for event in client.poll(0.01):
+                match event:
+                    case Assigned(key=key, assignment=given):
+                        work[key] = given, SliceCutter(Scope.of(given), check=check_chunk)
+                        client.follow(key, given)
+                    case Withdrawn(key=key):
+                        client.leave(key)
+                    case Media():
+                        _package(client, publisher, work, event)
+
+
+def _package(client: Client, publisher: Publisher, work: dict[str, tuple[Assignment, SliceCutter]], event: Media) -> None:
+    arrival = event.arrival
+    record = client.whole(arrival) if isinstance(event.record, Chunk) else event.record
+    for key in arrival.slices:
+        given, cutter = work[key]
+        known = client.periods.get(given.channel, {})
+        try:
+            cuts = cutter.feed(record, offset=arrival.offset, durable_unix_ms=arrival.durable_unix_ms, periods=known)
+        except PeriodUnknownError:
+            client.follow(key, given, offset=arrival.offset)  # its configuration is on the way: read it again
+            continue
+        for cut in cuts:
+            if isinstance(cut, CutReject):
+                client.reject(arrival, cut.error)
+            elif isinstance(cut, CutFailed):
+                client.report((failure_of(given, cut, Fault.INPUT, cut.error),))
+            else:
+                published = publisher.publish(cut.name, cut.pieces)  # create-if-absent: equal bytes are a success
+                if isinstance(cut, CutPart):
+                    client.announce((part_of(cut, published),))
+                else:
+                    client.report((report_of(given, cut, published),))
