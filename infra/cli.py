@@ -93,11 +93,14 @@ def up(packagers: Packagers = None) -> None:
 
 
 @app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    environment: Annotated[bool, typer.Option("--env", help='Its settings for a shell: eval "$(finecut status --env)".')] = False,
+) -> None:
     """What runs here: processes, addresses, channels and their URLs."""
-    from infra.status import show
+    from infra.status import show, show_environment
 
-    raise typer.Exit(show(as_json=as_json))
+    raise typer.Exit(show_environment() if environment else show(as_json=as_json))
 
 
 @app.command()

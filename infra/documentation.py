@@ -1,4 +1,8 @@
-"""Tables of the README that are made from the code: settings and topics. `python -m infra.documentation` writes them into it."""
+"""
+What of the README is made from the code: the tables of settings and topics, and the smallest packager.
+
+`python -m infra.documentation` writes them into it.
+"""
 
 import re
 import sys
@@ -11,6 +15,7 @@ from schemas.settings import KafkaSettings, Settings
 from schemas.topics import TOPICS
 
 README = Path(__file__).parent.parent / "README.md"
+MINIMAL = README.parent / "packager" / "minimal.py"
 
 
 def settings_table() -> str:
@@ -41,7 +46,13 @@ def _row(variable: str, default: Any, meaning: str | None) -> str:
     return f"| `{variable.upper()}` | {f'`{shown}`' if shown and default is not None else ''} | {meaning} |"
 
 
-TABLES = {"settings": settings_table, "topics": topics_table}
+def packager_code() -> str:
+    """The smallest whole packager, as it is run by a test."""
+    code = MINIMAL.read_text()
+    return f"```python\n{code[code.index('def serve') :].rstrip()}\n```"
+
+
+TABLES = {"settings": settings_table, "topics": topics_table, "packager": packager_code}
 
 
 def filled(text: str) -> str:

@@ -1,6 +1,7 @@
 """What runs here, as other programs and people read it."""
 
 import json
+import shlex
 import urllib.request
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +16,17 @@ from infra.state import Run
 from schemas.settings import load
 
 ANSWER_S = 5.0
+
+
+def show_environment() -> int:
+    """Print the settings of what runs here as a shell reads them; exit status 1 when nothing runs."""
+    run = state.read(load().state_dir)
+    if run is None or not run.is_alive:
+        print("echo nothing runs in this folder >&2")
+        return 1
+    for name, value in sorted(run.environment.items()):
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
 
 
 def show(*, as_json: bool) -> int:
@@ -37,6 +49,7 @@ def describe(run: Run) -> dict[str, Any]:
         "running": True,
         "run_id": run.run_id,
         "directory": run.directory,
+        "environment": run.environment,
         "processes": [{**asdict(process), **asdict(usage)} for process, usage in alive],
         "packagers_wanted": run.packagers_wanted,
         "addresses": run.addresses,

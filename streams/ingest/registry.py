@@ -116,7 +116,7 @@ class Registry:
         try:
             found = self._consumer.list_topics(name, timeout=ANSWER_S).topics[name]
         except KafkaException as error:
-            problem = f"Kafka at {self._kafka.bootstrap_servers} does not answer: {error.args[0].str()}"
+            problem = f"Kafka at {self._kafka.bootstrap_servers or '(no address is set)'} does not answer: {error.args[0].str()}"
             raise UserError(problem, do="start it, or correct FINECUT_KAFKA__BOOTSTRAP_SERVERS") from error
         if found.error or not found.partitions:
             raise UserError(
