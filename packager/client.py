@@ -1,17 +1,7 @@
 """
 What a packager needs of the log, for ours and for anybody's own: assignments in, chunks by offset, parts and reports out.
 
-    publisher = Publisher(DirectoryStore(settings.store), retry_ms=Ms(1_000))
-    with Client(settings, pool=0, packager_id="mine") as client:
-        while True:
-            for event in client.poll(0.01):
-                match event:
-                    case Assigned():
-                        client.follow(event.key, event.assignment)
-                    case Withdrawn():
-                        client.leave(event.key)
-                    case Media(record=Chunk()):
-                        chunk = client.whole(event.arrival)  # cut; publisher.publish(...); client.announce(...); client.report(...)
+`packager/minimal.py` is a whole packager on it.
 
 It registers with its first heartbeat and goes on beating as long as it is polled: a heartbeat means that the loop moves.
 """
