@@ -1,10 +1,10 @@
 """Loads as vectors of rates: what a slice takes and what a packager has."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from math import fsum, inf
 from operator import attrgetter
 
-from schemas.records import Cost, Load
+from schemas.records import Cost, Level, Load
 from streams.core.facts import ChannelFacts
 
 # Bytes of a slice held while its segments are made, in target durations: the open segment, its parts, one being written.
@@ -20,6 +20,7 @@ Vector = tuple[float, float, float, float, float]
 vector: Callable[[Load], Vector] = attrgetter("cores", "memory_bytes", "in_bytes_per_s", "out_bytes_per_s", "part_ms")
 """The rates of a load; a getter, since every load is asked for them at every placing."""
 NOTHING: Vector = (0, 0, 0, 0, 0)
+NO_LOAD = Load()
 
 
 def add(a: Load, b: Load) -> Load:
@@ -112,16 +113,53 @@ def usable(capacity: Load, *, utilisation: float, part_ms_budget: float) -> Load
     )
 
 
-def channel_load(facts: ChannelFacts, cost: Cost, *, gops_per_segment: int) -> Load:
-    """What packaging a whole channel to parts takes at the live edge, at a segment length."""
-    tracks, gop_s, rate = len(facts.period.tracks), facts.gop_ms / 1_000, facts.bytes_per_s
-    parts = len(facts.period.grid)
-    per_gop = cost.per_segment / gops_per_segment + cost.per_part * parts + cost.per_chunk * facts.chunks_per_gop
-    per_part_s = cost.per_part + cost.per_chunk * facts.chunks_per_gop / parts
+def channel_load(facts: ChannelFacts, cost: Cost, *, gops_per_segment: int, level: Level = Level.PARTS) -> Load:
+    """What packaging a whole channel takes at the live edge, at a segment length: the load of one slice with all its tracks."""
+    return slice_load(facts, cost, level=level, gops_per_segment=gops_per_segment, tracks=None)
+
+
+def slice_load(
+    facts: ChannelFacts,
+    cost: Cost,
+    *,
+    level: Level,
+    gops_per_segment: int,
+    tracks: Collection[str] | None,
+    turns: int = 1,
+    speed: float = 1.0,
+) -> Load:
+    """
+    What a slice takes of who holds it.
+
+    Fewer tracks take less of everything but of the reading: the log is read with all tracks of a partition. A turn of several takes less
+    CPU and writes less; while it has its turn it holds as much and owes as much at one instant as if it were alone.
+
+    Args:
+        facts: The channel.
+        cost: Learned coefficients.
+        level: What is packaged.
+        gops_per_segment: Segment length.
+        tracks: Tracks of the slice; those that the newest period has not take nothing. None: all.
+        turns: Holders that take segments in turn.
+        speed: Media time per time: more than 1 while a backlog is caught up.
+    """
+    if level is Level.OFF:
+        return NO_LOAD
+    period, rate = facts.period, facts.bytes_per_s
+    count, portion = len(period.tracks), 1.0
+    if tracks is not None:
+        held = [track.bandwidth_bps for track in period.tracks if track.track in tracks]
+        if len(held) < count:
+            count, portion = len(held), sum(held) / (sum(track.bandwidth_bps for track in period.tracks) or 1)
+    is_parts, parts, gop_s = level is Level.PARTS, len(period.grid), facts.gop_ms / 1_000
+    per_part = cost.per_part if is_parts else 0.0
+    per_gop = cost.per_segment / gops_per_segment + per_part * parts + cost.per_chunk * facts.chunks_per_gop
+    per_instant_s = per_part + cost.per_chunk * facts.chunks_per_gop / parts
+    pace = speed / turns
     return Load(
-        cores=tracks * per_gop / gop_s + cost.per_byte * rate,
-        memory_bytes=int(rate * HELD_TARGETS * facts.period.target_duration_ms / 1_000),
-        in_bytes_per_s=int(rate),
-        out_bytes_per_s=int(rate * WRITTEN_TWICE),
-        part_ms=tracks * per_part_s * 1_000,
+        cores=(count * per_gop / gop_s + cost.per_byte * rate * portion) * pace,
+        memory_bytes=int(rate * portion * HELD_TARGETS * period.target_duration_ms / 1_000),
+        in_bytes_per_s=int(rate * speed),
+        out_bytes_per_s=int(rate * portion * (WRITTEN_TWICE if is_parts else 1) * pace),
+        part_ms=count * per_instant_s * 1_000 if is_parts else 0.0,
     )
