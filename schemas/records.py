@@ -260,6 +260,32 @@ class PartFrames:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Thumbnails:
+    """
+    A picture of each segment of a period, derived from the first picture of the segment in a video track: one JPEG each.
+
+    Attributes:
+        track: Id that names its objects and its reports; no track of the period has it.
+        source: Video track that the pictures are taken from; pictures and segments start at its ticks.
+        width: Pixels.
+        height: Pixels.
+        quality: Quantiser of the JPEG, from 2 (fine) to 31 (coarse); fixed here, since a name determines the bytes.
+    """
+
+    track: str
+    source: str
+    width: int
+    height: int
+    quality: int = 5
+
+    def __post_init__(self) -> None:
+        check_id(self.track, what="track")
+        check_id(self.source, what="track")
+        _require(self.width > 0 and self.height > 0, f"thumbnails {self.track}: {self.width}x{self.height} is no picture")
+        _require(2 <= self.quality <= 31, f"thumbnails {self.track}: quality {self.quality} is not from 2 to 31")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Period:
     """
     Immutable configuration of one period of a channel (key ``channel/period``).
@@ -284,6 +310,7 @@ class Period:
         idle_level: What is packaged while nobody watches.
         time_shift_ms: How far back a viewer may go.
         first_offset: Offset in ``media`` at which the period starts.
+        thumbnails: Pictures to be derived from a track; absent if none are wanted.
     """
 
     channel: str
@@ -305,6 +332,7 @@ class Period:
     idle_level: Level
     time_shift_ms: Ms
     first_offset: int
+    thumbnails: Thumbnails | None = None
 
     def __post_init__(self) -> None:
         check_id(self.channel, what="channel")
@@ -313,6 +341,10 @@ class Period:
         _require(bool(self.grid), f"channel {self.channel}: the grid has no parts")
         _require(self.frame_rate_num > 0 and self.frame_rate_den > 0, f"channel {self.channel}: the frame rate must be positive")
         _require(self.target_duration_ms >= 1_000, f"channel {self.channel}: the target duration is at least 1 s")
+        if self.thumbnails is not None:
+            kinds = {t.track: t.kind for t in self.tracks}
+            _require(self.thumbnails.track not in kinds, f"channel {self.channel}: a track id is used twice")
+            _require(kinds.get(self.thumbnails.source) is TrackKind.VIDEO, f"channel {self.channel}: thumbnails need a video track")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

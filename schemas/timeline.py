@@ -15,6 +15,7 @@ from schemas.units import GopOrdinal, Ms, Ticks, UnixMs, ms_from_ticks_up
 
 SEGMENT_SUFFIX = ".m4s"
 PART_SUFFIX = ".part.m4s"
+THUMBNAIL_SUFFIX = ".jpg"
 INIT_NAME = "init.mp4"
 
 

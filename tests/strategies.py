@@ -62,6 +62,8 @@ def of_record(kind: type[Any]) -> st.SearchStrategy[Any]:
         build = build.map(lambda f: {**f, "turn": f["turn"] % f["turns"]})
     if kind is records.PartFrames:
         build = build.map(lambda f: {"chunk_frames": f["chunk_frames"] or (1,)})
+    if kind is records.Thumbnails:
+        build = build.map(lambda f: {**f, "source": "v0", "quality": 2 + f["quality"] % 30})
     if kind is records.Track:
         build = build.map(lambda f: {**f, "frame_ticks": f["frame_ticks"] + 1}).filter(lambda f: f["frame_ticks"] < 2**63)
     if kind is records.Period:
@@ -82,4 +84,13 @@ def _period(fields: dict[str, Any]) -> dict[str, Any]:
     )
     tracks = {t.track: t for t in fields["tracks"]} or {"v0": track}
     grid = fields["grid"] or (records.PartFrames(chunk_frames=(12, 13)),)
-    return {**fields, "tracks": tuple(tracks.values()), "grid": grid, "target_duration_ms": fields["target_duration_ms"] % 60_000 + 1_000}
+    pictures = fields["thumbnails"]
+    source = next((t.track for t in tracks.values() if t.kind is records.TrackKind.VIDEO), None)
+    pictures = pictures and source and dataclasses.replace(pictures, track="thumb0", source=source)
+    return {
+        **fields,
+        "tracks": tuple(tracks.values()),
+        "grid": grid,
+        "target_duration_ms": fields["target_duration_ms"] % 60_000 + 1_000,
+        "thumbnails": pictures if "thumb0" not in tracks else None,
+    }
