@@ -1,22 +1,40 @@
-"""What an init segment says of its track: timescale, track number, codec string (pure)."""
+"""What an init segment says of its track: timescale, track number, codec, shape (pure)."""
 
 import struct
 from collections.abc import Iterator
 
 from schemas.errors import RejectedError
+from schemas.records import TrackKind
 from schemas.units import Timescale
+from streams.ingest.boxes import Box, boxes
 
 SAMPLE_ENTRY_HEADER = {b"vide": 78, b"soun": 28}
+KINDS = {b"vide": TrackKind.VIDEO, b"soun": TrackKind.AUDIO}
 CONTAINERS = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
+LENGTH_SIZE = 4
 
 
 class InitSegment:
-    """An init segment with one track, read."""
+    """
+    An init segment with one track, read.
+
+    Attributes:
+        track_id: Number of the track.
+        kind: Picture or sound.
+        timescale: Ticks per second.
+        codec: RFC 6381 codec string.
+        language: As ISO 639-2; ``und`` where it is not said.
+        bandwidth_bps: Peak bit rate that it declares; 0 when it does not.
+        width: Pixels; 0 for sound.
+        height: Pixels; 0 for sound.
+        sample_rate_hz: Sampling rate; 0 for picture.
+        audio_channels: Channels; 0 for picture.
+    """
 
     def __init__(self, data: bytes) -> None:
         """
         Raises:
-            RejectedError: The bytes are no ``ftyp`` and ``moov`` with exactly one track.
+            RejectedError: The bytes are no ``ftyp`` and ``moov`` with exactly one track of a codec that we know.
         """
         try:
             self._read(data)
@@ -24,18 +42,30 @@ class InitSegment:
             raise RejectedError(f"not an init segment (ftyp and moov with one track): {error}") from error
 
     def _read(self, data: bytes) -> None:
-        top = [kind for kind, _ in _boxes(data)]
+        top = [box.kind for box in boxes(data)]
         if b"ftyp" not in top or b"moov" not in top:
             raise ValueError(f"found {[kind.decode('latin1') for kind in top]}")
-        found = dict(_walk(data))
-        if sum(kind == b"trak" for kind, _ in _walk(data)) != 1:
+        walked = list(_walk(data))
+        found = {box.kind: box.body for box in walked}
+        if sum(box.kind == b"trak" for box in walked) != 1:
             raise ValueError("it must hold one track")
         tkhd, mdhd, hdlr = found[b"tkhd"], found[b"mdhd"], found[b"hdlr"]
+        handler = hdlr[8:12]
+        if handler not in KINDS:
+            raise RejectedError(f"a track of kind {handler.decode('latin1')!r} is neither picture nor sound")
+        self.kind = KINDS[handler]
         self.track_id: int = struct.unpack_from(">I", tkhd, 20 if tkhd[0] else 12)[0]
         self.timescale = Timescale(struct.unpack_from(">I", mdhd, 20 if mdhd[0] else 12)[0])
-        entry, body = next(_boxes(found[b"stsd"][8:]))
-        children = dict(_boxes(body[SAMPLE_ENTRY_HEADER[hdlr[8:12]] :]))
-        self.codec = _codec(entry.decode("latin1"), children)
+        packed = struct.unpack_from(">H", mdhd, 32 if mdhd[0] else 20)[0]
+        self.language = "".join(chr(0x60 + (packed >> shift & 31)) for shift in (10, 5, 0)) if packed & 0x7FFF else "und"
+        entry = next(boxes(found[b"stsd"][8:]))
+        children = {box.kind: box.body for box in boxes(entry.body[SAMPLE_ENTRY_HEADER[handler] :])}
+        self.codec = _codec(entry.kind.decode("latin1"), children)
+        self.bandwidth_bps: int = struct.unpack_from(">I", children[b"btrt"], 4)[0] if b"btrt" in children else 0
+        is_video = self.kind is TrackKind.VIDEO
+        self.width, self.height = struct.unpack_from(">HH", entry.body, 24) if is_video else (0, 0)
+        self.audio_channels = 0 if is_video else struct.unpack_from(">H", entry.body, 16)[0]
+        self.sample_rate_hz = 0 if is_video else struct.unpack_from(">H", entry.body, 24)[0] or int(self.timescale)
 
     @property
     def is_avc(self) -> bool:
@@ -48,35 +78,44 @@ class InitSegment:
         return self.codec.startswith(("hvc", "hev"))
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 0
-    while at + 8 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, at)
-        if size < 8 or at + size > len(data):
-            raise ValueError(f"box {kind.decode('latin1')} of {size} bytes at {at} of {len(data)}")
-        yield kind, data[at + 8 : at + size]
-        at += size
-
-
-def _walk(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    for kind, body in _boxes(data):
-        yield kind, body
-        if kind in CONTAINERS:
-            yield from _walk(body)
+def _walk(data: bytes) -> Iterator[Box]:
+    for box in boxes(data):
+        yield box
+        if box.kind in CONTAINERS:
+            yield from _walk(box.body)
 
 
 def _codec(entry: str, children: dict[bytes, bytes]) -> str:
     """RFC 6381 codec string of a sample entry."""
+    if entry in ("encv", "enca"):
+        raise RejectedError("the track is encrypted: push it clear")
     if entry in ("avc1", "avc3"):
+        _check_lengths(children[b"avcC"][4])
         return f"{entry}.{children[b'avcC'][1:4].hex()}"
     if entry in ("hvc1", "hev1"):
+        _check_lengths(children[b"hvcC"][21])
         return f"{entry}.{_hevc(children[b'hvcC'])}"
     if entry == "mp4a":
         return f"mp4a.{_mpeg4_audio(children[b'esds'])}"
+    if entry == "av01":
+        return f"av01.{_av1(children[b'av1C'])}"
     plain = {"Opus": "opus", "fLaC": "flac", "ac-3": "ac-3", "ec-3": "ec-3"}
     if entry in plain:
         return plain[entry]
-    raise RejectedError(f"codec {entry!r} of the init segment is not known: use H.264, HEVC, AAC, Opus, FLAC, AC-3 or E-AC-3")
+    raise RejectedError(f"codec {entry!r} of the init segment is not known: use H.264, HEVC, AV1, AAC, Opus, FLAC, AC-3 or E-AC-3")
+
+
+def _check_lengths(byte: int) -> None:
+    if (byte & 3) + 1 != LENGTH_SIZE:
+        raise RejectedError(f"its NAL units have lengths of {(byte & 3) + 1} bytes: write {LENGTH_SIZE}")
+
+
+def _av1(config: bytes) -> str:
+    # AV1 Codec ISO Media File Format Binding, section 5: profile, level and tier, bit depth.
+    profile, level = config[1] >> 5, config[1] & 0x1F
+    tier, high, twelve = config[2] >> 7, config[2] >> 6 & 1, config[2] >> 5 & 1
+    depth = (12 if twelve else 10) if high else 8
+    return f"{profile}.{level:02d}{'H' if tier else 'M'}.{depth:02d}"
 
 
 def _hevc(config: bytes) -> str:

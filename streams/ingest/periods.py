@@ -42,12 +42,13 @@ class PeriodLog:
     idle_level: Level
     media: MediaSettings
 
-    def start(self, past: Past | None, tracks: Sequence[Track]) -> tuple[Period, int]:
+    def start(self, past: Past | None, tracks: Sequence[Track], *, held_ms: int = 0) -> tuple[Period, int]:
         """
         A new period, beginning now, and where it stands in ``channels``; acknowledged, so that its chunks may follow.
 
         Args:
             past: The channel's newest period, which ends here; absent at its first start.
+            held_ms: How long ago its first frame came.
 
         Raises:
             UserError: It was not delivered.
@@ -65,7 +66,7 @@ class PeriodLog:
         )
         first_offset, appended = self.link.send_now(MEDIA, self.media_partition, self.channel, mark)
         # The first instant is that of its first frame, which arrived this much before; two periods never overlap.
-        waited_ms = round((time.monotonic() - arrived) * 1_000)
+        waited_ms = held_ms + round((time.monotonic() - arrived) * 1_000)
         anchor = UnixMs(max(appended - waited_ms, past.ended_unix_ms if past else 0))
         zero = past.period.zero_unix_ms if past else anchor
         if past:

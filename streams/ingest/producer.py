@@ -123,9 +123,12 @@ class ChannelWriter:
 
     # ------------------------------------------------------------ for callers
 
-    def write(self, track: str, sample: Sample) -> None:
+    def write(self, track: str, sample: Sample, *, held_ms: int = 0) -> None:
         """
         One coded frame, in decode order of its track.
+
+        Args:
+            held_ms: How long ago it came, which is when a period that begins with it does.
 
         Raises:
             RetryableError: The queue to Kafka stayed full for ``queue_wait_ms``.
@@ -142,7 +145,7 @@ class ChannelWriter:
         if self._open and line.has_jumped(sample, self._settings.ingest.jump_ms):
             self._close_period("jump")
         if self._open is None:
-            self._begin(line, sample)
+            self._begin(line, sample, held_ms)
         else:
             self._take(line, sample)
 
@@ -246,11 +249,11 @@ class ChannelWriter:
 
     # ------------------------------------------------------------ periods
 
-    def _begin(self, line: Line, sample: Sample) -> None:
+    def _begin(self, line: Line, sample: Sample, held_ms: int) -> None:
         """While no period is open: keep what comes until a key frame says where one starts."""
         has_video = any(other.is_video for other in self._lines.values() if other.track.track in self._active)
         if (line.is_video or not has_video) and line.is_sync(sample):
-            self._open_period(line.seconds(sample))
+            self._open_period(line.seconds(sample), held_ms)
             early, self._early = self._early, []
             for other, held in [*early, (line, sample)]:
                 if self._open:
@@ -263,9 +266,9 @@ class ChannelWriter:
         else:
             metrics.DROPPED.inc()
 
-    def _open_period(self, start: Fraction) -> None:
+    def _open_period(self, start: Fraction, held_ms: int) -> None:
         past, self._is_ended = self._past, False
-        period, offset = self._periods.start(past, [track for track in self._tracks if track.track in self._active])
+        period, offset = self._periods.start(past, [track for track in self._tracks if track.track in self._active], held_ms=held_ms)
         self._open = _Open(period, start, offset, Reached(period), GopIndex(period))
         metrics.PERIODS.labels(cause=self._cause).inc()
         log.info("period_opened", channel=self.channel, period=period.period, cause=self._cause, first_msn=period.first_msn,
