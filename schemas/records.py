@@ -447,6 +447,7 @@ class ChannelDemand:
         buffer_ms_p10: 10 % quantile of client buffers; -1 when unknown.
         throughput_kbps_p50: Median client throughput; -1 when unknown.
         first_request: Whether somebody asked for it while it was off.
+        low_latency_requests: First requests for parts: for a low-latency playlist or MPD, held because no parts are packaged.
     """
 
     channel: str
@@ -462,10 +463,12 @@ class ChannelDemand:
     buffer_ms_p10: int = -1
     throughput_kbps_p50: int = -1
     first_request: bool = False
+    low_latency_requests: int = 0
 
     def __post_init__(self) -> None:
         check_id(self.channel, what="channel")
-        for name in ("whole_sessions", "part_sessions", "chunked_sessions", "joins", "seeks", "switches", "stalls", "requests"):
+        counts = ("whole_sessions", "part_sessions", "chunked_sessions", "joins", "seeks", "switches", "stalls", "requests")
+        for name in (*counts, "low_latency_requests"):
             count = getattr(self, name)
             _require(0 <= count <= COUNT_MAX, f"demand of {self.channel}: {name} {count} is not from 0 to {COUNT_MAX}")
         _require(0 <= self.sent_bytes <= BYTES_MAX, f"demand of {self.channel}: sent_bytes {self.sent_bytes} is not from 0 to {BYTES_MAX}")
