@@ -798,6 +798,7 @@ class Packaging:
         decision: Number of the decision.
         reason: Why.
         cause: Record that led to it, ``topic/partition/offset``; empty for a restatement.
+        since_unix_ms: When it was decided: nothing of a channel that starts is late before; 0 when that was not recorded.
     """
 
     channel: str
@@ -807,6 +808,7 @@ class Packaging:
     decision: int
     reason: Reason
     cause: str = ""
+    since_unix_ms: UnixMs = UnixMs(0)
 
     def __post_init__(self) -> None:
         check_id(self.channel, what="channel")

@@ -202,6 +202,7 @@ def _packaging(
             decision=number,
             reason=plan.reason,
             cause=source.text,
+            since_unix_ms=facts.now,
         )
         sources[channel] = source
     return words, sources
