@@ -21,6 +21,7 @@ from schemas.records import (
     Packaging,
     Period,
     PeriodEnd,
+    Reason,
     Reports,
     Void,
 )
@@ -250,7 +251,7 @@ def _reports(row: ReportRow | None, record: Reports | Packaging | Void, offset: 
     runs = list(_whole_intervals(row.runs, since)) if row else []
     failures = list(_newer(row.failures, since)) if row else []
     if isinstance(record, Void):
-        _extend(runs, _run(record.channel, (record.track,), record.msn, at, UnixMs(0)))
+        _extend(runs, _run(record.channel, (record.track,), record.msn, at, UnixMs(0), is_late=record.reason is Reason.LATE))
     elif isinstance(record, Reports):
         published: dict[tuple[str, int], list[tuple[str, int]]] = {}
         for segment in record.segments:
@@ -279,7 +280,7 @@ def _reports(row: ReportRow | None, record: Reports | Packaging | Void, offset: 
     return ReportRow(offset=offset, at_unix_ms=at, runs=tuple(runs[-RUNS_MAX:]), failures=tuple(failures[-FAILURES_MAX:]))
 
 
-def _run(channel: str, tracks: tuple[str, ...], msn: int, at: UnixMs, durable: UnixMs) -> Run:
+def _run(channel: str, tracks: tuple[str, ...], msn: int, at: UnixMs, durable: UnixMs, *, is_late: bool = False) -> Run:
     return Run(
         interval=at // INTERVAL_MS,
         channel=channel,
@@ -289,6 +290,7 @@ def _run(channel: str, tracks: tuple[str, ...], msn: int, at: UnixMs, durable: U
         durable_unix_ms=durable,
         published_unix_ms=at,
         late_ms_max=at - durable if durable else 0,
+        is_late=is_late,
     )
 
 
@@ -298,7 +300,8 @@ def _extend(runs: list[Run], new: Run) -> None:
         run = runs[i]
         if run.interval != new.interval:
             break
-        if run.channel == new.channel and run.tracks == new.tracks and run.first_msn <= new.first_msn <= run.last_msn + 1:
+        is_same = (run.channel, run.tracks, run.is_late) == (new.channel, new.tracks, new.is_late)
+        if is_same and run.first_msn <= new.first_msn <= run.last_msn + 1:
             runs[i] = replace(
                 new,
                 first_msn=run.first_msn,

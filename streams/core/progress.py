@@ -1,12 +1,14 @@
 """What of a channel is published or void, and where a slice is taken up."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 
-from schemas.records import Void
+from schemas.records import Period, Reason, Void
 from schemas.units import Msn
 from streams.core.facts import ChannelFacts
 from streams.core.rows import Failure, ReportRow, Run
+
+NO_TRACKS: frozenset[str] = frozenset()
 
 
 class Progress:
@@ -19,8 +21,11 @@ class Progress:
             voids: Segments declared lost whose reports may not be folded yet.
         """
         self._reports = reports
-        self._voids = tuple(voids)
+        self._voids: dict[str, list[Void]] = {}
+        for void in voids:
+            self._voids.setdefault(void.channel, []).append(void)
         self._done: dict[str, dict[int, frozenset[str]]] = {}
+        self._late: dict[str, dict[int, frozenset[str]]] = {}
 
     @cached_property
     def _runs(self) -> Mapping[str, list[Run]]:
@@ -34,41 +39,89 @@ class Progress:
         """Tracks done of each segment of a channel."""
         done = self._done.get(channel)
         if done is None:
-            done = self._done[channel] = {}
-            for run in self._runs.get(channel, ()):
+            done = self._done[channel] = self._folded(channel, is_late=False)
+        return done
+
+    def _folded(self, channel: str, *, is_late: bool) -> dict[int, frozenset[str]]:
+        folded: dict[int, frozenset[str]] = {}
+        for run in self._runs.get(channel, ()):
+            if run.is_late is is_late:
                 tracks = frozenset(run.tracks)
                 for msn in range(run.first_msn, run.last_msn + 1):
-                    done[msn] = done[msn] | tracks if msn in done else tracks
-            for void in self._voids:
-                if void.channel == channel:
-                    done[void.msn] = done.get(void.msn, frozenset()) | {void.track}
-        return done
+                    folded[msn] = folded[msn] | tracks if msn in folded else tracks
+        for void in self._voids.get(channel, ()):
+            if (void.reason is Reason.LATE) is is_late:
+                folded[void.msn] = folded.get(void.msn, NO_TRACKS) | {void.track}
+        return folded
 
     def failures(self) -> list[Failure]:
         """Failures within memory, oldest first."""
         return sorted((f for row in self._reports.values() for f in row.failures), key=lambda f: (f.offset, f.track))
 
     def is_track_done(self, channel: str, msn: Msn, track: str) -> bool:
-        """Whether one track of a segment is published or void."""
-        return track in self._done_of(channel).get(msn, frozenset())
+        """Whether one track of a segment is published, or void and not to be made any more."""
+        return track in self._done_of(channel).get(msn, NO_TRACKS)
 
-    def first_open(self, facts: ChannelFacts, *, from_msn: Msn, until_msn: Msn | None = None) -> Msn | None:
+    def is_given_up(self, channel: str, msn: Msn, track: str) -> bool:
+        """Whether one track of a segment is void for being late: it is still made, for the recording."""
+        late = self._late.get(channel)
+        if late is None:
+            late = self._late[channel] = self._folded(channel, is_late=True)
+        return track in late.get(msn, NO_TRACKS)
+
+    def open_segments(
+        self,
+        facts: ChannelFacts,
+        *,
+        from_msn: Msn,
+        until_msn: Msn | None = None,
+        tracks: Collection[str] | None = None,
+        turn: int = 0,
+        turns: int = 1,
+    ) -> Iterator[Msn]:
         """
-        The oldest segment from a number on that is not known to be done; None if all that are in the log are.
+        Segments of a slice that are not known to be done, oldest first, of those that are in the log.
 
         Args:
             facts: The channel.
             from_msn: What lies before it is done; what was reported longer ago than the memory must, too, or counts as open.
             until_msn: First segment not asked for.
+            tracks: Tracks of the slice; None: all, whatever the period has.
+            turn: Segments whose number modulo ``turns`` is this belong to the slice.
+            turns: Number of holders that take turns.
         """
         end = facts.next_opened if until_msn is None else min(facts.next_opened, until_msn)
-        done, periods = self._done_of(facts.channel), facts.row.periods
-        for msn in range(from_msn, end):
-            # A segment left empty by the end of its period gives its number to the next one.
-            period = next((period for period in reversed(periods) if period.first_msn <= msn), periods[0])
-            if not done.get(msn, frozenset()).issuperset(track.track for track in period.tracks):
-                return Msn(msn)
-        return None
+        done = self._done_of(facts.channel)
+        for msn in range(from_msn + (turn - from_msn) % turns, end, turns):
+            if not done.get(msn, NO_TRACKS).issuperset(made_of(period_of(facts, Msn(msn)), tracks)):
+                yield Msn(msn)
+
+    def first_open(
+        self,
+        facts: ChannelFacts,
+        *,
+        from_msn: Msn,
+        until_msn: Msn | None = None,
+        tracks: Collection[str] | None = None,
+        turn: int = 0,
+        turns: int = 1,
+    ) -> Msn | None:
+        """The oldest of `open_segments`; None if all that are in the log are done."""
+        return next(self.open_segments(facts, from_msn=from_msn, until_msn=until_msn, tracks=tracks, turn=turn, turns=turns), None)
+
+
+def period_of(facts: ChannelFacts, msn: Msn) -> Period:
+    """The period of a segment. One left empty by the end of its period gives its number to the next one."""
+    periods = facts.row.periods
+    return next((period for period in reversed(periods) if period.first_msn <= msn), periods[0])
+
+
+def made_of(period: Period, tracks: Collection[str] | None) -> list[str]:
+    """Tracks of a period that are made for a slice; all of them for one without a choice, but nothing that is derived."""
+    made = [track.track for track in period.tracks if tracks is None or track.track in tracks]
+    if period.thumbnails and tracks is not None and period.thumbnails.track in tracks:
+        made.append(period.thumbnails.track)
+    return made
 
 
 def read_from(facts: ChannelFacts, msn: Msn) -> int:

@@ -202,6 +202,7 @@ class Run:
         durable_unix_ms: Broker time of the last chunk of the last segment; 0 when void.
         published_unix_ms: Broker time of the newest report.
         late_ms_max: Longest time from durable to reported.
+        is_late: Whether they are void for being late: they are still made.
     """
 
     interval: int
@@ -212,6 +213,7 @@ class Run:
     durable_unix_ms: UnixMs
     published_unix_ms: UnixMs
     late_ms_max: int
+    is_late: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
