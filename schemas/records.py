@@ -448,6 +448,7 @@ class ChannelDemand:
         throughput_kbps_p50: Median client throughput; -1 when unknown.
         first_request: Whether somebody asked for it while it was off.
         low_latency_requests: First requests for parts: for a low-latency playlist or MPD, held because no parts are packaged.
+        whole_requests: Those of its requests that sessions of whole segments made.
     """
 
     channel: str
@@ -464,11 +465,12 @@ class ChannelDemand:
     throughput_kbps_p50: int = -1
     first_request: bool = False
     low_latency_requests: int = 0
+    whole_requests: int = 0
 
     def __post_init__(self) -> None:
         check_id(self.channel, what="channel")
         counts = ("whole_sessions", "part_sessions", "chunked_sessions", "joins", "seeks", "switches", "stalls", "requests")
-        for name in (*counts, "low_latency_requests"):
+        for name in (*counts, "low_latency_requests", "whole_requests"):
             count = getattr(self, name)
             _require(0 <= count <= COUNT_MAX, f"demand of {self.channel}: {name} {count} is not from 0 to {COUNT_MAX}")
         _require(0 <= self.sent_bytes <= BYTES_MAX, f"demand of {self.channel}: sent_bytes {self.sent_bytes} is not from 0 to {BYTES_MAX}")
@@ -799,6 +801,7 @@ class Packaging:
         reason: Why.
         cause: Record that led to it, ``topic/partition/offset``; empty for a restatement.
         since_unix_ms: When it was decided: nothing of a channel that starts is late before; 0 when that was not recorded.
+        parts_from_msn: First segment with parts, where the level rose to parts after the start; 0: from the start.
     """
 
     channel: str
@@ -809,6 +812,7 @@ class Packaging:
     reason: Reason
     cause: str = ""
     since_unix_ms: UnixMs = UnixMs(0)
+    parts_from_msn: Msn = Msn(0)
 
     def __post_init__(self) -> None:
         check_id(self.channel, what="channel")
@@ -862,6 +866,8 @@ class Plan:
         since_unix_ms: Since when level and length hold.
         decision: Number of the decision that set it.
         reason: Why.
+        level_since_unix_ms: Since when the level holds.
+        dealt_since_unix_ms: Since when groups, turns and copies hold.
     """
 
     channel: str
@@ -873,6 +879,8 @@ class Plan:
     since_unix_ms: UnixMs = UnixMs(0)
     decision: int = 0
     reason: Reason = Reason.NEW_CHANNEL
+    level_since_unix_ms: UnixMs = UnixMs(0)
+    dealt_since_unix_ms: UnixMs = UnixMs(0)
 
     def __post_init__(self) -> None:
         check_id(self.channel, what="channel")
@@ -986,6 +994,8 @@ class Scaling:
         decision: Number of the decision.
         reason: Why.
         low_since_unix_ms: Since when fewer would do; 0: they would not. While set, ``at_horizon`` is the most that was needed since.
+        price: Price of the pool's capacity, >= 1: what one core-second more counts when segment lengths are chosen.
+        unfit_slices: Slices that wait and that no packager of the pool's size could carry, even alone: more of them would not help.
     """
 
     pool: int
@@ -996,6 +1006,8 @@ class Scaling:
     decision: int
     reason: Reason
     low_since_unix_ms: UnixMs = UnixMs(0)
+    price: float = 1.0
+    unfit_slices: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

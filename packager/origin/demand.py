@@ -103,6 +103,7 @@ class Audience:
         if visit.video is not None:
             tally.counts["switches"] += session.video not in {None, visit.video}
             session.video = visit.video
+        tally.counts["whole_requests"] += session.kind is Kind.WHOLE
         if visit.report is not None:
             self._hear(session, visit.report, now_ms)
 
@@ -203,6 +204,7 @@ def _demand(channel: str, sessions: list[_Session], tally: _Tally | None) -> Cha
         buffer_ms_p10=quantile([s.buffer_ms for s in sessions if s.buffer_ms is not None], 10),
         throughput_kbps_p50=quantile([s.throughput_kbps for s in sessions if s.throughput_kbps is not None], 50),
         first_request=tally.first_request if tally else False,
+        whole_requests=counts["whole_requests"],
     )
 
 

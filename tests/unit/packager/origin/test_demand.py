@@ -17,7 +17,7 @@ def test_a_player_with_a_session_is_one_session_whatever_its_address() -> None:
     crowd = audience()
     crowd.visit(visit("a", report=Report(session="s")), now_ms=0)
     crowd.visit(visit("b", report=Report(session="s")), now_ms=10)
-    assert crowd.close(1_000)["c1"] == ChannelDemand(channel="c1", whole_sessions=1, joins=1, requests=2)
+    assert crowd.close(1_000)["c1"] == ChannelDemand(channel="c1", whole_sessions=1, joins=1, requests=2, whole_requests=2)
 
 
 def test_without_cmcd_address_and_agent_are_the_session() -> None:
@@ -124,3 +124,12 @@ def test_rebuffering_before_it_ever_played_is_no_stall() -> None:
     for now_ms, state in ((0, "s"), (400, "r"), (900, "p"), (950, "r"), (990, "p")):
         crowd.visit(visit(report=Report(session="s", state=state)), now_ms=now_ms)
     assert crowd.close(1_000)["c1"].stalls == 0
+
+
+def test_requests_of_those_who_take_parts_are_not_among_those_of_whole_segments() -> None:
+    crowd = audience()
+    crowd.visit(visit("a", kind=Kind.WHOLE), now_ms=0)
+    for _ in range(3):
+        crowd.visit(visit("b", kind=Kind.PARTS), now_ms=0)
+    told = crowd.close(1_000)["c1"]
+    assert (told.requests, told.whole_requests) == (4, 1)
