@@ -28,6 +28,7 @@ class ChunkBoxes:
         duration_ticks: Sum of the sample durations.
         sample_count: Samples of all truns.
         is_sync: Whether the first sample is a sync sample.
+        first_sample: First byte of the first sample and the byte after its last.
     """
 
     sequence: int
@@ -36,6 +37,7 @@ class ChunkBoxes:
     duration_ticks: int
     sample_count: int
     is_sync: bool
+    first_sample: tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,7 +156,7 @@ def _read_traf(data: bytes, at: int, end: int, defaults: Defaults, *, sequence: 
     track_id = start = -1
     duration_default, size_default, flags_default = defaults.duration_ticks, defaults.size, defaults.flags
     first_flags: int | None = None
-    count = duration = 0
+    first_size = count = duration = 0
     position = media
     while at < end:
         kind, box_size = _box(data, at, end)
@@ -194,14 +196,16 @@ def _read_traf(data: bytes, at: int, end: int, defaults: Defaults, *, sequence: 
                 duration, column = duration + sum(values[::width]), 1
             else:
                 duration += duration_default * samples
+            size = size_default
             if flags & 0x200:
+                size = values[column] if samples else 0
                 position, column = position + sum(values[column::width]), column + 1
             else:
                 position += size_default * samples
             if flags & 0x400 and not flags & 0x4 and samples:
                 sample_flags = values[column]
             if first_flags is None and samples:
-                first_flags = sample_flags
+                first_flags, first_size = sample_flags, size
             count += samples
         at += box_size
     if track_id < 0 or start < 0 or first_flags is None:
@@ -215,6 +219,7 @@ def _read_traf(data: bytes, at: int, end: int, defaults: Defaults, *, sequence: 
         duration_ticks=duration,
         sample_count=count,
         is_sync=not first_flags & NON_SYNC,
+        first_sample=(media, media + first_size),
     )
 
 

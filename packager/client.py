@@ -130,6 +130,11 @@ class Client:
         """Periods of every channel of the pool, as far as known."""
         return self._receiver.periods
 
+    @property
+    def has_tail(self) -> bool:
+        """Whether any slice follows the live edge."""
+        return self._source.has_tail
+
     def poll(self, timeout_s: float, *, read_live: bool = True, read_past: bool = True) -> list[Event]:
         """
         What happened; beats when it is time.

@@ -10,10 +10,14 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from packager.cuts import Cut, CutFailed, CutPart, CutPicture, CutReject, CutSegment, Made, Told
+from packager.scope import Scope
 from schemas.errors import RejectedError
-from schemas.records import Assignment, Chunk, Level, Period, Track
-from schemas.timeline import PART_SUFFIX, gop_start, object_name, part_number, part_start, segment_span
+from schemas.records import Chunk, Period, Track
+from schemas.timeline import gop_start, part_number, part_start, picture_track, segment_span
 from schemas.units import Msn, Ticks, UnixMs
+
+__all__ = ["Check", "Cut", "CutFailed", "CutPart", "CutPicture", "CutReject", "CutSegment", "Cutter", "Made", "Scope", "Told"]
 
 # GOPs whose writer, and chunks of a track whose bytes, are remembered to judge repeats: more than the longest segment has.
 GOPS_REMEMBERED_MAX = 256
@@ -22,165 +26,6 @@ CHUNKS_REMEMBERED_MAX = 1_024
 Check = Callable[[Chunk, Track], None]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scope:
-    """
-    What of a channel is to be cut.
-
-    Attributes:
-        tracks: Tracks wanted; the others only say how far the channel is.
-        from_msn: First segment.
-        until_msn: First segment no longer wanted; absent while open-ended.
-        turn: Segments whose number modulo ``turns`` is this are wanted.
-        turns: Holders that take turns.
-        parts: Whether parts are wanted, or whole segments alone.
-    """
-
-    tracks: frozenset[str]
-    from_msn: Msn
-    until_msn: Msn | None = None
-    turn: int = 0
-    turns: int = 1
-    parts: bool = True
-
-    @classmethod
-    def of(cls, assignment: Assignment) -> "Scope":
-        """The scope that an assignment gives."""
-        return cls(
-            tracks=frozenset(assignment.tracks),
-            from_msn=assignment.from_msn,
-            until_msn=assignment.until_msn,
-            turn=assignment.turn,
-            turns=assignment.turns,
-            parts=assignment.level is Level.PARTS,
-        )
-
-    def wants(self, track: str, msn: int) -> bool:
-        """
-        Whether a segment of a track is to be made.
-
-        >>> Scope(tracks=frozenset({"v0"}), from_msn=Msn(4), until_msn=Msn(9), turn=1, turns=2).wants("v0", 5)
-        True
-        """
-        within = self.from_msn <= msn and (self.until_msn is None or msn < self.until_msn)
-        return within and msn % self.turns == self.turn and track in self.tracks
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CutPart:
-    """
-    One part of one track, whole.
-
-    Attributes:
-        period: Its period.
-        track: Its track.
-        msn: Media sequence number of its segment.
-        index: Number within the segment, from 0.
-        segment_start_ticks: First tick of its segment.
-        segment_ticks: Duration of its segment as stamped.
-        start_ticks: First tick.
-        duration_ticks: Duration.
-        independent: Whether it holds a sync sample.
-        durable_unix_ms: Broker time of its last chunk.
-        pieces: Its bytes, one piece per chunk.
-    """
-
-    period: Period
-    track: Track
-    msn: Msn
-    index: int
-    segment_start_ticks: Ticks
-    segment_ticks: Ticks
-    start_ticks: Ticks
-    duration_ticks: Ticks
-    independent: bool
-    durable_unix_ms: UnixMs
-    pieces: tuple[bytes, ...] = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        """Name of the object."""
-        return object_name(self.period.channel, self.period.period, self.track.track, self.start_ticks, PART_SUFFIX)
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return sum(map(len, self.pieces))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CutSegment:
-    """
-    One segment of one track: its parts, one after the other.
-
-    Attributes:
-        period: Its period.
-        track: Its track.
-        msn: Media sequence number.
-        start_ticks: First tick.
-        duration_ticks: Real duration: shorter than stamped if the period ended in it.
-        part_count: Parts.
-        durable_unix_ms: Broker time of its last chunk.
-        pieces: Its bytes, one piece per chunk.
-    """
-
-    period: Period
-    track: Track
-    msn: Msn
-    start_ticks: Ticks
-    duration_ticks: Ticks
-    part_count: int
-    durable_unix_ms: UnixMs
-    pieces: tuple[bytes, ...] = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        """Name of the object."""
-        return object_name(self.period.channel, self.period.period, self.track.track, self.start_ticks)
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return sum(map(len, self.pieces))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CutFailed:
-    """
-    A segment of one track that cannot be made from what is in the log.
-
-    Attributes:
-        period: Its period.
-        track: Its track.
-        msn: Media sequence number.
-        start_ticks: First tick, as stamped.
-        duration_ticks: Duration, as stamped.
-        durable_unix_ms: Broker time of the chunk at which this showed.
-        error: What is wrong.
-    """
-
-    period: Period
-    track: Track
-    msn: Msn
-    start_ticks: Ticks
-    duration_ticks: Ticks
-    durable_unix_ms: UnixMs
-    error: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CutReject:
-    """
-    The chunk just fed broke a rule and was left out.
-
-    Attributes:
-        error: Which.
-    """
-
-    error: str
-
-
-Cut = CutPart | CutSegment | CutFailed | CutReject
 Stamp = tuple[int, int, int]
 
 
@@ -194,6 +39,9 @@ class _Segment:
     ticks: Ticks
     first_part: int
     wanted: bool
+    has_parts: bool
+    is_pictured: bool
+    head: bytes = b""  # the first chunk, if a picture is made of it
     size: int = 0
     parts: list[CutPart] = field(default_factory=list)
     is_lost: bool = False
@@ -238,19 +86,25 @@ class Cutter:
         self._lanes = {track.track: _Lane(track) for track in period.tracks}
         self._writers: OrderedDict[int, tuple[str, Stamp]] = OrderedDict()
         self._next_offset = 0
-        self._next_msn = dict.fromkeys(scope.tracks & self._lanes.keys(), scope.from_msn)
+        self._picture = picture_track(period)
+        self._source = period.thumbnails.source if period.thumbnails else ""
+        self._next_msn = dict.fromkeys([*self._lanes, *([self._picture.track] if self._picture else [])], scope.first_msn)
 
     @property
     def next_msn(self) -> Msn:
         """The segment in hand: all before it are cut, or given up, in every track wanted."""
-        return max(self.scope.from_msn, min(self._next_msn.values(), default=self.scope.from_msn))
+        # Of a slice whose tracks this period does not have, all of the period is done as it goes by.
+        wanted = self.scope.all_tracks & self._next_msn.keys() or self._next_msn
+        return max(self.scope.first_msn, min(self._next_msn[track] for track in wanted))
 
     def needs(self, header: Chunk) -> bool:
         """Whether the payload of a chunk is to be fed with it."""
         lane = self._lanes.get(header.track)
         if lane is None or self.is_ended:
             return False
-        return self.scope.wants(header.track, header.msn) or (lane.filling is not None and lane.filling.wanted)
+        if lane.filling is not None and lane.filling.wanted:
+            return True
+        return self.scope.wants(header.track, header.msn) or self._is_pictured(header)
 
     def feed(self, chunk: Chunk, *, offset: int, durable_unix_ms: UnixMs) -> tuple[Cut, ...]:
         """
@@ -302,20 +156,27 @@ class Cutter:
             raise RejectedError(f"track {chunk.track} is not one of period {chunk.period} of {chunk.channel}")
         if chunk.index < lane.next_index:
             # Media rule 9: the same chunk once more, of whichever writer, is harmless.
-            if lane.seen.get(chunk.index) == _fingerprint(chunk):
+            if _is_same(lane.seen.get(chunk.index), _fingerprint(chunk)):
                 return False
             raise RejectedError(f"chunk {chunk.index} of {chunk.track} comes again with other content: {lane.next_index} is next")
         if self.is_ended:
             raise RejectedError(f"period {chunk.period} of {chunk.channel} has ended before this chunk")
         self._own(chunk)
-        if chunk.msn < self.scope.from_msn and not lane.in_step:
+        if chunk.msn < self.scope.first_msn and not lane.in_step:
             return False
         if not (lane.in_step and chunk.index == lane.next_index) and not self._joins(lane, chunk, durable_unix_ms, cuts):
             return False
         self._place(lane, chunk)
-        if lane.filling.wanted if lane.filling else self.scope.wants(chunk.track, chunk.msn):
+        if lane.filling.wanted if lane.filling else self.scope.wants(chunk.track, chunk.msn) or self._is_pictured(chunk):
             self._check(chunk, lane.track)
         return True
+
+    def _is_pictured(self, chunk: Chunk) -> bool:
+        """Whether a picture is to be made of a chunk: the first of its segment."""
+        if chunk.track != self._source or self._picture is None or not self.scope.wants(self._picture.track, chunk.msn):
+            return False
+        is_first = chunk.gop == chunk.first_gop and chunk.part == 0
+        return is_first and chunk.start_ticks == gop_start(self.period, self._lanes[chunk.track].track, chunk.gop)
 
     def _own(self, chunk: Chunk) -> None:
         """Media rule 9: a GOP and its stamp belong, in all tracks, to the writer of its first chunk by offset."""
@@ -376,7 +237,10 @@ class Cutter:
 
     def _take(self, chunk: Chunk, durable_unix_ms: UnixMs) -> None:
         lane, number = self._lanes[chunk.track], part_number(self.period, chunk)
-        segment = lane.filling = lane.filling or self._opened(lane, chunk)
+        if lane.filling is None:
+            lane.filling = self._opened(lane, chunk)
+            lane.filling.head = chunk.payload if lane.filling.is_pictured else b""
+        segment = lane.filling
         lane.in_step = True
         lane.next_index = chunk.index + 1
         lane.next_ticks = chunk.start_ticks + chunk.duration_ticks
@@ -387,6 +251,7 @@ class Cutter:
             lane.seen.popitem(last=False)
         if segment.wanted:
             lane.pieces.append(chunk.payload)
+        if segment.wanted or segment.head is chunk.payload:
             segment.size += len(chunk.payload)
             self.held_bytes += len(chunk.payload)
         lane.ticks += chunk.duration_ticks
@@ -428,8 +293,10 @@ class Cutter:
                 continue
             lane.leaving = segment
             segment.parts.append(part)
-            if segment.wanted and self.scope.parts:
+            if segment.wanted and segment.has_parts:
                 cuts.append(part)
+            if segment.is_pictured and len(segment.parts) == 1:
+                cuts += self._pictured(segment, part)
             if number + 1 == segment.end_gop * len(self.period.grid):
                 cuts += self._finish(lane, segment)
         return cuts
@@ -443,7 +310,24 @@ class Cutter:
             ticks=ticks,
             first_part=chunk.first_gop * len(self.period.grid),
             wanted=self.scope.wants(chunk.track, chunk.msn),
+            has_parts=self.scope.wants_parts(chunk.msn),
+            is_pictured=self._is_pictured(chunk),
         )
+
+    def _pictured(self, segment: _Segment, part: CutPart) -> list[Cut]:
+        assert self._picture is not None  # noqa: S101
+        self._done(self._picture.track, segment.msn)
+        return [
+            CutPicture(
+                period=self.period,
+                track=self._picture,
+                msn=segment.msn,
+                start_ticks=segment.start,
+                duration_ticks=segment.ticks,
+                durable_unix_ms=part.durable_unix_ms,
+                pieces=(segment.head,),
+            )
+        ]
 
     def _finish(self, lane: _Lane, segment: _Segment) -> list[Cut]:
         self._leave(lane, segment)
@@ -467,18 +351,20 @@ class Cutter:
         self._leave(lane, segment)
         segment.is_lost = True
         lane.lost_msn = max(lane.lost_msn, segment.msn)
-        if not segment.wanted:
-            return []
+        lost = [lane.track] if segment.wanted else []
+        if self._picture and segment.is_pictured and not segment.parts:
+            lost.append(self._picture)
         return [
             CutFailed(
                 period=self.period,
-                track=lane.track,
+                track=track,
                 msn=segment.msn,
                 start_ticks=segment.start,
                 duration_ticks=segment.ticks,
                 durable_unix_ms=segment.parts[-1].durable_unix_ms if durable_unix_ms is None else durable_unix_ms,
                 error=error,
             )
+            for track in lost
         ]
 
     def _leave(self, lane: _Lane, segment: _Segment) -> None:
@@ -486,10 +372,19 @@ class Cutter:
         if lane.leaving is segment:
             lane.leaving = None
         self.held_bytes -= segment.size
-        if lane.track.track in self._next_msn:
-            self._next_msn[lane.track.track] = max(self._next_msn[lane.track.track], Msn(segment.msn + 1))
+        self._done(lane.track.track, segment.msn)
+        if self._picture and lane.track.track == self._source:
+            self._done(self._picture.track, segment.msn)
+
+    def _done(self, track: str, msn: Msn) -> None:
+        self._next_msn[track] = max(self._next_msn[track], Msn(msn + 1))
 
 
 def _fingerprint(chunk: Chunk) -> tuple[int, ...]:
     """What tells a chunk from another of the same index."""
     return (chunk.msn, chunk.start_ticks, chunk.duration_ticks, len(chunk.payload), zlib.crc32(chunk.payload))
+
+
+def _is_same(held: tuple[int, ...] | None, now: tuple[int, ...]) -> bool:
+    """Whether two fingerprints are of the same chunk; of one that was not needed the payload is not known."""
+    return held is not None and held[:3] == now[:3] and (held[3:] == now[3:] or not (held[3] and now[3]))

@@ -8,7 +8,8 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
-from packager.cutter import CutFailed, CutPart, CutSegment, Scope
+from packager.cuts import Told
+from packager.scope import Scope
 from packager.slicing import SliceCutter
 from schemas.errors import RejectedError
 from schemas.records import Assignment, SliceProgress
@@ -92,7 +93,7 @@ class Job(Protocol):
     """Something cut that is not yet reported."""
 
     @property
-    def cut(self) -> CutPart | CutSegment | CutFailed:
+    def cut(self) -> Told:
         """What was cut."""
 
 
@@ -147,13 +148,20 @@ class Work(Generic[J]):
 
         It goes on if it reads the same and nothing wanted was passed over. A new epoch says that something is to be made again, as when
         the store refused it: it has left the cutter, whatever the cutter is at. What is there already is found equal.
+        Other work, as at another level, that begins with a segment of which nothing was read yet follows what is in hand: that is
+        finished as it was begun.
         """
-        held = self.assignment
-        same = (held.epoch, held.channel, held.media_partition) == (new.epoch, new.channel, new.media_partition)
-        if self.is_stopped or not same or not self.cutter.can_become(Scope.of(new)):
+        held, scope = self.assignment, Scope.of(new)
+        if self.is_stopped or (held.channel, held.media_partition) != (new.channel, new.media_partition):
+            return False
+        if held.epoch == new.epoch and self.cutter.can_become(scope):
+            scope = replace(scope, before=self.cutter.scope.before)
+        elif self.refused_msn is None and self.cutter.can_precede(scope):
+            scope = scope.following(self.cutter.scope, next_msn=self.cutter.next_msn)
+        else:
             return False
         self.assignment, self.is_withdrawn = new, False
-        self.cutter.scope = Scope.of(new)
+        self.cutter.scope = scope
         return True
 
     def withdraw(self, from_msn: Msn | None) -> None:
@@ -177,6 +185,4 @@ class Work(Generic[J]):
             self.is_stopped = True
 
     def _limit(self, until_msn: Msn) -> None:
-        scope = self.cutter.scope
-        until = until_msn if scope.until_msn is None else min(until_msn, scope.until_msn)
-        self.cutter.scope = replace(scope, until_msn=until)
+        self.cutter.scope = self.cutter.scope.limited(until_msn)

@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 from packager.boxes import check_chunk
 from packager.client import Assigned, Client, Media, Withdrawn
-from packager.cutter import CutFailed, CutPart, CutReject, Scope
+from packager.cuts import CutFailed, CutPart, CutPicture, CutReject
 from packager.publisher import Publisher, failure_of, part_of, report_of
+from packager.scope import Scope
 from packager.slicing import PeriodUnknownError, SliceCutter
 from packager.store import DirectoryStore
+from packager.thumbnails import jpeg
 from schemas.records import Assignment, Chunk, Fault
 from schemas.settings import Settings
 from schemas.units import Ms
@@ -47,7 +49,8 @@ def _package(client: Client, publisher: Publisher, work: dict[str, tuple[Assignm
             elif isinstance(cut, CutFailed):
                 client.report((failure_of(given, cut, Fault.INPUT, cut.error),))
             else:
-                published = publisher.publish(cut.name, cut.pieces)  # create-if-absent: equal bytes are a success
+                pieces = (jpeg(cut),) if isinstance(cut, CutPicture) else cut.pieces
+                published = publisher.publish(cut.name, pieces)  # create-if-absent: equal bytes are a success
                 if isinstance(cut, CutPart):
                     client.announce((part_of(cut, published),))
                 else:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from packager.cutter import CutFailed, CutPart, CutSegment
+from packager.cuts import CutPart, CutPicture, CutSegment, Told
 from packager.store import Publication, Store, digest
 from schemas.errors import RetryableError
 from schemas.records import Assignment, Fault, Outcome, Part, SegmentReport
@@ -110,8 +110,8 @@ def part_of(cut: CutPart, published: Published) -> Part:
     )
 
 
-def report_of(held: Assignment, cut: CutSegment, published: Published, *, cpu_us: int = 0) -> SegmentReport:
-    """The report of a segment that was published for an assignment."""
+def report_of(held: Assignment, cut: CutSegment | CutPicture, published: Published, *, cpu_us: int = 0) -> SegmentReport:
+    """The report of a segment, or of the thumbnail of one, that was published for an assignment."""
     return SegmentReport(
         channel=cut.period.channel,
         period=cut.period.period,
@@ -122,7 +122,7 @@ def report_of(held: Assignment, cut: CutSegment, published: Published, *, cpu_us
         outcome=Outcome.PUBLISHED,
         start_ticks=cut.start_ticks,
         duration_ticks=cut.duration_ticks,
-        part_count=cut.part_count,
+        part_count=cut.part_count if isinstance(cut, CutSegment) else 0,
         chunk_count=len(cut.pieces),
         size=published.size,
         digest=published.digest,
@@ -132,7 +132,7 @@ def report_of(held: Assignment, cut: CutSegment, published: Published, *, cpu_us
     )
 
 
-def failure_of(held: Assignment, cut: CutPart | CutSegment | CutFailed, fault: Fault, error: str, *, cpu_us: int = 0) -> SegmentReport:
+def failure_of(held: Assignment, cut: Told, fault: Fault, error: str, *, cpu_us: int = 0) -> SegmentReport:
     """The report of a segment that could not be made or published."""
     return SegmentReport(
         channel=cut.period.channel,

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from packager.cutter import Check, Cut, CutFailed, CutReject, Cutter, Scope
+from packager.cuts import Cut, CutFailed, CutReject
+from packager.cutter import Check, Cutter
+from packager.scope import Scope
 from schemas.records import Chunk, MarkKind, MediaMark, Period
-from schemas.timeline import frames_per_gop, gop_ms, gops_per_segment_max, segment_span
+from schemas.timeline import frames_per_gop, gop_ms, gops_per_segment_max, picture_track, segment_span
 from schemas.units import Msn, UnixMs
 
 
@@ -36,6 +38,7 @@ class SliceCutter:
         self._ended: Cutter | None = None
         self._chunks_beyond = 0
         self._first_msn: Msn | None = None  # the first segment that the log still has, where reading began
+        self._opened_msn = -1  # the newest segment of which anything was fed
         self._gone: deque[_Gone] = deque()  # what retention took, still to be told: a segment with each record
 
     @property
@@ -44,7 +47,7 @@ class SliceCutter:
         if self._gone:
             return self._gone[0].msn
         cutter = self._cutter or self._ended
-        return Msn(max(self._scope.from_msn, self._first_msn or 0, cutter.next_msn if cutter else 0))
+        return Msn(max(self._scope.first_msn, self._first_msn or 0, cutter.next_msn if cutter else 0))
 
     @property
     def is_done(self) -> bool:
@@ -75,15 +78,19 @@ class SliceCutter:
     def can_become(self, scope: Scope) -> bool:
         """Whether another scope can take the place of this one here: it wants nothing that may have been passed over as unwanted."""
         held = self._scope
-        same = (held.tracks, held.turn, held.turns) == (scope.tracks, scope.turn, scope.turns)
         is_longer = held.until_msn is not None and (scope.until_msn is None or scope.until_msn > held.until_msn)
-        return same and held.from_msn <= scope.from_msn and not is_longer
+        return held.is_like(scope) and held.from_msn <= scope.from_msn and not is_longer
+
+    def can_precede(self, scope: Scope) -> bool:
+        """Whether other work can follow this one here: it begins with a segment of which nothing has been read yet."""
+        return not self._scope.is_like(scope) and scope.from_msn > self._opened_msn >= 0
 
     def needs(self, header: Chunk) -> bool:
         """Whether the payload of a chunk is to be fed with it."""
         if self._cutter and header.period == self._current:
             return self._cutter.needs(header)
-        return self._scope.wants(header.track, header.msn)
+        # Of which track pictures are taken, only the period tells that begins here.
+        return header.independent or self._scope.wants(header.track, header.msn)
 
     def feed(self, record: Chunk | MediaMark, *, offset: int, durable_unix_ms: UnixMs, periods: Mapping[int, Period]) -> tuple[Cut, ...]:
         """
@@ -102,6 +109,8 @@ class SliceCutter:
             return self._mark(record, durable_unix_ms, periods)
         cuts = self._chunk(record, offset, durable_unix_ms, periods)
         is_sound = not any(isinstance(cut, CutReject) for cut in cuts)
+        if is_sound:
+            self._opened_msn = max(self._opened_msn, record.msn)
         if self._first_msn is None and self._cutter and is_sound:
             self._begin(self._cutter.period, record.msn, record.first_gop, periods)
         return self._tell(durable_unix_ms) + cuts
@@ -131,7 +140,7 @@ class SliceCutter:
         known = sorted((p for p in periods.values() if p.period <= period.period), key=lambda p: p.period)
         ends = [(older, younger.first_msn, _gops_between(older, younger)) for older, younger in pairwise(known)]
         for ended, end_msn, gops in (*ends, (period, msn, gop)):
-            first = max(self._scope.from_msn, ended.first_msn)
+            first = max(self._scope.first_msn, ended.first_msn)
             if first < min(until, end_msn):
                 self._gone.append(_Gone(ended, first, min(until, end_msn), end_msn, gops))
 
@@ -179,7 +188,7 @@ class SliceCutter:
         """Media rule 9: a chunk of a period that has ended is harmless if it repeats one, else a reject."""
         if self._ended and self._ended.period.period == chunk.period:
             return self._ended.feed(chunk, offset=offset, durable_unix_ms=durable_unix_ms)
-        if chunk.msn < self._scope.from_msn:
+        if chunk.msn < self._scope.first_msn:
             return ()
         return (CutReject(error=f"chunk of period {chunk.period} of {chunk.channel}, but {self._current} is in force"),)
 
@@ -222,7 +231,8 @@ class _Gone:
         )
         gops = min(max(self.end_gop, count), count * longest)
         first, end = ((self.msn + more - period.first_msn) * gops // count for more in (0, 1))
-        for track in period.tracks:
+        picture = picture_track(period)
+        for track in (*period.tracks, *([picture] if picture else [])):
             if scope.wants(track.track, self.msn):
                 start, ticks = segment_span(period, track, first, end - first)
                 yield CutFailed(

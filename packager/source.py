@@ -3,7 +3,7 @@ Chunks by offset: one live tail per media partition, shared by all slices on it,
 
 A slice that begins behind the tail is read by the catch-up reader and joins the tail when it has reached it, so that
 nobody's live edge waits for another's past. Memory is bounded by the queues of the two Kafka clients: who does not read on,
-pauses them.
+pauses them, each by itself.
 """
 
 from collections.abc import Iterator
@@ -20,6 +20,8 @@ log = structlog.get_logger()
 
 # Records handed over at once: a turn of the loop stays short enough for heartbeats and other slices.
 BATCH_MAX = 64
+# Records of the past handed over at once while a live edge is followed: that is looked at again after some milliseconds.
+PAST_BATCH_MAX = 8
 # After a full queue librdkafka would wait a second before it fetches on.
 FETCH_BACKOFF_MS = 2
 
@@ -36,6 +38,7 @@ class Arrival:
         durable_unix_ms: Broker time of the record.
         key: Its key.
         data: Its bytes.
+        is_live: Whether it came by the live tail, not by the reader that catches up.
     """
 
     slices: tuple[str, ...]
@@ -44,6 +47,7 @@ class Arrival:
     durable_unix_ms: UnixMs
     key: bytes
     data: bytes
+    is_live: bool = True
 
 
 @dataclass(slots=True)
@@ -106,19 +110,20 @@ class Tail:
         del self.next_offset[partition]
         self._consumer.incremental_unassign([TopicPartition(self.topic, partition)])
 
-    def read(self, timeout_s: float) -> Iterator[tuple[int, int, Message | None]]:
+    def read(self, timeout_s: float, *, count_max: int = BATCH_MAX) -> Iterator[tuple[int, int, Message | None]]:
         """
         What has arrived: partition, offset, and the record; none where the partition ends for now.
 
         Args:
             timeout_s: How long to wait for the first.
+            count_max: Records at most.
         """
         if not self.next_offset:
             return
         first = self._consumer.poll(timeout_s)
         if first is None:
             return
-        for message in (first, *self._consumer.consume(BATCH_MAX - 1, 0)):
+        for message in (first, *self._consumer.consume(count_max - 1, 0)):
             error, partition, offset = message.error(), message.partition() or 0, message.offset() or 0
             if error and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
                 check(error)
@@ -186,7 +191,7 @@ class Source:
     def read_past(self, timeout_s: float) -> list[Arrival]:
         """What slices behind the tail need next; those that reach it join it."""
         arrivals = []
-        for partition, offset, message in self._past.read(timeout_s):
+        for partition, offset, message in self._past.read(timeout_s, count_max=PAST_BATCH_MAX if self.has_tail else BATCH_MAX):
             arrival = self._arrival(partition, offset, message, live=False) if message else None
             if arrival:
                 arrivals.append(arrival)
@@ -211,7 +216,7 @@ class Source:
             self.overread_bytes += len(data)
             return None
         at = UnixMs(message.timestamp()[1])
-        return Arrival(slices=tuple(slices), partition=partition, offset=offset, durable_unix_ms=at, key=key, data=data)
+        return Arrival(slices=tuple(slices), partition=partition, offset=offset, durable_unix_ms=at, key=key, data=data, is_live=live)
 
     def _join(self, partition: int, offset: int, *, at_end: bool) -> None:
         """Those behind join the tail where it has no more to give them than what it will read; without a tail, at the end of the log."""

@@ -4,18 +4,21 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from packager import metrics
 from packager.boxes import check_chunk
 from packager.client import Client, Media
-from packager.cutter import Cut, CutFailed, CutPart, CutReject, CutSegment, Scope
+from packager.cuts import Cut, CutFailed, CutPart, CutPicture, CutReject, CutSegment, Told
 from packager.holding import Assigned, Withdrawn, Work
+from packager.pace import Pace
 from packager.publisher import Published, Publisher, failure_of, part_of, report_of
+from packager.scope import Scope
 from packager.slicing import PeriodUnknownError, SliceCutter
 from packager.store import Store
+from packager.thumbnails import jpeg
 from schemas.errors import ConflictError, FinecutError, RejectedError, RetryableError
 from schemas.records import Assignment, Chunk, Fault, PackagerState, Part, SegmentReport
 from schemas.settings import Settings
@@ -23,8 +26,15 @@ from schemas.units import Ms
 
 log = structlog.get_logger()
 
-# Objects on their way to the store at once: enough to hide the latency of a store behind a network.
+# Objects on their way to the store at once: enough to hide the latency of a store behind a network. The past has threads of its own,
+# so that no part of the live edge waits behind it; so have thumbnails, which are decoded and encoded there.
 PUBLISHING_MAX = 8
+PUBLISHING_PAST_MAX = 2
+PICTURING_MAX = 1
+# Share of the memory for chunks that the past may fill.
+PAST_MEMORY_SHARE = 4
+# What a slice spends on chunks of tracks that it does not make is charged to the next thing it reports.
+OTHERS = ""
 # Longest wait for Kafka while nothing, or while something, is on its way to the store.
 IDLE_S = 0.01
 BUSY_S = 0.001
@@ -34,9 +44,10 @@ BUSY_S = 0.001
 class _Job:
     """A cut on its way to the store, for an assignment; without a future it needs none."""
 
-    cut: CutPart | CutSegment | CutFailed
+    cut: Told
     assignment: Assignment
     future: Future[Published] | None
+    is_live: bool = True
 
 
 @dataclass(slots=True)
@@ -47,6 +58,7 @@ class _Work(Work[_Job]):
     beyond: int = 0
     instant: tuple[int, int] = (-1, -1)
     instant_us: int = 0
+    is_live: bool = False
 
 
 class Worker:
@@ -63,15 +75,20 @@ class Worker:
         self._client = client
         self._closing = threading.Event()
         self._publisher = Publisher(store, retry_ms=Ms(settings.packager.publish_retry_ms), wait=self._closing.wait)
-        self._pool = ThreadPoolExecutor(PUBLISHING_MAX, thread_name_prefix="publish")
+        self._pools = {
+            is_live: ThreadPoolExecutor(count, thread_name_prefix="publish")
+            for is_live, count in ((True, PUBLISHING_MAX), (False, PUBLISHING_PAST_MAX))
+        }
+        self._picturing = ThreadPoolExecutor(PICTURING_MAX, thread_name_prefix="picture")
+        self._pace = Pace(settings.packager.catch_up_share)
         self._works: dict[str, _Work] = {}
-        self._publishing_bytes = 0
+        self._publishing_bytes = {True: 0, False: 0}
         self._is_paused = False
 
-    @property
-    def held_bytes(self) -> int:
-        """Payload bytes in memory: of open segments and on their way to the store."""
-        return self._publishing_bytes + sum(work.cutter.held_bytes for work in self._works.values())
+    def held_bytes(self, *, is_live: bool) -> int:
+        """Payload bytes in memory, of open segments and on their way to the store: of the live edge, or of what catches up."""
+        held = sum(work.cutter.held_bytes for work in self._works.values() if work.is_live is is_live)
+        return self._publishing_bytes[is_live] + held
 
     def run(self, *, must_drain: Callable[[], bool], must_leave: Callable[[], bool] = lambda: False) -> None:
         """
@@ -100,28 +117,44 @@ class Worker:
             self._client.flush(self._settings.packager.drain_ms / 1_000)
         finally:
             self._closing.set()
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            for pool in (*self._pools.values(), self._picturing):
+                pool.shutdown(wait=True, cancel_futures=True)
 
     def _turn(self) -> None:
-        held, limit = self.held_bytes, self._settings.packager.tail_bytes_max
-        # With nothing on its way to the store only reading on can free the segments that are open.
-        free = self._publishing_bytes == 0
-        if not (free or held < limit) and not self._is_paused:
+        is_paused = not self._has_room(is_live=True)
+        if is_paused and not self._is_paused:
             metrics.PACKAGER_PAUSES.inc()
-        self._is_paused = not (free or held < limit)
+        self._is_paused = is_paused
+        has_time = self._pace.may_go_on(time.monotonic()) or not self._client.has_tail
         busy = any(work.jobs for work in self._works.values())
-        for event in self._client.poll(BUSY_S if busy else IDLE_S, read_live=not self._is_paused, read_past=free or held < limit // 2):
+        events = self._client.poll(
+            BUSY_S if busy else IDLE_S, read_live=not is_paused, read_past=has_time and self._has_room(is_live=False)
+        )
+        for event in events:
             match event:
                 case Assigned():
                     self._obey(event)
                 case Withdrawn():
                     self._withdraw(event)
                 case Media():
-                    for key in event.arrival.slices:
-                        if work := self._works.get(key):
-                            self._take(work, event)
+                    self._hand_out(event)
         self._resume()
         self._collect()
+
+    def _has_room(self, *, is_live: bool) -> bool:
+        """Whether to read on; with nothing on its way to the store only that can free the segments that are open."""
+        limit = self._settings.packager.tail_bytes_max
+        past = limit // PAST_MEMORY_SHARE
+        return self._publishing_bytes[is_live] == 0 or self.held_bytes(is_live=is_live) < (limit - past if is_live else past)
+
+    def _hand_out(self, event: Media) -> None:
+        cpu = time.thread_time()
+        for key in event.arrival.slices:
+            if work := self._works.get(key):
+                work.is_live = event.arrival.is_live
+                self._take(work, event)
+        if not event.arrival.is_live:
+            self._pace.spend(time.thread_time() - cpu)
 
     # ------------------------------------------------------------ assignments
 
@@ -186,7 +219,8 @@ class Worker:
             self._client.pause(work.key)
             return
         if isinstance(record, Chunk):
-            work.cpu_us[record.track] = work.cpu_us.get(record.track, 0) + (time.thread_time_ns() - cpu) // 1_000
+            track = record.track if record.track in work.assignment.tracks else OTHERS
+            work.cpu_us[track] = work.cpu_us.get(track, 0) + (time.thread_time_ns() - cpu) // 1_000
             metrics.PACKAGER_STAGE.labels("cut", "chunk").observe(time.perf_counter() - began)
         metrics.PACKAGER_CUT_OFF.inc(work.cutter.chunks_beyond - work.beyond)
         work.beyond = work.cutter.chunks_beyond
@@ -199,8 +233,19 @@ class Worker:
         elif isinstance(cut, CutFailed):
             work.jobs.append(_Job(cut, work.assignment, None))
         else:
-            self._publishing_bytes += cut.size
-            work.jobs.append(_Job(cut, work.assignment, self._pool.submit(self._publisher.publish, cut.name, cut.pieces)))
+            is_live = event.arrival.is_live
+            self._publishing_bytes[is_live] += cut.size
+            if isinstance(cut, CutPicture):
+                future = self._picturing.submit(self._picture, cut)
+            else:
+                future = self._pools[is_live].submit(self._publisher.publish, cut.name, cut.pieces)
+            work.jobs.append(_Job(cut, work.assignment, future, is_live))
+
+    def _picture(self, cut: CutPicture) -> Published:
+        """The thumbnail of a segment, published; in a thread of its own."""
+        cpu = time.thread_time_ns()
+        published = self._publisher.publish(cut.name, (jpeg(cut),))
+        return replace(published, cpu_us=(time.thread_time_ns() - cpu) // 1_000)
 
     # ------------------------------------------------------------ publishing
 
@@ -215,16 +260,18 @@ class Worker:
                     reports.append(self._failed(work, job, Fault.INPUT, job.cut.error))
                     continue
                 assert job.future is not None  # noqa: S101
-                self._publishing_bytes -= job.cut.size
+                self._publishing_bytes[job.is_live] -= job.cut.size
                 try:
                     published = job.future.result()
+                except RejectedError as error:
+                    reports.append(self._failed(work, job, Fault.INPUT, str(error)))
                 except ConflictError as error:
                     metrics.PACKAGER_CONFLICTS.inc()
                     reports += self._refused(work, job, Fault.OWN, error)
                 except RetryableError as error:
                     reports += self._refused(work, job, Fault.STORE, error)
                 else:
-                    self._count(job.cut, published)
+                    self._count(job, published)
                     if isinstance(job.cut, CutPart):
                         parts.append(part_of(job.cut, published))
                         self._weigh(work, job.cut, published)
@@ -241,8 +288,8 @@ class Worker:
         if reports:
             self._client.report(tuple(reports))
         metrics.PACKAGER_SLICES.set(len(self._works))
-        metrics.PACKAGER_HELD.labels("publishing").set(self._publishing_bytes)
-        metrics.PACKAGER_HELD.labels("open").set(self.held_bytes - self._publishing_bytes)
+        metrics.PACKAGER_HELD.labels("publishing").set(sum(self._publishing_bytes.values()))
+        metrics.PACKAGER_HELD.labels("open").set(sum(work.cutter.held_bytes for work in self._works.values()))
 
     def _weigh(self, work: _Work, cut: CutPart, published: Published) -> None:
         """Part work of one instant is that of all tracks of the slice together."""
@@ -254,19 +301,27 @@ class Worker:
         work.instant_us += published.publish_us
         work.cpu_us[cut.track.track] = work.cpu_us.get(cut.track.track, 0) + published.cpu_us
 
-    def _count(self, cut: CutPart | CutSegment, published: Published) -> None:
-        kind = "part" if isinstance(cut, CutPart) else "segment"
+    def _count(self, job: _Job, published: Published) -> None:
+        kind = "part" if isinstance(job.cut, CutPart) else "picture" if isinstance(job.cut, CutPicture) else "segment"
         metrics.PACKAGER_OBJECTS.labels(kind, "existed" if published.existed else "created").inc()
         metrics.PACKAGER_STAGE.labels("publish", kind).observe(published.publish_us / 1e6)
-        metrics.PACKAGER_LATENESS.labels(kind).observe(max(0.0, time.time() - cut.durable_unix_ms / 1_000))
+        if job.is_live:
+            metrics.PACKAGER_LATENESS.labels(kind).observe(max(0.0, time.time() - job.cut.durable_unix_ms / 1_000))
+        else:
+            self._pace.spend(published.cpu_us / 1e6)
         metrics.PACKAGER_PUBLISHED.inc(published.size)
         metrics.PACKAGER_RETRIES.inc(published.attempts - 1)
         self._client.meter.out_bytes += 0 if published.existed else published.size
 
-    def _published(self, work: _Work, held: Assignment, cut: CutSegment, published: Published) -> SegmentReport:
-        cpu_us = work.cpu_us.pop(cut.track.track, 0) + published.cpu_us
-        metrics.PACKAGER_SEGMENT_CPU.observe(cpu_us / 1e6)
+    def _published(self, work: _Work, held: Assignment, cut: CutSegment | CutPicture, published: Published) -> SegmentReport:
+        cpu_us = self._spent_us(work, cut) + published.cpu_us
+        if isinstance(cut, CutSegment):
+            metrics.PACKAGER_SEGMENT_CPU.observe(cpu_us / 1e6)
         return report_of(held, cut, published, cpu_us=cpu_us)
+
+    def _spent_us(self, work: _Work, cut: Told) -> int:
+        """CPU time of the loop since the last report of a track, and since any report on tracks of others."""
+        return work.cpu_us.pop(cut.track.track, 0) + work.cpu_us.pop(OTHERS, 0)
 
     def _refused(self, work: _Work, job: _Job, fault: Fault, error: FinecutError) -> list[SegmentReport]:
         """The report of a segment that the store did not take; a part has none, its segment is tried by itself."""
@@ -281,4 +336,4 @@ class Worker:
         cut, held = job.cut, job.assignment
         log.error("segment_failed", slice=work.key, track=cut.track.track, msn=cut.msn, fault=fault, error=error)
         metrics.PACKAGER_FAILURES.labels(fault).inc()
-        return failure_of(held, cut, fault, error, cpu_us=work.cpu_us.pop(cut.track.track, 0))
+        return failure_of(held, cut, fault, error, cpu_us=self._spent_us(work, cut))

@@ -8,7 +8,7 @@ environment, where ``FINECUT_LIVENESS__DEAD_AFTER_MS`` mirrors the field's path;
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from schemas.errors import UserError
@@ -75,6 +75,12 @@ class IngestSettings(_Section):
         8_000, description="A real-time encoder later than this, two targets, leaves input out up to now and opens a new period."
     )
     jump_ms: Positive = Field(200, description="A step of the input's timestamps beyond this opens a new period.")
+    host: str = Field("127.0.0.1", description="Where `ingest` listens for encoders that push CMAF.")
+    port: int = Field(8089, description="Its port; 0: a free one.")
+    token: SecretStr = Field(
+        SecretStr(""), description="What encoders must show: `Authorization: Bearer`, as a password, or `?token=`; empty: nothing."
+    )
+    gather_ms: Positive = Field(1_500, description="How long after the newest track of a pushed channel another is waited for.")
     metrics_host: str = Field("127.0.0.1", description="Where metrics are served.")
     metrics_port: int = Field(0, description="Port of the metrics; 0: a free one.")
 
@@ -99,16 +105,32 @@ class LivenessSettings(_Section):
 class GranularitySettings(_Section):
     """What is packaged and how finely."""
 
+    level: Literal["auto", "parts", "segments"] = Field(
+        "parts", description="What a channel in demand gets: parts or whole segments as its viewers fetch, or always the one named."
+    )
     idle_ms: Positive = Field(30_000, description="Without a request for this long a channel falls to its idle level.")
+    segment_ms: Annotated[int, Field(ge=0)] = Field(0, description="Fixed segment length; 0: by the formula.")
     wait_price_cores: Annotated[float, Field(gt=0)] = Field(
         0.02, description="Cores we would spend to spare a viewer one second of waiting."
     )
-    phi: Share = Field(0.2, description="Share of a segment's duration that a client waits to have it.")
+    phi: Share = Field(0.2, description="Share of a segment's duration that a client waits to have it, before measured.")
     hysteresis: Annotated[float, Field(ge=1)] = Field(1.25, description="A new length must be better by this factor of its ideal.")
     hold_ms: Annotated[int, Field(ge=0)] = Field(8_000, description="A length holds at least this long.")
     requests_per_object: Annotated[float, Field(ge=0)] = Field(
         1.0, description="Requests per object that reach the origin, before measured."
     )
+    slice_share_max: Share = Field(
+        0.05, description="Largest share of the smallest packager that a slice may take before it is dealt finer: max/mean at most 1.05."
+    )
+    slices_max: Positive = Field(16, description="Slices that a channel is dealt into at most, groups times turns; 1: whole channels.")
+    copies_max: Annotated[int, Field(ge=1, le=2)] = Field(
+        2, description="Packagers that make the same where much is at stake; 1: never two."
+    )
+    copies_viewers: Positive = Field(50, description="Viewers of parts from which a second packager makes the same, while there is room.")
+    deal_hold_ms: Annotated[int, Field(ge=0)] = Field(
+        60_000, description="How work is dealt (groups, turns, fewer copies) holds at least this long: each change costs handovers."
+    )
+    changes_per_tick_max: Positive = Field(32, description="Lengths and deals changed per decision; levels are not limited.")
 
 
 class AssignmentSettings(_Section):
@@ -119,7 +141,9 @@ class AssignmentSettings(_Section):
     )
     utilisation_max: Share = Field(0.85, description="Share of a packager's capacity that is dealt out.")
     moves_per_tick_max: Positive = Field(8, description="Voluntary moves per decision; work of the dead is not limited.")
-    part_ms_budget: Annotated[float, Field(gt=0)] = Field(150.0, description="Part work that may fall due at one instant at a packager.")
+    part_ms_budget: Annotated[float, Field(gt=0)] = Field(
+        150.0, description="Part work that may fall due at one instant at a packager, for each of its cores."
+    )
 
 
 class ScalingSettings(_Section):
@@ -152,6 +176,7 @@ class PlannerSettings(_Section):
     restate_ms: Positive = Field(MINUTE_MS, description="The whole is restated this often.")
     memory_ms: Positive = Field(5 * MINUTE_MS, description="How far back the folds that decisions read remember.")
     channel_silence_ms: Positive = Field(30_000, description="A channel without chunks for this long is not placed anew.")
+    demand: Literal["forecast", "last_value"] = Field("forecast", description="What is prepared for: the forecast, or what is there now.")
 
 
 class ControlSettings(_Section):
@@ -170,6 +195,7 @@ class PackagerSettings(_Section):
     cores: Annotated[float, Field(ge=0)] = Field(0.0, description="CPU cores it may use; 0: those of its affinity and cgroup.")
     tail_bytes_max: Positive = Field(64 * 2**20, description="Chunks held in memory, over all media partitions.")
     fetch_bytes_max: Positive = Field(8 * 2**20, description="Bytes Kafka's client queues per partition.")
+    catch_up_share: Share = Field(0.5, description="Share of a core that catching up may take while a live edge is followed.")
     publish_retry_ms: Positive = Field(30_000, description="How long a failing store is retried before a failure is reported.")
     drain_ms: Positive = Field(10_000, description="How long a drain may take.")
     metrics_host: str = Field("127.0.0.1", description="Where metrics are served.")

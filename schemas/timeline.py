@@ -7,10 +7,10 @@ starts before it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.errors import RejectedError
-from schemas.records import Chunk, PartFrames, Period, Track
+from schemas.records import Chunk, PartFrames, Period, Thumbnails, Track
 from schemas.units import GopOrdinal, Ms, Ticks, UnixMs, ms_from_ticks_up
 
 SEGMENT_SUFFIX = ".m4s"
@@ -176,3 +176,16 @@ def init_name(channel: str, period: int, track: str) -> str:
     'news/0/v0/init.mp4'
     """
     return f"{channel}/{period}/{track}/{INIT_NAME}"
+
+
+def source_track(period: Period, made: Thumbnails) -> Track:
+    """The video track that the thumbnails of a period are taken from."""
+    return next(track for track in period.tracks if track.track == made.source)
+
+
+def picture_track(period: Period) -> Track | None:
+    """The track that the thumbnails of a period make up, on the ticks of their source; None if it has none."""
+    made = period.thumbnails
+    if made is None:
+        return None
+    return replace(source_track(period, made), track=made.track, codec="jpeg", width=made.width, height=made.height, init=b"")

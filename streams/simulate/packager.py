@@ -6,8 +6,9 @@ from functools import partial
 from hashlib import sha256
 
 from packager.boxes import check_chunk
-from packager.cutter import CutFailed, CutPart, CutReject, CutSegment, Scope
+from packager.cuts import CutFailed, CutPart, CutReject, CutSegment, Made, Told
 from packager.holding import Assigned, Inbox, Withdrawn, Work
+from packager.scope import Scope
 from packager.slicing import PeriodUnknownError, SliceCutter
 from schemas.errors import ConflictError, RejectedError, RetryableError
 from schemas.records import (
@@ -43,7 +44,7 @@ DRAIN_LOOK_MS = 50
 class _Job:
     """A cut on its way to the store, for an assignment."""
 
-    cut: CutPart | CutSegment | CutFailed
+    cut: Told
     assignment: Assignment
     error: str = ""
     fault: Fault | None = None
@@ -245,7 +246,7 @@ class Packager(Process):
         job.is_done = True
         self._collect(self._works.get(work.key, work))
 
-    def _name(self, cut: CutPart | CutSegment) -> str:
+    def _name(self, cut: Made) -> str:
         return cut.name
 
     def _collect(self, work: _Work) -> None:
@@ -273,7 +274,7 @@ class Packager(Process):
                 del self._progress[work.key]
 
 
-def _digest(cut: CutPart | CutSegment) -> bytes:
+def _digest(cut: Made) -> bytes:
     return sha256(b"".join(cut.pieces)).digest()[:16]
 
 
@@ -288,10 +289,11 @@ def _part(cut: CutPart) -> Part:
 
 def _report(job: _Job) -> SegmentReport:
     cut, held = job.cut, job.assignment
-    made = cut if isinstance(cut, CutSegment) and job.fault is None else None
+    made = None if isinstance(cut, CutFailed) or job.fault else cut
     return SegmentReport(
         channel=cut.period.channel, period=cut.period.period, track=cut.track.track, msn=cut.msn, slice_id=held.slice_id, epoch=held.epoch,
         outcome=Outcome.PUBLISHED if made else Outcome.FAILED, start_ticks=cut.start_ticks, duration_ticks=cut.duration_ticks,
-        part_count=made.part_count if made else 0, chunk_count=len(made.pieces) if made else 0, size=made.size if made else 0,
+        part_count=made.part_count if isinstance(made, CutSegment) else 0, chunk_count=len(made.pieces) if made else 0,
+        size=made.size if made else 0,
         digest=_digest(made) if made else b"", durable_unix_ms=cut.durable_unix_ms, fault=job.fault, error=job.error,
     )  # fmt: skip
