@@ -554,6 +554,11 @@ class Cost:
         per_chunk: Per chunk.
         per_byte: Per payload byte.
         per_request: Per request at an origin.
+        per_thumbnail: Per thumbnail of a segment.
+        report_count: Segments that the first four were learned from; 0: they are the prior.
+        error: Mean relative error so far of what they said of a segment before it was learned.
+        prior_error: The same of the prior, which is given out while it is closer.
+        request_error: Mean relative error so far of an origin's CPU time per second as foretold from its requests.
     """
 
     per_segment: float = 0.001
@@ -561,6 +566,11 @@ class Cost:
     per_chunk: float = 0.0002
     per_byte: float = 1e-9
     per_request: float = 0.0005
+    per_thumbnail: float = 0.01
+    report_count: int = 0
+    error: float = 0.0
+    prior_error: float = 0.0
+    request_error: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -912,6 +922,7 @@ class Assignment:
         reason: Why.
         cause: Record that led to it, ``topic/partition/offset``.
         cause_unix_ms: Broker time of that record; 0 when the absence of records led to it.
+        since_unix_ms: When it was given to this holder; 0 when that was not recorded.
     """
 
     slice_id: str
@@ -933,6 +944,7 @@ class Assignment:
     after: str | None = None
     cause: str = ""
     cause_unix_ms: UnixMs = UnixMs(0)
+    since_unix_ms: UnixMs = UnixMs(0)
 
     def __post_init__(self) -> None:
         check_id(self.channel, what="channel")
