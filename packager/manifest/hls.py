@@ -5,12 +5,13 @@ Pure functions of a `View` (RFC 8216bis, draft-pantos-hls-rfc8216bis-22). Whoeve
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
+from packager.manifest import thumbnails
 from packager.manifest.presentation import PART_TARGETS, Segment, TrackSegment, View
+from packager.manifest.text import date_time, decimal
 from schemas.records import Part, Period, Track, TrackKind
 from schemas.timeline import INIT_NAME, PART_SUFFIX, SEGMENT_SUFFIX, unix_ms_at
-from schemas.units import Ticks, UnixMs
+from schemas.units import Ticks
 
 VERSION_PLAIN = 8  # EXT-X-GAP
 VERSION_LOW_LATENCY = 9  # EXT-X-SKIP
@@ -36,6 +37,7 @@ def multivariant(view: View) -> str:
     for track in videos or audios:
         mixed = max(audios, key=lambda t: t.bandwidth_bps) if videos and audios else None
         lines += [_variant(view, period, track, mixed), f"{track.track}.m3u8"]
+    lines += thumbnails.stream_inf(view)
     return _text(lines)
 
 
@@ -183,7 +185,7 @@ def _edge(view: View, track_id: str, before: Period | None) -> Iterator[str]:
 def _part(part: Part, track: Track) -> str:
     independent = ",INDEPENDENT=YES" if part.independent else ""
     uri = f"../{part.period}/{part.track}/{part.start_ticks}{PART_SUFFIX}"
-    return f'#EXT-X-PART:DURATION={_decimal(part.duration_ticks, track)},URI="{uri}"{independent}'
+    return f'#EXT-X-PART:DURATION={decimal(part.duration_ticks, track.timescale)},URI="{uri}"{independent}'
 
 
 def _beside(name: str) -> str:
@@ -191,13 +193,7 @@ def _beside(name: str) -> str:
 
 
 def _exact(made: TrackSegment, track: Track) -> str:
-    return _decimal(made.duration_ticks, track)
-
-
-def _decimal(ticks: int, track: Track) -> str:
-    """Seconds with six digits, rounded in integers."""
-    micros = (ticks * 2_000_000 + track.timescale) // (2 * track.timescale)
-    return f"{micros // 1_000_000}.{micros % 1_000_000:06}"
+    return decimal(made.duration_ticks, track.timescale)
 
 
 def _seconds(ms: int) -> str:
@@ -208,17 +204,6 @@ def _seconds(ms: int) -> str:
     ('1.536', '12.0')
     """
     return f"{ms // 1_000}.{ms % 1_000:03}".rstrip("0") + ("0" if ms % 1_000 == 0 else "")
-
-
-def date_time(unix_ms: UnixMs) -> str:
-    """
-    Wall time as RFC 3339 in UTC.
-
-    >>> date_time(UnixMs(1_700_000_000_123))
-    '2023-11-14T22:13:20.123Z'
-    """
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=unix_ms)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _text(lines: list[str]) -> str:

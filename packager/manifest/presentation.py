@@ -8,126 +8,20 @@ start; what is listed is never edited (media rule 3).
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from schemas.records import Action, Level, Outcome, Packaging, Part, Period, PeriodEnd, Reason, SegmentReport, Track, Void
+from packager.manifest.pictures import Pictures
+from packager.manifest.view import Segment, TrackSegment, View
+from schemas.records import Action, Level, Outcome, Packaging, Part, Period, PeriodEnd, Reason, SegmentReport, Void
 from schemas.timeline import PART_SUFFIX, object_name
-from schemas.units import Ms, Msn, Ticks, ms_from_ticks
+from schemas.units import Ms, Msn, ms_from_ticks
+
+__all__ = ["PART_TARGETS", "Presentation", "Segment", "TrackSegment", "View"]
 
 # Segments are at least a quarter of the target long (media section 4), so this bounds what is remembered of a channel that is off.
 SEGMENTS_PER_TARGET_MAX = 4
 # Parts are listed near the edge only (media rule 18), and nobody waits longer for announcements of parts that do not come.
 PART_TARGETS = 3
-
-
-class TrackSegment(NamedTuple):
-    """
-    One segment of one track: published, or void.
-
-    Attributes:
-        start_ticks: First tick.
-        duration_ticks: Duration.
-        size: Bytes; 0 when void.
-        is_void: Whether it is declared lost.
-        parts: Its parts, all of them; empty when it has none that are known.
-    """
-
-    start_ticks: Ticks
-    duration_ticks: Ticks
-    size: int
-    is_void: bool
-    parts: tuple[Part, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Segment:
-    """
-    One listed segment, in all tracks of its period.
-
-    Attributes:
-        msn: Media sequence number.
-        period: Its period.
-        start_ms: First instant on the channel's timeline, by the period's first track.
-        end_ms: Instant after its last.
-        run_msn: First segment of the stretch without a void one that it belongs to.
-        run_ms: Instant at which that stretch starts: the period's start, or the end of a hole.
-        tracks: What became of it in each track.
-    """
-
-    msn: Msn
-    period: Period
-    start_ms: Ms
-    end_ms: Ms
-    run_msn: Msn
-    run_ms: Ms
-    tracks: Mapping[str, TrackSegment]
-
-    @property
-    def is_void(self) -> bool:
-        """Whether any track of it is lost."""
-        return any(made.is_void for made in self.tracks.values())
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class View:
-    """
-    One state of a channel's presentation, from which every manifest is rendered.
-
-    Attributes:
-        channel: Channel id.
-        period: Period of the live edge; its configuration holds for the channel's life in all that may not change.
-        level: What is packaged.
-        segments: Listed segments, oldest first, without a gap in their numbers.
-        open_msn: Number of the segment after the last one listed.
-        open_period: Period of the open segment's parts.
-        open_parts: Parts of the open segment, in step: the same number in every track.
-        hints: Object name of each track's next part; empty when there will be none.
-        is_ended: Whether the channel ended and everything of it is listed.
-    """
-
-    channel: str
-    period: Period
-    level: Level
-    segments: tuple[Segment, ...]
-    open_msn: Msn
-    open_period: Period
-    open_parts: Mapping[str, tuple[Part, ...]]
-    hints: Mapping[str, str]
-    is_ended: bool
-
-    @property
-    def open_count(self) -> int:
-        """Parts listed of the open segment."""
-        return max(map(len, self.open_parts.values()), default=0)
-
-    @property
-    def edge_ms(self) -> Ms:
-        """End of the newest listed media on the channel's timeline."""
-        track = self.open_period.tracks[0]
-        parts = self.open_parts.get(track.track, ())
-        if parts:
-            return ms_from_ticks(parts[-1].start_ticks + parts[-1].duration_ticks, track.timescale)
-        return self.segments[-1].end_ms if self.segments else Ms(0)
-
-    def track(self, track_id: str) -> Track | None:
-        """The newest configuration of a track, None if no listed period has it."""
-        for period in (self.open_period, *(s.period for s in reversed(self.segments))):
-            for track in period.tracks:
-                if track.track == track_id:
-                    return track
-        return None
-
-    def has(self, msn: int, part: int | None) -> bool:
-        """Whether a segment, or a part of it, is listed; a part beyond a finished segment's last is the next segment's first."""
-        if part is None or msn != self.open_msn - 1:
-            return msn < self.open_msn or (part is not None and msn == self.open_msn and part < self.open_count)
-        return part < self.last_count or self.open_count > 0
-
-    @property
-    def last_count(self) -> int:
-        """Parts of the last segment listed; 0 when it has none that are known."""
-        return max((len(t.parts) for t in self.segments[-1].tracks.values()), default=0) if self.segments else 0
 
 
 class _Fact(NamedTuple):
@@ -151,6 +45,7 @@ class Presentation:
         self._is_restated = False
         self._facts: dict[int, dict[str, _Fact]] = {}
         self._parts: dict[int, dict[str, dict[int, Part]]] = {}
+        self._pictures = Pictures()
         self._segments: deque[Segment] = deque()
         self._next: int | None = None
         self._view: View | None = None
@@ -160,8 +55,17 @@ class Presentation:
 
     def add_period(self, period: Period) -> None:
         """A period's configuration; the first one stands."""
-        self.periods.setdefault(period.period, period)
+        if self.periods.setdefault(period.period, period) is period and period.thumbnails:
+            self._sort_out(period.period, period.thumbnails.track)
         self._is_stale = True
+
+    def _sort_out(self, period: int, picture: str) -> None:
+        """Which of the facts that came before their period are thumbnails, is known now."""
+        for msn in sorted(self._facts):
+            fact = self._facts[msn].get(picture)
+            if fact is not None and fact.period == period:
+                del self._facts[msn][picture]
+                self._pictures.add(msn, fact.segment)
 
     def add_end(self, end: PeriodEnd) -> None:
         """How a period ended."""
@@ -196,7 +100,10 @@ class Presentation:
         self._add_fact(void.msn, void.track, _Fact(void.period, segment))
 
     def _add_fact(self, msn: int, track: str, fact: _Fact) -> None:
-        if self._next is None or msn >= self._next:
+        period = self.periods.get(fact.period)
+        if period is not None and period.thumbnails is not None and period.thumbnails.track == track:
+            self._is_stale |= self._pictures.add(msn, fact.segment)
+        elif self._next is None or msn >= self._next:
             self._facts.setdefault(msn, {}).setdefault(track, fact)
             self._is_stale = True
 
@@ -233,6 +140,10 @@ class Presentation:
         if self._packaging is None or self._packaging.action is Action.STOP:
             return Level.OFF
         return self._packaging.level
+
+    def _has_parts(self, msn: int) -> bool:
+        """Whether a segment is packaged in parts: parts of others, which another start asked for, are not listed."""
+        return self.level is Level.PARTS and self._packaging is not None and msn >= self._packaging.parts_from_msn
 
     @property
     def is_over(self) -> bool:
@@ -307,7 +218,7 @@ class Presentation:
         first = tracks[period.tracks[0].track]
         timescale = period.tracks[0].timescale
         end_ms = ms_from_ticks(first.start_ticks + first.duration_ticks, timescale)
-        lacks_parts = self.level is Level.PARTS and not all(track.parts or track.is_void for track in tracks.values())
+        lacks_parts = self._has_parts(msn) and not all(track.parts or track.is_void for track in tracks.values())
         if lacks_parts and not self._is_far_behind(end_ms + PART_TARGETS * period.target_duration_ms):
             return None
         start_ms = ms_from_ticks(first.start_ticks, timescale)
@@ -322,7 +233,7 @@ class Presentation:
         return any((self._end_ms(msn) or 0) >= instant_ms for msn in self._facts)
 
     def _with_parts(self, msn: int, track: str, segment: TrackSegment) -> TrackSegment:
-        parts = tuple(self._run(msn, track))
+        parts = tuple(self._run(msn, track)) if self._has_parts(msn) else ()
         if segment.is_void or sum(part.duration_ticks for part in parts) != segment.duration_ticks:
             return segment
         return segment._replace(parts=parts)
@@ -352,6 +263,7 @@ class Presentation:
         for facts in (self._facts, self._parts):
             for msn in [msn for msn in facts if msn < floor]:
                 del facts[msn]
+        self._pictures.trim(self._segments[0].msn if self._segments else floor)
 
     # ------------------------------------------------------------ the view
 
@@ -368,7 +280,8 @@ class Presentation:
         if last is None and not any(open_parts.values()):
             return None
         is_ended = self._is_ended()
-        hints = {} if is_ended or self.level is not Level.PARTS else dict(self._hints(open_period, open_parts, last))
+        has_parts = self._has_parts(self._next)
+        hints = {} if is_ended or not has_parts else dict(self._hints(open_period, open_parts, last))
         return View(
             channel=self.channel,
             period=self.periods.get(max(self.periods, default=-1), open_period),
@@ -379,10 +292,14 @@ class Presentation:
             open_parts=open_parts,
             hints=hints,
             is_ended=is_ended,
+            has_parts=has_parts,
+            pictures=self._pictures.of(self._segments),
         )
 
     def _open_parts(self, period: Period) -> dict[str, tuple[Part, ...]]:
         assert self._next is not None  # noqa: S101
+        if not self._has_parts(self._next):
+            return {}
         facts = self._facts.get(self._next, {})
         live = [t.track for t in period.tracks if not (t.track in facts and facts[t.track].segment.is_void)]
         runs = {track: tuple(part for part in self._run(self._next, track) if part.period == period.period) for track in live}

@@ -24,17 +24,17 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from packager.manifest.hls import date_time
 from packager.manifest.presentation import Presentation
+from packager.manifest.text import date_time
 from packager.origin import cmcd, metrics
 from packager.origin.demand import Audience, Kind, Visit
 from packager.origin.latency import Latency
 from packager.origin.live import Live
 from packager.origin.manifests import Manifests
 from packager.origin.objects import Objects
-from packager.origin.replies import CORS, NO_STORE, PREFLIGHT, failure, media
+from packager.origin.replies import CORS, JPEG, MP4, NO_STORE, PREFLIGHT, failure, media
 from schemas.records import ID, TrackKind
-from schemas.timeline import PART_SUFFIX
+from schemas.timeline import PART_SUFFIX, THUMBNAIL_SUFFIX
 from schemas.units import Ms, UnixMs
 
 CONSOLE = Path(__file__).parent / "console"
@@ -62,7 +62,7 @@ class _Period(Convertor[int]):
 
 
 class _Object(_Id):
-    regex: ClassVar[str] = r"init\.mp4|(?:0|[1-9][0-9]{0,18})(?:\.part)?\.m4s"
+    regex: ClassVar[str] = r"init\.mp4|(?:0|[1-9][0-9]{0,18})(?:(?:\.part)?\.m4s|\.jpg)"
 
 
 register_url_convertor("finecut_id", _Id())
@@ -159,7 +159,7 @@ class Origin:
     async def _object(self, request: Request) -> Response:
         channel, period, track, file = (request.path_params[name] for name in ("channel", "period", "track", "file"))
         data = await self._objects.get(channel, period, track, file, timeout_ms=self._blocked_ms_max)
-        response = failure(404, f"no object {channel}/{period}/{track}/{file}") if data is None else media(request, data)
+        response = failure(404, f"no object {channel}/{period}/{track}/{file}") if data is None else media(request, data, _type(file))
         metrics.REQUESTS.labels("object", f"{response.status_code // 100}xx").inc()
         held = self._live.presentations.get(channel)
         if held is not None:
@@ -232,6 +232,10 @@ class _Outer:
 
 def _channel(request: Request) -> str:
     return str(request.path_params["channel"])
+
+
+def _type(file: str) -> str:
+    return JPEG if file.endswith(THUMBNAIL_SUFFIX) else MP4
 
 
 def _client(request: Request) -> str:

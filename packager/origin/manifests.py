@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from packager.manifest import dash, hls
+from packager.manifest import dash, hls, thumbnails
 from packager.manifest.presentation import View
 from packager.origin.live import Live
 from packager.origin.replies import M3U8, MPD, failure, manifest
@@ -126,6 +126,8 @@ class Manifests:
         view = await self._shown(channel, low_latency=low_latency)
         if isinstance(view, Response):
             return view
+        if (pictures := thumbnails.media(view, track)) is not None:
+            return manifest(request, self._live.text(view, f"pictures/{track}", lambda: pictures), M3U8, max_age_s=PLAIN_AGE_S)
         if view.track(track) is None:
             return failure(404, f"channel {channel} has no track {track}")
         if (problem_now := refusal(view, wanted)) is not None:
@@ -173,7 +175,7 @@ class Manifests:
 def _shown(view: View | None, *, low_latency: bool) -> View | None:
     if view is None or not view.segments:
         return None
-    return view if not low_latency or view.is_ended or view.level is Level.PARTS else None
+    return view if not low_latency or view.is_ended or view.has_parts else None
 
 
 def _reached(view: View | None, wanted: Blocking) -> View | None:

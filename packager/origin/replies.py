@@ -11,6 +11,7 @@ from packager.origin.live import Text
 M3U8 = "application/vnd.apple.mpegurl"
 MPD = "application/dash+xml"
 MP4 = "video/mp4"
+JPEG = "image/jpeg"
 # Names determine bytes, so an object never changes; it is deleted once out of the time shift buffer.
 FOREVER = "public, max-age=86400, immutable"
 NO_STORE = "no-store"
@@ -47,17 +48,17 @@ def manifest(request: Request, text: Text, media_type: str, *, max_age_s: int) -
     return _reply(request, 200, body, headers, media_type)
 
 
-def media(request: Request, data: bytes) -> Response:
+def media(request: Request, data: bytes, media_type: str = MP4) -> Response:
     """Bytes of an object, or the range asked for."""
     headers = {**CORS, "cache-control": FOREVER, "accept-ranges": "bytes"}
     asked = span(request.headers.get("range"), len(data))
     if asked is None:
-        return _reply(request, 200, data, headers, MP4)
+        return _reply(request, 200, data, headers, media_type)
     first, end = asked
     if first >= end:
         return Response(status_code=416, headers={**CORS, "content-range": f"bytes */{len(data)}", "cache-control": NO_STORE})
     headers["content-range"] = f"bytes {first}-{end - 1}/{len(data)}"
-    return _reply(request, 206, data[first:end], headers, MP4)
+    return _reply(request, 206, data[first:end], headers, media_type)
 
 
 def span(header: str | None, size: int) -> tuple[int, int] | None:
