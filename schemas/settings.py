@@ -53,6 +53,8 @@ class MediaSettings(_Section):
     chunks_per_part: Positive = Field(2, description="Chunks a part is cut into; finer reaches chunked-transfer clients sooner.")
     time_shift_ms: Positive = Field(60_000, description="How far back a viewer may go.")
     publish_allowance_ms: Positive = Field(100, description="Time from a chunk being durable to its part being fetchable.")
+    thumbnails: bool = Field(False, description="Whether a JPEG of each segment is made of the smallest video track.")
+    thumbnail_height: Positive = Field(90, description="Its height in pixels; its width follows.")
 
     @model_validator(mode="after")
     def _relations(self) -> Self:

@@ -79,6 +79,11 @@ class FragmentReader:
         self._moof: tuple[int, bytes] | None = None
         self._defaults: dict[int, _Defaults] = {}
 
+    def restart(self) -> None:
+        """Another connection goes on with a new box: what is left of a broken one is of no use."""
+        self._held.clear()
+        self._moof = None
+
     def feed(self, data: bytes) -> Iterator[Piece]:
         """
         What these bytes complete.
@@ -168,7 +173,8 @@ class _Traf:
                 at += 4
         self._duration, self._size, self._flags = values
         version, _, tfdt = full_box(child(traf, b"tfdt"))
-        self._time: int = struct.unpack_from(">Q" if version else ">I", tfdt)[0]
+        # The priming of sound lies before time 0, and FFmpeg writes that as a negative number.
+        self._time: int = struct.unpack_from(">q" if version else ">I", tfdt)[0]
 
     def samples(self, data: bytes, at: int) -> tuple[tuple[Sample, ...], tuple[int, ...], int]:
         """Samples, their durations, and where the data behind them begins."""

@@ -182,6 +182,15 @@ class ChannelWriter:
             self._is_ended = True
             log.info("channel_ended", channel=self.channel, period=self._past.period.period, next_msn=self._past.next_msn)
 
+    def flush(self) -> None:
+        """
+        Returns when all that was sent is acknowledged.
+
+        Raises:
+            UserError: Something was not delivered.
+        """
+        self._link.flush()
+
     def close(self) -> None:
         """Let go without ending the channel; the next writer continues it."""
         if self._is_silent:

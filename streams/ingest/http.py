@@ -1,0 +1,205 @@
+"""
+``finecut ingest``: takes CMAF that encoders push over HTTP (DASH-IF Live Media Ingest, interface 1) into channels of the log.
+
+An encoder sends fragmented MP4 by POST or PUT, in one long request or one for each fragment, to ``/CHANNEL/TRACK`` or
+``/CHANNEL/Streams(TRACK)``, a connection for each track or one for several.
+"""
+
+import asyncio
+import base64
+import binascii
+import hmac
+import re
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, cast
+
+import structlog
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from prometheus_client import start_http_server
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from schemas.errors import RejectedError, RetryableError, UserError
+from schemas.records import Level, check_id
+from schemas.settings import IngestSettings, Settings
+from streams.ingest.pushed import PushedChannel, Refusal
+
+log = structlog.get_logger()
+
+CHANNELS_MAX = 256
+# Each may wait for its channel in a thread; further ones wait for one.
+CONNECTIONS_MAX = 1_024
+GRACE_S = 2.0
+# DASH-IF Live Media Ingest 1.2, section 5: the name of a CMAF track is in the path, with or without ``Streams()`` and an extension.
+STREAMS = re.compile(r"Streams\((?P<name>[^()/]+)\)")
+EXTENSION = re.compile(r"\.(cmf[vatm]|mp4|m4[sva])$")
+
+
+def run(settings: Settings) -> int:
+    """
+    Exit status, 0 after SIGTERM or SIGINT; channels stay open, for their encoders will come again.
+
+    Raises:
+        UserError: The address cannot be listened on, or another writer took a channel over.
+    """
+    ingest = settings.ingest
+    listener = _listen(ingest)
+    try:
+        metrics_server, thread = start_http_server(ingest.metrics_port, ingest.metrics_host)
+    except OSError as error:
+        problem = f"cannot serve metrics on {ingest.metrics_host} port {ingest.metrics_port}: {error.strerror}"
+        raise UserError(problem, do="choose another FINECUT_INGEST__METRICS_PORT; 0 takes a free one") from error
+    host, port = listener.getsockname()[:2]
+    log.info("metrics_served", host=ingest.metrics_host, port=metrics_server.server_port)
+    log.info("ingest_listening", address=f"http://{host}:{port}", has_token=bool(ingest.token.get_secret_value()))
+    try:
+        return asyncio.run(_Server(settings, listener).main())
+    finally:
+        metrics_server.shutdown()
+        metrics_server.server_close()
+        thread.join()
+
+
+def _listen(settings: IngestSettings) -> socket.socket:
+    try:
+        return socket.create_server((settings.host, settings.port))
+    except OSError as error:
+        problem = f"ingest cannot listen on {settings.host}:{settings.port}: {error.strerror}"
+        raise UserError(problem, do="free the port or set FINECUT_INGEST__PORT") from error
+
+
+class _Server:
+    """Channels being pushed, and the requests that push them."""
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._channels: dict[str, PushedChannel] = {}
+        self._lock = threading.Lock()
+        self._broke: BaseException | None = None
+        self._stop: Callable[[], object] = lambda: None
+
+    async def main(self) -> int:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(CONNECTIONS_MAX))
+        stopped = asyncio.Event()
+        self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopped.set)
+        app = Starlette(routes=[Route("/{channel}", self._push, methods=["POST", "PUT"]),
+                                Route("/{channel}/{track:path}", self._push, methods=["POST", "PUT"])])  # fmt: skip
+        config = Config()
+        config.bind = [f"fd://{self._listener.fileno()}"]
+        config.accesslog = config.errorlog = None
+        config.include_server_header = False
+        config.graceful_timeout = GRACE_S
+        await serve(cast(Any, app), config, shutdown_trigger=stopped.wait, mode="asgi")
+        for channel in list(self._channels.values()):
+            await asyncio.to_thread(channel.stop)
+        if self._broke:
+            raise self._broke
+        return 0
+
+    # ------------------------------------------------------------ requests
+
+    async def _push(self, request: Request) -> Response:
+        if not _is_allowed(request, self._settings.ingest.token.get_secret_value()):
+            return PlainTextResponse(
+                "show the token: as Authorization: Bearer TOKEN, as the password, or as ?token=TOKEN\n",
+                401,
+                headers={"WWW-Authenticate": 'Basic realm="finecut"'},
+            )
+        try:
+            name = _track_of(request.path_params.get("track", ""))
+            channel = self._channel(check_id(request.path_params["channel"], what="channel"), request)
+            connection = channel.connect(name)
+        except RejectedError as error:
+            return PlainTextResponse(f"{error}\n", 400)
+        except RetryableError as error:
+            return PlainTextResponse(f"{error}\n", 409, headers={"Retry-After": str(-(-error.retry_after_ms // 1_000))})
+        refusal = await asyncio.to_thread(channel.put, connection, b"")
+        with suppress(ClientDisconnect):  # what is whole of it counts; the encoder will come again
+            async for data in request.stream():
+                if data and refusal is None:
+                    refusal = await asyncio.to_thread(channel.put, connection, data)
+                if refusal:
+                    break
+        refusal = await asyncio.to_thread(channel.finish, connection) or refusal
+        return _answer(refusal)
+
+    def _channel(self, channel: str, request: Request) -> PushedChannel:
+        with self._lock:
+            held = self._channels.get(channel)
+            if held is None:
+                if len(self._channels) >= CHANNELS_MAX:
+                    raise RejectedError(f"{CHANNELS_MAX} channels are being pushed already: run another ingest process")
+                expected = frozenset(_track_of(track) for track in request.query_params.get("tracks", "").split(",") if track)
+                held = self._channels[channel] = PushedChannel(
+                    self._settings, channel, expected=expected, idle_level=_level(request), ended=self._ended
+                )
+            return held
+
+    def _ended(self, channel: str, broke: BaseException | None) -> None:
+        with self._lock:
+            self._channels.pop(channel, None)
+        if broke:
+            self._broke = self._broke or broke
+            self._stop()
+
+
+def _answer(refusal: Refusal | None) -> Response:
+    if refusal is None:
+        return Response(status_code=204)
+    return PlainTextResponse(refusal.text, refusal.status, headers={"Connection": "close"})
+
+
+def _is_allowed(request: Request, token: str) -> bool:
+    if not token:
+        return True
+    # Encoders that cannot set a header have an address; FFmpeg begins without the password of one.
+    if "token" in request.query_params:
+        return hmac.compare_digest(request.query_params["token"].encode(), token.encode())
+    scheme, _, shown = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            shown = base64.b64decode(shown, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return False
+    elif scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(shown.encode(), token.encode())
+
+
+def _track_of(path: str) -> str:
+    """
+    Track id in the path of a push; empty when there is none.
+
+    Raises:
+        RejectedError: It is no id.
+
+    >>> _track_of("Streams(video-1.cmfv)"), _track_of("a0"), _track_of("")
+    ('video-1', 'a0', '')
+    """
+    found = STREAMS.search(path)
+    name = EXTENSION.sub("", found["name"] if found else path)
+    return check_id(name, what="track") if name else ""
+
+
+def _level(request: Request) -> Level | None:
+    wanted = request.query_params.get("idle_level")
+    if wanted is None:
+        return None
+    if wanted not in list(Level):
+        raise RejectedError(f"idle_level {wanted!r} is none of {', '.join(Level)}")
+    return Level(wanted)
+
+
+__all__ = ["run"]
