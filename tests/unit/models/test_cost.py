@@ -1,6 +1,7 @@
 """What the learner of packaging cost promises."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -61,7 +62,9 @@ def test_too_little_evidence_gives_the_prior() -> None:
     learner = CostLearner(prior)
     for each in work(1, REPORTS_MIN - 1):
         learner.learn(each)
-    assert learner.cost() == prior
+    cost = learner.cost()
+    assert replace(cost, report_count=0, error=0.0, prior_error=0.0) == prior
+    assert cost.report_count == REPORTS_MIN - 1
 
 
 @pytest.mark.parametrize("spikes", [0.0, 0.02])
@@ -117,14 +120,43 @@ def test_failures_and_unmeasured_segments_teach_nothing(useless: SegmentReport) 
     assert learner.error().count == 0
 
 
-def test_the_cost_of_requests_is_learned_from_origins() -> None:
+def origin(rng: random.Random, *, base: float, per_request: float, requests: int) -> dict[str, float]:
+    return {"requests": requests, "core_seconds": (base + per_request * requests) * max(0.2, rng.gauss(1, 0.1))}
+
+
+def test_the_price_of_a_request_is_told_apart_from_what_an_origin_does_for_nobody() -> None:
+    learner, rng = CostLearner(), random.Random(1)
+    for second in range(600):
+        learner.learn_requests(**origin(rng, base=0.08, per_request=0.0011, requests=20 + 3 * (second % 60)))  # type: ignore[arg-type]
+    cost = learner.cost()
+    assert cost.per_request == pytest.approx(0.0011, rel=0.15)
+    assert 0.0 < cost.request_error < 0.2
+
+
+def test_seconds_that_are_all_alike_leave_the_price_of_a_request_at_its_prior_but_for_what_all_of_them_took() -> None:
     learner = CostLearner()
     learner.learn_requests(10, core_seconds=1.0)
     assert learner.cost().per_request == Cost().per_request
     for _ in range(500):
         learner.learn_requests(100, core_seconds=0.02)
     learner.learn_requests(0, core_seconds=5.0)
-    assert learner.cost().per_request == pytest.approx(0.0002, rel=0.05)
+    assert learner.cost().per_request == pytest.approx(0.0002, rel=0.2)
+
+
+def test_thumbnails_have_a_price_of_their_own() -> None:
+    learner, rng = learned(work(7, 400)), random.Random(2)
+    before = learner.cost()
+    for _ in range(300):
+        assert learner.learn_thumbnail(report(parts=0, chunks=13, size=9_000, cpu_us=round(25_000 * max(0.2, rng.gauss(1, 0.2)))))
+    assert learner.cost() == replace(before, per_thumbnail=learner.cost().per_thumbnail)
+    assert learner.cost().per_thumbnail == pytest.approx(0.025, rel=0.1)
+    assert not learner.learn_thumbnail(report(cpu_us=0))
+
+
+def test_the_errors_of_what_is_given_out_are_told_beside_it() -> None:
+    cost = learned(work(8, 500)).cost()
+    assert cost.report_count == 500
+    assert 0.0 < cost.error < cost.prior_error
 
 
 @pytest.mark.parametrize(("requests", "core_seconds"), [(-1, 1.0), (1, -1.0), (1, float("nan")), (1, float("inf"))])
