@@ -11,6 +11,7 @@ from schemas.topics import CHANNELS, MEDIA, period_end_key, period_key
 from schemas.units import Ms, Msn, UnixMs, ticks_from_ms
 from streams.ingest.history import Past
 from streams.ingest.link import Link
+from streams.ingest.pictures import thumbnails_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +92,7 @@ class PeriodLog:
             idle_level=self.idle_level,
             time_shift_ms=Ms(self.media.time_shift_ms),
             first_offset=first_offset,
+            thumbnails=thumbnails_of(tracks, self.media),
         )
         offset, _ = self.link.send_now(CHANNELS, self.pool, period_key(self.channel, number), period)
         return period, offset
