@@ -118,13 +118,17 @@ def encode(
     realtime: Annotated[bool, typer.Option(help="Feed a file at the speed of a camera; a recording always is.")] = False,
     loop: Annotated[bool, typer.Option(help="Begin again at its end, on one timeline; a recording always does.")] = False,
     idle_level: Annotated[IdleLevel | None, typer.Option(help="What is packaged while nobody watches.")] = None,
+    thumbnails: Annotated[bool | None, typer.Option(help="A JPEG of each segment; else as FINECUT_MEDIA__THUMBNAILS says.")] = None,
 ) -> None:
     """Encode an input to CMAF chunks and write them to the log as a channel, until its end or Ctrl-C."""
     from schemas.records import Level
     from streams.ingest.encode import run
 
     level = Level(idle_level.value) if idle_level else None
-    raise typer.Exit(run(_service(), source, channel, realtime=realtime, loop=loop, idle_level=level))
+    settings = _service()
+    if thumbnails is not None:
+        settings = settings.model_copy(update={"media": settings.media.model_copy(update={"thumbnails": thumbnails})})
+    raise typer.Exit(run(settings, source, channel, realtime=realtime, loop=loop, idle_level=level))
 
 
 @app.command()
