@@ -52,6 +52,8 @@ def test_every_manifest_is_as_reviewed(story: str, golden: Golden) -> None:
         golden(f"manifest/{story}.hls.{track}.m3u8", hls.media(view, track, low_latency=False))
     golden(f"manifest/{story}.delta.v0.m3u8", hls.media(view, "v0", low_latency=True, skip=True))
     golden(f"manifest/{story}.mpd", dash.manifest(view, time_url="../../time"))
+    golden(f"manifest/{story}.ll.mpd", dash.manifest(view, time_url="../../time", low_latency=True))
+    golden(f"manifest/{story}.finished.mpd", dash.finished(view))
 
 
 def test_another_parser_reads_the_same_multivariant() -> None:
