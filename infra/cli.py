@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra import cli_log
+from infra import cli_log, cli_validate
 from schemas.errors import FinecutError, UserError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ app.add_typer(cli_log.topics, name="topics")
 app.add_typer(cli_log.schemas, name="schemas")
 app.command()(cli_log.replay)
 app.command()(cli_log.redecide)
+app.command()(cli_validate.validate)
 
 
 class IdleLevel(StrEnum):
