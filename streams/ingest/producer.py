@@ -24,6 +24,7 @@ from schemas.units import UnixMs
 from streams.core.segmentation import Lengths, Stamp, stamp
 from streams.ingest import metrics
 from streams.ingest.cmaf import build_chunk
+from streams.ingest.drift import Drift
 from streams.ingest.grid import Cut
 from streams.ingest.history import Past, recall
 from streams.ingest.init import InitSegment
@@ -115,6 +116,8 @@ class ChannelWriter:
         self._is_ended = False
         self._heard = time.monotonic()
         self._is_silent = False
+        self._drift = Drift()
+        self._is_alarming = False
         try:
             self._periods = self._recover(pool)
         except BaseException:
@@ -144,6 +147,8 @@ class ChannelWriter:
             return
         if self._open and line.has_jumped(sample, self._settings.ingest.jump_ms):
             self._close_period("jump")
+        if self._open and self._drift.is_over and line.is_video and line.cutter and line.cutter.starts_gop and line.is_sync(sample):
+            self._close_period("drift")
         if self._open is None:
             self._begin(line, sample, held_ms)
         else:
@@ -279,6 +284,7 @@ class ChannelWriter:
         past, self._is_ended = self._past, False
         period, offset = self._periods.start(past, [track for track in self._tracks if track.track in self._active], held_ms=held_ms)
         self._open = _Open(period, start, offset, Reached(period), GopIndex(period))
+        self._drift.begin()
         metrics.PERIODS.labels(cause=self._cause).inc()
         log.info("period_opened", channel=self.channel, period=period.period, cause=self._cause, first_msn=period.first_msn,
                  pool=period.pool, media_partition=period.media_partition)  # fmt: skip
@@ -386,6 +392,7 @@ class ChannelWriter:
             metrics.CHUNKS.labels(kind=kind).inc()
             metrics.BYTES.labels(kind=kind).inc(size)
             metrics.ACK.observe(time.monotonic() - began)
+            self._drift.acked(produced_unix_ms=now, broker_unix_ms=at_unix_ms)
             gop = opened.index.add(head, size=size, offset=offset, durable_unix_ms=at_unix_ms)
             if gop:
                 opened.stamps.pop(gop.gop - 1, None)
@@ -394,7 +401,16 @@ class ChannelWriter:
         self._link.send(MEDIA, period.media_partition, self.channel, chunk, acked)
         metrics.CUT.observe(time.monotonic() - began)
         media_s = seconds_into(period, cut.track, cut.start_ticks + cut.duration_ticks)
-        metrics.SKEW.labels(channel=self.channel).set((now - period.anchor_unix_ms) / 1_000 - float(media_s))
+        self._watch_clock(now, round(period.anchor_unix_ms + media_s * 1_000))
+
+    def _watch_clock(self, now: UnixMs, media_unix_ms: int) -> None:
+        drift = self._drift
+        drift.add(produced_unix_ms=now, media_unix_ms=media_unix_ms)
+        metrics.SKEW.labels(channel=self.channel).set(drift.skew_ms / 1_000)
+        if drift.is_alarming != self._is_alarming:
+            self._is_alarming = drift.is_alarming
+            metrics.CLOCK_ALARM.labels(channel=self.channel).set(drift.is_alarming)
+            log.warning("clock_off" if drift.is_alarming else "clock_right", channel=self.channel, drift_ms=drift.drift_ms)
 
     def _hear(self) -> None:
         self._heard = time.monotonic()

@@ -11,11 +11,11 @@ from structlog.testing import capture_logs
 from schemas.errors import SupersededError, UserError
 from schemas.records import Level, MarkKind, Track
 from schemas.settings import IngestSettings, KafkaSettings, MediaSettings, Settings
-from schemas.units import Ticks
+from schemas.units import Ticks, UnixMs
 from streams.ingest import metrics, producer
 from streams.ingest.producer import ChannelWriter
 from streams.ingest.samples import Sample
-from tests.unit.ingest.fakes import IDR, RATE, FakeLink, feed, make_tracks, pictures, sound
+from tests.unit.ingest.fakes import IDR, RATE, START_UNIX_MS, FakeLink, feed, make_tracks, pictures, sound
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +189,26 @@ def test_a_chunk_shorter_than_an_audio_frame_is_refused(link: FakeLink, tracks: 
 def test_a_track_nobody_announced_is_refused(link: FakeLink, tracks: tuple[Track, ...]) -> None:
     with pytest.raises(UserError, match="no track 'v9'"):
         make_writer(link, tracks).write("v9", Sample(Ticks(0), IDR, sync=True))
+
+
+def test_an_encoder_that_falls_behind_for_good_is_anchored_anew_without_losing_its_numbers(
+    link: FakeLink, tracks: tuple[Track, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = {"now": START_UNIX_MS}
+    monkeypatch.setattr(producer, "_now", lambda: UnixMs(clock["now"]))
+    with make_writer(link, tracks[:1]) as writer:
+        for at, track, sample in pictures(0, 25 * 70):
+            # Its seconds are 4 % longer than the broker's.
+            clock["now"] = link.now = START_UNIX_MS + round(at * 1_040)
+            writer.write(track, sample)
+    first, second = link.periods()
+    assert second.first_msn == link.ends()[0].next_msn
+    # Media rule 6: more than a second off for a whole window of 30 s.
+    assert 1_000 < second.anchor_unix_ms - first.anchor_unix_ms - link.ends()[0].parts_reached * 500 < 2_500
+
+
+def test_media_that_comes_ahead_of_its_time_is_alarming_and_no_reason_for_a_period(link: FakeLink, tracks: tuple[Track, ...]) -> None:
+    with make_writer(link, tracks[:1], channel="ahead") as writer:
+        feed(writer, pictures(0, 25 * 40))
+    assert len(link.periods()) == 1
+    assert metrics.CLOCK_ALARM.labels(channel="ahead")._value.get() == 1
