@@ -88,7 +88,8 @@ class Cutter:
         self._next_offset = 0
         self._picture = picture_track(period)
         self._source = period.thumbnails.source if period.thumbnails else ""
-        self._next_msn = dict.fromkeys([*self._lanes, *([self._picture.track] if self._picture else [])], scope.first_msn)
+        pictures = [self._picture.track] if self._picture else []
+        self._next_msn = dict.fromkeys([*self._lanes, *pictures], max(scope.first_msn, period.first_msn))
 
     @property
     def next_msn(self) -> Msn:
@@ -173,7 +174,7 @@ class Cutter:
 
     def _is_pictured(self, chunk: Chunk) -> bool:
         """Whether a picture is to be made of a chunk: the first of its segment."""
-        if chunk.track != self._source or self._picture is None or not self.scope.wants(self._picture.track, chunk.msn):
+        if not self._wants_picture(chunk):
             return False
         is_first = chunk.gop == chunk.first_gop and chunk.part == 0
         return is_first and chunk.start_ticks == gop_start(self.period, self._lanes[chunk.track].track, chunk.gop)
@@ -234,6 +235,10 @@ class Cutter:
             raise RejectedError("chunk says wrongly whether its GOP ends")
         if lane.filling is None and not chunk.independent:
             raise RejectedError("a segment must start with a sync sample")
+
+    def _wants_picture(self, chunk: Chunk) -> bool:
+        """Whether a picture is to be made of a chunk's segment."""
+        return chunk.track == self._source and self._picture is not None and self.scope.wants(self._picture.track, chunk.msn)
 
     def _take(self, chunk: Chunk, durable_unix_ms: UnixMs) -> None:
         lane, number = self._lanes[chunk.track], part_number(self.period, chunk)
@@ -311,7 +316,7 @@ class Cutter:
             first_part=chunk.first_gop * len(self.period.grid),
             wanted=self.scope.wants(chunk.track, chunk.msn),
             has_parts=self.scope.wants_parts(chunk.msn),
-            is_pictured=self._is_pictured(chunk),
+            is_pictured=self._wants_picture(chunk),
         )
 
     def _pictured(self, segment: _Segment, part: CutPart) -> list[Cut]:
