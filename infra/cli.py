@@ -24,7 +24,8 @@ app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_
 app.add_typer(cli_log.topics, name="topics")
 app.add_typer(cli_log.schemas, name="schemas")
 app.command()(cli_log.replay)
-app.command()(cli_log.redecide)
+app.command()(cli_decisions.redecide)
+app.command()(cli_decisions.why)
 app.command()(cli_validate.validate)
 
 

@@ -117,11 +117,11 @@ def replay(
     from streams.replay.reader import read, stretches
 
     chosen = _topics(names or [])
-    first, last = _position(begin), _position(end)
+    first, last = position(begin), position(end)
     with log_at_hand() as settings:
         reach(settings.kafka)
         wanted = stretches(settings.kafka, [t for t in chosen if plot is None or t is not MEDIA], begin=first, end=last)
-        with _progress(visible=parquet is not None or plot is not None or not sys.stdout.isatty()) as progress:
+        with progress_bar(visible=parquet is not None or plot is not None or not sys.stdout.isatty()) as progress:
             entries = read(settings.kafka, wanted, channel=channel, payloads=payloads, progress=progress)
             if plot is not None:
                 from streams.replay.report import draw
@@ -137,21 +137,6 @@ def replay(
                     print(to_line(entry))
 
 
-def redecide(begin: From = None, end: To = None) -> None:
-    """Recompute every recorded decision from the recorded topics; all must come out equal."""
-    from infra.state import log_at_hand
-    from infra.topics import reach
-    from streams.replay.redecide import redecide_log
-
-    first, last = _position(begin), _position(end)
-    with log_at_hand() as settings:
-        reach(settings.kafka)
-        with _progress(visible=True) as progress:
-            verdict = redecide_log(settings.kafka, begin=first, end=last, progress=progress)
-    typer.echo(str(verdict))
-    raise typer.Exit(0 if verdict.is_equal else 1)
-
-
 def _topics(names: list[str]) -> "list[Topic]":
     from schemas.errors import UserError
     from schemas.topics import TOPICS
@@ -163,7 +148,8 @@ def _topics(names: list[str]) -> "list[Topic]":
     return [titles[name] for name in names] or list(TOPICS)
 
 
-def _position(text: str | None) -> "Position | None":
+def position(text: str | None) -> "Position | None":
+    """The place that --from or --to names; None when it was left out."""
     import time
 
     from schemas.units import UnixMs
@@ -173,7 +159,8 @@ def _position(text: str | None) -> "Position | None":
 
 
 @contextmanager
-def _progress(*, visible: bool) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(*, visible: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar on the terminal that is told (seen, total); nothing where there is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -25,6 +25,7 @@ COMMANDS = (
     "rawlatency",
     "replay",
     "redecide",
+    "why",
     "topics",
     "schemas",
 )
