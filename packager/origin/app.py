@@ -5,13 +5,14 @@ The origin's HTTP interface.
 /{channel}/hls/multivariant.m3u8   /{channel}/hls/{track}.m3u8     HLS of whole segments
 /{channel}/ll/multivariant.m3u8    /{channel}/ll/{track}.m3u8      HLS with parts
 /{channel}/dash/manifest.mpd                                       DASH of whole segments
+/{channel}/ll/manifest.mpd                                         DASH with the open segment, which is sent while it grows
 /{channel}/{period}/{track}/{ticks}.m4s|.part.m4s|init.mp4         objects, named as in the store
 /time  /metrics  /api/channels  /api/latency  /cmcd  /             clock, measures, state, reports of players, watch page
 ```
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from typing import Any, ClassVar
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -30,11 +31,12 @@ from packager.origin import cmcd, metrics
 from packager.origin.demand import Audience, Kind, Visit
 from packager.origin.latency import Latency
 from packager.origin.live import Live
-from packager.origin.manifests import Manifests
+from packager.origin.manifests import Ask, Manifests
 from packager.origin.objects import Objects
-from packager.origin.replies import CORS, JPEG, MP4, NO_STORE, PREFLIGHT, failure, media
+from packager.origin.open_segments import OpenSegments, Wanted
+from packager.origin.replies import CORS, FOREVER, JPEG, MP4, NO_STORE, PREFLIGHT, failure, media
 from schemas.records import ID, TrackKind
-from schemas.timeline import PART_SUFFIX, THUMBNAIL_SUFFIX
+from schemas.timeline import PART_SUFFIX, SEGMENT_SUFFIX, THUMBNAIL_SUFFIX
 from schemas.units import Ms, UnixMs
 
 CONSOLE = Path(__file__).parent / "console"
@@ -80,7 +82,7 @@ class Origin:
         objects: Objects,
         audience: Audience,
         latency: Latency,
-        ask: Callable[[str], None],
+        ask: Ask,
         is_ready: Callable[[], bool],
         now: Callable[[], UnixMs],
         blocked_ms_max: Ms,
@@ -91,7 +93,7 @@ class Origin:
             objects: Bytes of objects.
             audience: Who watches.
             latency: How soon parts could be fetched.
-            ask: Called with a channel that is off when somebody wants it.
+            ask: Called with a channel of which somebody wants what is not packaged.
             is_ready: Whether the topics were read to their ends and are followed.
             now: Wall time.
             blocked_ms_max: Longest wait of a request.
@@ -103,6 +105,7 @@ class Origin:
         self._is_ready = is_ready
         self._now = now
         self._blocked_ms_max = blocked_ms_max
+        self._open_segments = OpenSegments(live, objects, timeout_ms=blocked_ms_max)
         self._manifests = Manifests(live, ask=ask, now=now, blocked_ms_max=blocked_ms_max)
 
     def app(self) -> ASGIApp:
@@ -114,6 +117,7 @@ class Origin:
             Route(f"{channel}/ll/{{track:finecut_id}}.m3u8", self._ll_media),
             Route(f"{channel}/hls/{{track:finecut_id}}.m3u8", self._hls_media),
             Route(f"{channel}/dash/manifest.mpd", self._mpd),
+            Route(f"{channel}/ll/manifest.mpd", self._ll_mpd),
             Route(f"{channel}/{{period:finecut_period}}/{{track:finecut_id}}/{{file:finecut_object}}", self._object),
             Route("/cmcd", self._cmcd, methods=["POST"]),
             Route("/time", self._time),
@@ -142,7 +146,10 @@ class Origin:
         return await self._manifest(request, Kind.WHOLE, self._manifests.media(request, _channel(request), track, low_latency=False))
 
     async def _mpd(self, request: Request) -> Response:
-        return await self._manifest(request, Kind.WHOLE, self._manifests.mpd(request, _channel(request)))
+        return await self._manifest(request, Kind.WHOLE, self._manifests.mpd(request, _channel(request), low_latency=False))
+
+    async def _ll_mpd(self, request: Request) -> Response:
+        return await self._manifest(request, Kind.CHUNKED, self._manifests.mpd(request, _channel(request), low_latency=True))
 
     async def _manifest(self, request: Request, kind: Kind, answer: Any) -> Response:
         if not self._is_ready():
@@ -159,21 +166,46 @@ class Origin:
     async def _object(self, request: Request) -> Response:
         channel, period, track, file = (request.path_params[name] for name in ("channel", "period", "track", "file"))
         data = await self._objects.get(channel, period, track, file, timeout_ms=self._blocked_ms_max)
+        if data is None and (number := file.removesuffix(SEGMENT_SUFFIX)).isdigit():
+            opened = Wanted(channel, period, track, int(number))
+            if await self._open_segments.begun(opened):
+                return self._stream(request, opened)
         response = failure(404, f"no object {channel}/{period}/{track}/{file}") if data is None else media(request, data, _type(file))
         metrics.REQUESTS.labels("object", f"{response.status_code // 100}xx").inc()
-        held = self._live.presentations.get(channel)
-        if held is not None:
-            sent = len(response.body)
-            metrics.SENT_BYTES.inc(sent)
-            of = held.periods.get(period)
-            is_video = of is not None and any(t.track == track and t.kind is TrackKind.VIDEO for t in of.tracks)
-            is_media = data is not None and not file.startswith("init")
-            # Players of parts fetch whole segments too, to start with: only their playlist tells that a client does not take parts.
-            kind = Kind.PARTS if is_media and file.endswith(PART_SUFFIX) else None
-            video = track if is_media and is_video else None
-            visit = Visit(client=_client(request), channel=channel, kind=kind, video=video, sent_bytes=sent, report=_report(request))
-            self._visit(request, visit)
+        # Players of parts fetch whole segments too, to start with: only their playlist tells that a client does not take parts.
+        kind = Kind.PARTS if data is not None and file.endswith(PART_SUFFIX) else None
+        is_media = data is not None and not file.startswith("init")
+        self._visit_object(request, kind, is_media=is_media, sent_bytes=len(response.body))
         return response
+
+    def _stream(self, request: Request, opened: Wanted) -> Response:
+        """A segment that is still being made, part by part."""
+        metrics.REQUESTS.labels("open_segment", "2xx").inc()
+        self._visit_object(request, Kind.CHUNKED, is_media=True, sent_bytes=0)
+        # Its bytes are those of the finished object; one that is broken off is not stored by caches (RFC 9111, 3.3).
+        headers = {**CORS, "cache-control": FOREVER}
+        if request.method == "HEAD":
+            return Response(headers=headers, media_type=MP4)
+
+        async def counted() -> AsyncIterator[bytes]:
+            async for data in self._open_segments.read(opened):
+                self._audience.sent(opened.channel, len(data))
+                metrics.SENT_BYTES.inc(len(data))
+                yield data
+
+        return StreamingResponse(counted(), headers=headers, media_type=MP4)
+
+    def _visit_object(self, request: Request, kind: Kind | None, *, is_media: bool, sent_bytes: int) -> None:
+        channel, period, track = (request.path_params[name] for name in ("channel", "period", "track"))
+        held = self._live.presentations.get(channel)
+        if held is None:
+            return
+        metrics.SENT_BYTES.inc(sent_bytes)
+        of = held.periods.get(period)
+        is_video = of is not None and any(t.track == track and t.kind is TrackKind.VIDEO for t in of.tracks)
+        video = track if is_media and is_video else None
+        visit = Visit(client=_client(request), channel=channel, kind=kind, video=video, sent_bytes=sent_bytes, report=_report(request))
+        self._visit(request, visit)
 
     def _visit(self, request: Request, visit: Visit) -> None:
         self._audience.visit(visit, now_ms=self._now())
@@ -274,6 +306,7 @@ def _describe(held: Presentation, now: UnixMs) -> dict[str, object]:
         "hls": f"/{channel}/hls/multivariant.m3u8",
         "ll_hls": f"/{channel}/ll/multivariant.m3u8",
         "dash": f"/{channel}/dash/manifest.mpd",
+        "ll_dash": f"/{channel}/ll/manifest.mpd",
         "tracks": [
             {"track": t.track, "kind": t.kind, "codec": t.codec, "bandwidth_bps": t.bandwidth_bps, "width": t.width, "height": t.height}
             for t in period.tracks

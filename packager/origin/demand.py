@@ -124,9 +124,15 @@ class Audience:
                 return key[0]
         return None
 
-    def first_request(self, channel: str) -> None:
-        """Somebody asked for a channel that is off."""
-        self._tally(channel).first_request = True
+    def sent(self, channel: str, sent_bytes: int) -> None:
+        """More bytes of an answer that was counted before."""
+        self._tally(channel).counts["sent_bytes"] += sent_bytes
+
+    def first_request(self, channel: str, *, low_latency: bool) -> None:
+        """Somebody asked for a channel that is off, or for its parts, which are not packaged."""
+        tally = self._tally(channel)
+        tally.first_request = True
+        tally.counts["low_latency_requests"] += low_latency
 
     def close(self, now_ms: int) -> dict[str, ChannelDemand]:
         """
@@ -204,6 +210,7 @@ def _demand(channel: str, sessions: list[_Session], tally: _Tally | None) -> Cha
         buffer_ms_p10=quantile([s.buffer_ms for s in sessions if s.buffer_ms is not None], 10),
         throughput_kbps_p50=quantile([s.throughput_kbps for s in sessions if s.throughput_kbps is not None], 50),
         first_request=tally.first_request if tally else False,
+        low_latency_requests=counts["low_latency_requests"],
         whole_requests=counts["whole_requests"],
     )
 

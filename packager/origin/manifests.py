@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,12 +16,22 @@ from schemas.units import Ms, UnixMs
 
 # A manifest that is only valid until the next segment; players reload about twice per segment.
 PLAIN_AGE_S = 1
-# Relative to /CHANNEL/dash/manifest.mpd.
+# A low-latency MPD changes with every part; ages are whole seconds.
+LOW_LATENCY_AGE_S = 0
+# Relative to /CHANNEL/dash/manifest.mpd and /CHANNEL/ll/manifest.mpd.
 TIME_URL = "../../time"
 # Media rule 16: blocking further ahead than this is refused.
 MSN_AHEAD_MAX = 2
 # A presentation whose edge lies this many targets behind now is still catching up with its log.
 FRESH_TARGETS = 2
+
+
+class Ask(Protocol):
+    """Tells that somebody wants what is not packaged."""
+
+    def __call__(self, channel: str, *, low_latency: bool) -> None:
+        """A request for a channel is held: for parts, or for anything at all."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,11 +99,11 @@ def refusal(view: View, wanted: Blocking) -> str | None:
 class Manifests:
     """Answers manifest requests from the live presentations."""
 
-    def __init__(self, live: Live, *, ask: Callable[[str], None], now: Callable[[], UnixMs], blocked_ms_max: Ms) -> None:
+    def __init__(self, live: Live, *, ask: Ask, now: Callable[[], UnixMs], blocked_ms_max: Ms) -> None:
         """
         Args:
             live: The presentations.
-            ask: Called with a channel that somebody wants while it is off.
+            ask: Called with a channel of which somebody wants what is not packaged.
             now: Wall time.
             blocked_ms_max: Longest wait.
         """
@@ -109,13 +120,14 @@ class Manifests:
         text = self._live.text(view, "multivariant", lambda: hls.multivariant(view))
         return manifest(request, text, M3U8, max_age_s=PLAIN_AGE_S)
 
-    async def mpd(self, request: Request, channel: str) -> Response:
-        """The plain MPD of a channel."""
-        view = await self._shown(channel, low_latency=False)
+    async def mpd(self, request: Request, channel: str, *, low_latency: bool) -> Response:
+        """An MPD of a channel."""
+        view = await self._shown(channel, low_latency=low_latency)
         if isinstance(view, Response):
             return view
-        text = self._live.text(view, "mpd", lambda: dash.manifest(view, time_url=TIME_URL))
-        return manifest(request, text, MPD, max_age_s=PLAIN_AGE_S)
+        what = "ll/mpd" if low_latency else "mpd"
+        text = self._live.text(view, what, lambda: dash.manifest(view, time_url=TIME_URL, low_latency=low_latency))
+        return manifest(request, text, MPD, max_age_s=LOW_LATENCY_AGE_S if low_latency else PLAIN_AGE_S)
 
     async def media(self, request: Request, channel: str, track: str, *, low_latency: bool) -> Response:
         """A media playlist, once it has what the client waits for."""
@@ -149,13 +161,15 @@ class Manifests:
         held = self._live.presentations.get(channel)
         if held is None:
             return failure(404, f"no channel {channel}")
+        if low_latency and not held.periods[max(held.periods)].part_target_ms:
+            return failure(404, f"channel {channel} has no parts, since its GOPs vary in length")
         view = _shown(held.view(), low_latency=low_latency)
         if view is not None:
             return view
         if held.is_over:
             return failure(404, f"channel {channel} has ended")
-        if held.level is not Level.PARTS:
-            self._ask(channel)
+        if held.level is Level.OFF or (low_latency and held.level is not Level.PARTS):
+            self._ask(channel, low_latency=low_latency)
         found = await self._live.until(channel, lambda v: self._fresh(v, low_latency=low_latency), self._blocked_ms_max)
         if found is None:
             found = _shown(self._live.view(channel), low_latency=low_latency)

@@ -40,7 +40,7 @@ class Objects:
         if file == INIT_NAME:
             return self._init(channel, period, track)
         name = f"{channel}/{period}/{track}/{file}"
-        data = await self._read(name)
+        data = await self.read(name)
         if data is not None or not file.endswith(PART_SUFFIX):
             return data
 
@@ -49,14 +49,15 @@ class Objects:
 
         if await self._live.until(channel, hint_is_gone, timeout_ms) is None:
             return None
-        return await self._read(name)
+        return await self.read(name)
 
     def _init(self, channel: str, period: int, track: str) -> bytes | None:
         held = self._live.presentations.get(channel)
         tracks = held.periods[period].tracks if held and period in held.periods else ()
         return next((t.init for t in tracks if t.track == track), None)
 
-    async def _read(self, name: str) -> bytes | None:
+    async def read(self, name: str) -> bytes | None:
+        """Bytes of an object by its name in the store; None if there is none."""
         held = self._held.get(name)
         if held is not None:
             self._held.move_to_end(name)

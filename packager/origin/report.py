@@ -54,9 +54,9 @@ class DemandReport:
         self._urgent = asyncio.Event()
         self._producer = producer
 
-    def ask(self, channel: str) -> None:
-        """Somebody wants a channel that is off: tell at once."""
-        self._audience.first_request(channel)
+    def ask(self, channel: str, *, low_latency: bool) -> None:
+        """Somebody wants what is not packaged of a channel: tell at once."""
+        self._audience.first_request(channel, low_latency=low_latency)
         self._urgent.set()
 
     async def run(self, each_second: Callable[[], None]) -> None:

@@ -118,7 +118,7 @@ function showChannels() {
     bar.title = `${length} s`;
     return bar;
   }));
-  $('addresses').replaceChildren(...['hls', 'll_hls', 'dash'].filter((kind) => current?.[kind]).map((kind) => {
+  $('addresses').replaceChildren(...['hls', 'll_hls', 'dash', 'll_dash'].filter((kind) => current?.[kind]).map((kind) => {
     const item = document.createElement('li'), link = document.createElement('a');
     link.href = link.textContent = new URL(current[kind], location.href).href;
     item.append(link);

@@ -96,9 +96,12 @@ async function startShaka(video, url, { lowLatency, session, channel, reports, o
 const START = { hls: startHls, dash: startDash, shaka: startShaka };
 
 // What each choice plays; the addresses come from /api/channels.
-const SOURCE = { 'hls/plain': 'hls', 'hls/ll': 'll_hls', 'dash/plain': 'dash', 'shaka/plain': 'hls', 'shaka/ll': 'll_hls', 'shaka/dash': 'dash' };
+const SOURCE = {
+  'hls/plain': 'hls', 'hls/ll': 'll_hls', 'dash/plain': 'dash', 'dash/ll': 'll_dash',
+  'shaka/plain': 'hls', 'shaka/ll': 'll_hls', 'shaka/dash': 'dash', 'shaka/ll-dash': 'll_dash',
+};
 
 export const choices = Object.keys(SOURCE);
 export const sourceOf = (choice, channel) => channel[SOURCE[choice]];
 export const start = async (choice, video, url, options) =>
-  START[choice.split('/')[0]](video, url, { ...options, lowLatency: choice.endsWith('/ll') });
+  START[choice.split('/')[0]](video, url, { ...options, lowLatency: choice.includes('/ll') });

@@ -1,6 +1,7 @@
 """The low-latency MPD: the open segment with its stamped length, and what may never change (media rules 25 to 32)."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice, pairwise
 
@@ -15,7 +16,7 @@ from tests import facts
 TIME = "../../time"
 
 
-def states(records: list[object]) -> list[View]:
+def states(records: Iterable[object]) -> list[View]:
     """The view after every record that changed it, from the first listed segment on."""
     presentations = Presentations()
     seen: list[View] = []

@@ -114,7 +114,7 @@ def test_beyond_the_limit_sessions_are_not_told_apart() -> None:
 
 def test_a_first_request_is_told() -> None:
     crowd = audience()
-    crowd.first_request("c2")
+    crowd.first_request("c2", low_latency=False)
     assert crowd.close(1_000)["c2"].first_request
     assert not crowd.close(2_000)["c2"].first_request
 

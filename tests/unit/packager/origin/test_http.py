@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from packager.origin.latency import Latency
 from packager.origin.live import Live
 from packager.origin.objects import Objects
 from packager.store import DirectoryStore
-from schemas.records import Reason
+from schemas.records import Level, Reason
 from schemas.settings import StoreSettings
 from schemas.timeline import PART_SUFFIX, object_name
 from schemas.units import Ms, UnixMs
@@ -30,7 +31,7 @@ class Site:
         self.live = Live()
         self.store = store
         self.audience = Audience(session_timeout_ms=10_000, sessions_max=100)
-        self.asked: list[str] = []
+        self.asked: list[tuple[str, bool]] = []
         self.ready = True
         self.now_ms = facts.ZERO + 16_000
         origin = Origin(
@@ -38,12 +39,15 @@ class Site:
             objects=Objects(store, self.live),
             audience=self.audience,
             latency=Latency(random.Random(1)),
-            ask=self.asked.append,
+            ask=self.ask,
             is_ready=lambda: self.ready,
             now=lambda: UnixMs(self.now_ms),
             blocked_ms_max=Ms(blocked_ms_max),
         )
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=origin.app()), base_url="http://origin")
+
+    def ask(self, channel: str, *, low_latency: bool) -> None:
+        self.asked.append((channel, low_latency))
 
     async def status(self, path: str) -> int:
         return (await self.http.get(path)).status_code
@@ -77,7 +81,8 @@ def more(gop: int, msn: int, length: int, count: int) -> list[object]:
 
 
 async def test_every_playlist_of_a_channel_is_there(site: Site) -> None:
-    for path in ("hls/multivariant.m3u8", "hls/v0.m3u8", "hls/a0.m3u8", "ll/multivariant.m3u8", "ll/v1.m3u8", "dash/manifest.mpd"):
+    hls = ("hls/multivariant.m3u8", "hls/v0.m3u8", "hls/a0.m3u8", "ll/multivariant.m3u8", "ll/v1.m3u8")
+    for path in (*hls, "dash/manifest.mpd", "ll/manifest.mpd"):
         answer = await site.http.get(f"/c1/{path}")
         assert answer.status_code == 200
         assert answer.headers["access-control-allow-origin"] == "*"
@@ -194,7 +199,7 @@ async def test_a_channel_that_is_off_is_asked_for_and_answered_when_it_is_there(
     period = facts.period("c2")
     asked = asyncio.create_task(site.http.get("/c2/hls/multivariant.m3u8"))
     await site.waiting()
-    assert site.asked == ["c2"]
+    assert site.asked == [("c2", False)]
     site.live.fold([facts.start("c2", decision=3), *facts.run(period, [4, 4, 4])])
     assert (await asked).status_code == 200
 
@@ -214,6 +219,25 @@ async def test_a_channel_that_is_not_started_in_time_is_503(store: DirectoryStor
     site = Site(store, blocked_ms_max=1)
     site.live.fold([PERIOD])
     assert (await site.http.get("/c1/hls/v0.m3u8")).headers["retry-after"] == "1"
+
+
+async def test_whoever_wants_low_latency_of_a_channel_without_parts_asks_for_parts(site: Site) -> None:
+    whole = facts.period("c3")
+    site.live.fold([whole, facts.start("c3", level=Level.SEGMENTS), *facts.run(whole, [4, 4, 4])])
+    assert await site.status("/c3/hls/v0.m3u8") == await site.status("/c3/dash/manifest.mpd") == 200
+    assert site.asked == []
+    asked = [asyncio.create_task(site.http.get(f"/c3/ll/{name}")) for name in ("multivariant.m3u8", "v0.m3u8", "manifest.mpd")]
+    while site.live.waiting < 3:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert site.asked == [("c3", True)] * 3
+    raised = facts.start("c3", 3, decision=4)
+    site.live.fold([raised, *facts.run(whole, [4], first_gop=12, first_msn=3)])
+    assert [(await answer).status_code for answer in asked] == [200] * 3
+
+
+async def test_a_channel_whose_gops_vary_has_no_low_latency_manifests(site: Site) -> None:
+    site.live.fold([replace(facts.period("c4"), part_target_ms=Ms(0))])
+    assert await site.status("/c4/ll/manifest.mpd") == await site.status("/c4/ll/multivariant.m3u8") == 404
 
 
 async def test_until_the_topics_are_read_manifests_are_503(site: Site) -> None:
