@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra import cli_log, cli_validate
+from infra import cli_decisions, cli_log, cli_validate
 from schemas.errors import FinecutError, UserError
 
 if TYPE_CHECKING:
