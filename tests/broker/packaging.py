@@ -33,7 +33,7 @@ from schemas.records import (
     Reports,
     SegmentReport,
 )
-from schemas.settings import KafkaSettings, PackagerSettings, Settings, StoreSettings
+from schemas.settings import KafkaSettings, MediaSettings, PackagerSettings, Settings, StoreSettings
 from schemas.topics import Topic
 from schemas.units import Epoch, Msn
 
@@ -67,11 +67,12 @@ except UserError as error:
 class Hall:
     """One installation on a shared broker, told apart by its topic prefix."""
 
-    def __init__(self, kafka: LocalBroker, folder: Path, **packager: Any) -> None:
+    def __init__(self, kafka: LocalBroker, folder: Path, *, media: MediaSettings | None = None, **packager: Any) -> None:
         self.settings = Settings(
             kafka=KafkaSettings(
                 bootstrap_servers=kafka.bootstrap, topic_prefix=f"test-{uuid4().hex[:8]}.", pool_count=1, media_partition_count=2
             ),
+            media=media or MediaSettings(),
             packager=PackagerSettings(**{"drain_ms": 500} | packager),
             store=StoreSettings(directory=folder / "store"),
         )
@@ -120,10 +121,11 @@ class Hall:
         assert self._producer.flush(WAIT_S) == 0
 
     def assign(self, period: Period, packager: Heartbeat, *, epoch: int = 1, **fields: Any) -> Assignment:
-        """What a planner would give a packager: the whole channel."""
+        """What a planner would give a packager: the whole channel, or what the fields say."""
         self._decision += 1
-        slice_id = f"{period.channel}/all/0"
         values: dict[str, Any] = {
+            "slice_id": f"{period.channel}/all/0",
+            "copy": 0,
             "tracks": tuple(track.track for track in period.tracks),
             "turn": 0,
             "turns": 1,
@@ -132,10 +134,10 @@ class Hall:
             "first_offset": period.first_offset,
         }
         assignment = Assignment(
-            slice_id=slice_id, copy=0, epoch=Epoch(epoch), packager_id=packager.packager_id, life=packager.life, channel=period.channel,
+            epoch=Epoch(epoch), packager_id=packager.packager_id, life=packager.life, channel=period.channel,
             media_partition=period.media_partition, decision=self._decision, reason=Reason.PLACED, **values | fields,
         )  # fmt: skip
-        self.send(topics.ASSIGNMENTS, topics.slice_key(slice_id, 0), assignment)
+        self.send(topics.ASSIGNMENTS, topics.slice_key(assignment.slice_id, assignment.copy), assignment)
         return assignment
 
     def withdraw(self, period: Period) -> None:
