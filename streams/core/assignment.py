@@ -1,19 +1,25 @@
 """Slices and packagers to a placement: split, sort, feasible, pick, charge before the next, overflow."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import NamedTuple
 
 from schemas.records import Load
 from schemas.topics import slice_key
 from schemas.units import UnixMs
-from streams.core.load import NOTHING, Vector, bounds, less, plus, share, share_with, vector
+from streams.core.dealing import deal
+from streams.core.load import NOTHING, Vector, bounds, share_with, vector
 from streams.core.strategies import STRATEGIES, Account, Seat, pooled
 
-# Work is moved without need only between packagers whose dominant shares differ by this much: less is noise in the loads.
-UNEVEN = 0.2
-# And only if the move lowers the share of the fuller by this much: each costs a handover.
-MOVE_GAIN = 0.02
+
+class Rank(IntEnum):
+    """Whose work goes first when capacity is short: who comes later is dropped first."""
+
+    NEEDED = 0
+    BACKLOG = 1
+    SPARE = 2
+    DERIVED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,12 +30,20 @@ class EncodedChannel:
     Attributes:
         channel: Channel id.
         tracks: Its tracks.
-        load: What packaging all of it takes.
+        load: What packaging all of it takes, once.
+        groups: Groups its tracks are dealt into.
+        turns: Holders that take segments in turn.
+        copies: Packagers that make the same.
+        weights: What each track weighs in the load; empty: all the same.
     """
 
     channel: str
     tracks: tuple[str, ...]
     load: Load
+    groups: int = 1
+    turns: int = 1
+    copies: int = 1
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,9 +57,14 @@ class Slice:
         channel: Channel id.
         tracks: Its tracks.
         load: What it takes.
+        turn: It takes the segments whose number modulo ``turns`` is this.
+        turns: Number of holders that take turns.
         viewers: Sessions at stake.
         since_unix_ms: Since when it waits.
-        barred: Packagers that must not have it.
+        barred: Packagers that must not have it, as those that hold another copy.
+        rank: What it yields to.
+        order: Within its rank the least goes first: a backlog the sooner the older it is.
+        after: Slice without which it is not placed.
     """
 
     slice_id: str
@@ -53,9 +72,14 @@ class Slice:
     channel: str
     tracks: tuple[str, ...]
     load: Load
+    turn: int = 0
+    turns: int = 1
     viewers: float = 0.0
     since_unix_ms: UnixMs = UnixMs(0)
     barred: frozenset[str] = frozenset()
+    rank: Rank = Rank.NEEDED
+    order: int = 0
+    after: str | None = None
 
     @property
     def key(self) -> str:
@@ -71,7 +95,7 @@ class Overflow:
     Attributes:
         slice: It.
         full_count: Packagers without the capacity.
-        barred_count: Packagers that must not have it.
+        barred_count: Packagers that must not have it; all while what it follows has none.
     """
 
     slice: Slice
@@ -128,44 +152,65 @@ def assign_segments(
 
 
 def split(channel: EncodedChannel, *, viewers: float) -> tuple[Slice, ...]:
-    """Slices of a channel: the whole of it is one."""
-    whole = Slice(
-        slice_id=slice_id(channel.channel), copy=0, channel=channel.channel, tracks=channel.tracks, load=channel.load, viewers=viewers
+    """
+    Slices of a channel: the share of each in the load by its tracks and turns; all read the whole channel.
+
+    >>> whole = EncodedChannel(channel="news", tracks=("a0", "v0"), load=Load(cores=0.5), groups=2, weights=(1.0, 4.0))
+    >>> [(piece.tracks, piece.load.cores) for piece in split(whole, viewers=0.0)]
+    [(('v0',), 0.4), (('a0',), 0.1)]
+    """
+    weight = dict(zip(channel.tracks, channel.weights or (1.0,) * len(channel.tracks), strict=True))
+    whole = sum(weight.values()) or 1.0
+    return tuple(
+        Slice(
+            slice_id=shape.slice_id,
+            copy=shape.copy,
+            channel=channel.channel,
+            tracks=shape.tracks,
+            load=_portion(channel.load, sum(weight[track] for track in shape.tracks) / whole, shape.turns),
+            turn=shape.turn,
+            turns=shape.turns,
+            viewers=viewers,
+            rank=Rank.SPARE if shape.copy else Rank.NEEDED,
+        )
+        for shape in deal(channel.channel, weight, groups=channel.groups, turns=channel.turns, copies=channel.copies)
     )
-    return (whole,)
 
 
-def slice_id(channel: str) -> str:
+def _portion(load: Load, portion: float, turns: int) -> Load:
+    if portion == turns == 1:
+        return load
+    return Load(
+        cores=load.cores * portion / turns,
+        memory_bytes=int(load.memory_bytes * portion),
+        in_bytes_per_s=load.in_bytes_per_s,
+        out_bytes_per_s=int(load.out_bytes_per_s * portion / turns),
+        part_ms=load.part_ms * portion,
+    )
+
+
+def place(slices: Sequence[Slice], seats: Sequence[Seat], *, strategy: str, last: str = "", placed: Collection[str] = ()) -> AssignmentMap:
     """
-    Id of the slice that is a whole channel.
+    Deal slices to seats, those of a higher rank after all others.
 
-    >>> slice_id("news")
-    'news/all/0'
-    """
-    return f"{channel}/all/0"
-
-
-def place(slices: Sequence[Slice], seats: Sequence[Seat], *, strategy: str, last: str = "") -> AssignmentMap:
-    """
-    Deal slices to seats.
-
-    Copies of one slice go to different packagers.
+    Copies of one slice go to different packagers. What follows another slice is dealt only if that has a packager.
 
     Args:
         slices: Slices without a holder.
         seats: Packagers with what they hold already charged.
         strategy: A key of `STRATEGIES`.
         last: Packager picked last, for strategies that take turns.
+        placed: Slices that have a packager already.
     """
     seats = sorted(seats, key=lambda seat: seat.packager_id)
     whole = bounds(pooled(seats))
     # Size is the dominant share of the pool: one order for packagers of any shape.
     work = [Work(piece.key, load := vector(piece.load), share_with(NOTHING, load, whole), piece) for piece in slices]
-    dealt = _deal(sorted(work, key=_by_size), seats, strategy, last)
-    if not dealt.overflow:
+    dealt = _deal(sorted(work, key=_by_size), seats, strategy, last, placed)
+    if not any(left.slice.rank is Rank.NEEDED for left in dealt.overflow):
         return dealt
     # Capacity is short: whose work goes first is a matter of viewers, then of age.
-    return _deal(sorted(work, key=_by_stake), seats, strategy, last)
+    return _deal(sorted(work, key=_by_stake), seats, strategy, last, placed)
 
 
 class Work(NamedTuple):
@@ -177,22 +222,28 @@ class Work(NamedTuple):
     slice: Slice
 
 
-def _by_size(work: Work) -> tuple[float, float, int, str]:
-    return -work.size, -work.slice.viewers, work.slice.since_unix_ms, work.key
+def _by_size(work: Work) -> tuple[int, int, float, float, int, str]:
+    piece = work.slice
+    return piece.rank, piece.order, -work.size, -piece.viewers, piece.since_unix_ms, work.key
 
 
-def _by_stake(work: Work) -> tuple[float, int, float, str]:
-    return -work.slice.viewers, work.slice.since_unix_ms, -work.size, work.key
+def _by_stake(work: Work) -> tuple[int, int, float, int, float, str]:
+    piece = work.slice
+    return piece.rank, piece.order, -piece.viewers, piece.since_unix_ms, -work.size, work.key
 
 
-def _deal(work: Sequence[Work], seats: Sequence[Seat], strategy: str, last: str) -> AssignmentMap:
+def _deal(work: Sequence[Work], seats: Sequence[Seat], strategy: str, last: str, placed: Collection[str]) -> AssignmentMap:
     accounts = [Account(seat) for seat in seats]
     dealer = STRATEGIES[strategy](accounts, [each.load for each in work], last)
     copied = {each.slice.slice_id for each in work if each.slice.copy}
+    followed = {each.slice.after: each.slice.after in placed for each in work if each.slice.after}
     others: dict[str, frozenset[str]] = {}
     holders: dict[str, str] = {}
     overflow = []
     for key, load, _, piece in work:
+        if piece.after and not followed[piece.after]:
+            overflow.append(Overflow(slice=piece, full_count=0, barred_count=len(accounts)))
+            continue
         barred = piece.barred
         if copied and piece.slice_id in copied:
             barred |= others.get(piece.slice_id, frozenset())
@@ -204,53 +255,6 @@ def _deal(work: Sequence[Work], seats: Sequence[Seat], strategy: str, last: str)
         holders[key] = accounts[found].packager_id
         if copied and piece.slice_id in copied:
             others[piece.slice_id] = others.get(piece.slice_id, frozenset()) | {holders[key]}
+        if piece.slice_id in followed:
+            followed[piece.slice_id] = True
     return AssignmentMap(holders=holders, overflow=tuple(overflow), seats=tuple(account.closed() for account in accounts))
-
-
-def is_uneven(seats: Sequence[Seat]) -> bool:
-    """Whether any move could pay at all."""
-    shares = [share(seat.used, seat.usable) for seat in seats]
-    return bool(shares) and max(shares) - min(shares) >= UNEVEN
-
-
-def rebalance(held: Sequence[tuple[Slice, str]], seats: Sequence[Seat], *, moves_max: int) -> dict[str, str]:
-    """
-    Voluntary moves that pay: from the fullest packager to the emptiest, while they differ by `UNEVEN` and each gains `MOVE_GAIN`.
-
-    Args:
-        held: Slices that may move, and their packager.
-        seats: Packagers with all that charged.
-        moves_max: Moves at most.
-
-    Returns:
-        New packager by ``slice/copy``.
-    """
-    work: dict[str, list[Slice]] = {}
-    for piece, packager in held:
-        work.setdefault(packager, []).append(piece)
-    used = {seat.packager_id: vector(seat.used) for seat in seats}
-    most = {seat.packager_id: bounds(seat.usable) for seat in seats}
-    shares = {packager: share_with(used[packager], NOTHING, most[packager]) for packager in used}
-    moves: dict[str, str] = {}
-    while len(moves) < moves_max and len(shares) > 1:
-        full = max(shares, key=lambda p: (shares[p], p))
-        empty = min(shares, key=lambda p: (shares[p], p))
-        if shares[full] - shares[empty] < UNEVEN:
-            break
-        best: tuple[float, str, Slice] | None = None
-        for piece in work.get(full, ()):
-            if empty in piece.barred or piece.key in moves:
-                continue
-            load = vector(piece.load)
-            left, right = share_with(less(used[full], load), NOTHING, most[full]), share_with(used[empty], load, most[empty])
-            if right <= 1.0 and (best is None or (max(left, right), piece.key) < best[:2]):
-                best = max(left, right), piece.key, piece
-        if best is None or shares[full] - best[0] < MOVE_GAIN:
-            break
-        _, key, piece = best
-        moves[key] = empty
-        work[full].remove(piece)
-        used[full], used[empty] = less(used[full], vector(piece.load)), plus(used[empty], vector(piece.load))
-        for packager in (full, empty):
-            shares[packager] = share_with(used[packager], NOTHING, most[packager])
-    return moves

@@ -10,8 +10,7 @@ from streams.core.facts import ChannelFacts
 
 WHOLE = "all"
 THUMBNAILS = "thumbs"
-# What is derived from a channel, by what its slices are called: nothing of it is missing to those who watch.
-DERIVED = frozenset({THUMBNAILS})
+BACKLOG = "back"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,27 +44,36 @@ def shapes(plan: Plan, facts: ChannelFacts) -> tuple[Shape, ...]:
     """
     The slices that a channel's work is dealt into while a plan is in force; every track of every segment is in one of each copy.
 
-    There are no more groups than tracks. What is derived is in one slice, which follows the one that makes its source.
+    There are no more groups than tracks. What is derived is in one slice, which follows one that makes its source.
 
     Args:
         plan: Granularity: groups, turns and copies.
         facts: The channel: the tracks of its newest period.
     """
     period = facts.period
-    if plan.groups == 1:
-        groups: Mapping[str, tuple[str, ...]] = {WHOLE: tuple(track.track for track in period.tracks)}
-    else:
-        groups = grouped(weights(period), plan.groups)
-    dealt = [
-        Shape(slice_id=f"{plan.channel}/{group}/{_turn(turn, plan.turns)}", tracks=tracks, turn=turn, turns=plan.turns, copy=copy)
-        for group, tracks in groups.items()
-        for turn in range(plan.turns)
-        for copy in range(plan.copies)
-    ]
+    weight = weights(period) if plan.groups > 1 else dict.fromkeys((track.track for track in period.tracks), 1.0)
+    dealt = deal(plan.channel, weight, groups=plan.groups, turns=plan.turns, copies=plan.copies)
     if period.thumbnails:
-        source = next(shape for shape in dealt if period.thumbnails.source in shape.tracks)
-        dealt.append(Shape(slice_id=f"{plan.channel}/{THUMBNAILS}/0", tracks=(period.thumbnails.track,), after=source.slice_id))
-    return tuple(dealt)
+        source = period.thumbnails.source
+        after = next(shape.slice_id for shape in dealt if source in shape.tracks)
+        dealt += (Shape(slice_id=f"{plan.channel}/{THUMBNAILS}/0", tracks=(period.thumbnails.track,), after=after),)
+    return dealt
+
+
+def deal(channel: str, weight: Mapping[str, float], *, groups: int, turns: int, copies: int) -> tuple[Shape, ...]:
+    """
+    Every track of a channel, in groups, turns and copies.
+
+    >>> [shape.key for shape in deal("news", {"a0": 1.0, "v0": 4.0}, groups=1, turns=2, copies=1)]
+    ['news/all/0of2/0', 'news/all/1of2/0']
+    """
+    names = ("0",) if turns == 1 else tuple(f"{turn}of{turns}" for turn in range(turns))
+    return tuple(
+        Shape(slice_id=f"{channel}/{group}/{names[turn]}", tracks=tracks, turn=turn, turns=turns, copy=copy)
+        for group, tracks in grouped(weight, groups).items()
+        for turn in range(turns)
+        for copy in range(copies)
+    )
 
 
 def grouped(weight: Mapping[str, float], groups: int) -> dict[str, tuple[str, ...]]:
@@ -106,5 +114,42 @@ def weights(period: Period) -> dict[str, float]:
     return {track.track: per_gop / gop_s + cost.per_byte * track.bandwidth_bps / 8 for track in period.tracks}
 
 
-def _turn(turn: int, turns: int) -> str:
-    return "0" if turns == 1 else f"{turn}of{turns}"
+def group_of(slice_id: str) -> str:
+    """
+    Group of a slice.
+
+    >>> group_of("news/all/0")
+    'all'
+    """
+    return slice_id.split("/")[1]
+
+
+def is_derived(slice_id: str) -> bool:
+    """Whether a slice is of what is derived from a channel: whoever watches misses nothing without it."""
+    return group_of(slice_id) == THUMBNAILS
+
+
+def is_backlog(slice_id: str) -> bool:
+    """Whether a slice is a range of what another one was behind with."""
+    return group_of(slice_id).startswith(BACKLOG)
+
+
+def backlog_of(slice_id: str, from_msn: int) -> str:
+    """
+    Id of a range of what a slice is behind with.
+
+    >>> backlog_of("news/all/0", 17)
+    'news/back17-all/0'
+    """
+    channel, group, turn = slice_id.split("/")
+    return f"{channel}/{BACKLOG}{from_msn}-{group}/{turn}"
+
+
+def takes_all(slice_id: str) -> bool:
+    """Whether a slice has all tracks, whichever a period has."""
+    return group_of(slice_id).removeprefix(BACKLOG).lstrip("0123456789").removeprefix("-") == WHOLE
+
+
+def follows_groups(slice_id: str) -> bool:
+    """Whether a slice is of the first of several groups: it makes what is of no group, tracks that only an older period has."""
+    return group_of(slice_id).startswith("0of")

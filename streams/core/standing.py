@@ -12,6 +12,9 @@ from schemas.units import Epoch, UnixMs
 DEAD_MAX = 256
 # Voids are remembered here until their reports are folded, which takes milliseconds.
 VOIDS_MAX = 256
+# Who holds a slice that nobody has had yet: no packager has a life without a name.
+NOBODY = "nobody"
+NO_LIFE = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +28,8 @@ class Standing:
         at_unix_ms: Time of the newest decision.
         whole_unix_ms: Time of the newest whole decision; 0 before the first.
         plans: Granularity by channel.
-        assignments: Assignments by ``slice/copy``. One to a dead life is a bookmark: the work goes on there when capacity is found.
+        assignments: Assignments by ``slice/copy``. One to a dead life, or to `NOBODY`, is a bookmark: the work goes on there when capacity
+            is found.
         packaging: Newest start or stop by channel.
         voids: Newest segments declared lost.
         dead: Lives declared dead, by ``packager/life``, oldest first.

@@ -4,7 +4,8 @@ from typing import get_args
 
 from schemas.records import Load
 from schemas.settings import AssignmentSettings
-from streams.core.assignment import EncodedChannel, Slice, assign_segments, place, rebalance
+from streams.core.assignment import EncodedChannel, Slice, assign_segments, place
+from streams.core.rebalance import rebalance
 from streams.core.strategies import STRATEGIES, Seat
 
 

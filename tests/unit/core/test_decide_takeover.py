@@ -7,6 +7,7 @@ from schemas.units import Msn
 from tests.builders_control import ControlPlane, a_gop, a_heartbeat, a_period, a_period_end, a_report, beats, gops
 
 KEY = "news/all/0/0"
+BACK = "news/back2-all/0/0"
 POOL = ("p1", "p2", "p3")
 
 
@@ -22,8 +23,8 @@ def a_running_channel(*packagers: str, gop_count: int = 14) -> ControlPlane:
     return plane
 
 
-def held(plane: ControlPlane) -> Assignment:
-    return plane.standing.assignments[KEY]
+def held(plane: ControlPlane, key: str = KEY) -> Assignment:
+    return plane.standing.assignments[key]
 
 
 def silence(plane: ControlPlane, ms: int, *others: str, start: int = 8) -> None:
@@ -148,7 +149,7 @@ def test_a_dead_life_stays_dead_when_it_beats_again() -> None:
 def test_nobody_is_declared_dead_while_nobody_is_heard() -> None:
     plane = a_running_channel("p1", "p2")
     silence(plane, 40_000)
-    assert plane.settle() == []
+    assert not any(decision.dead or decision.assignments for decision in plane.settle())
 
 
 def test_an_outage_that_ends_kills_nobody_while_heartbeats_come_back_one_by_one() -> None:
@@ -186,7 +187,9 @@ def test_work_of_the_dead_waits_with_a_bookmark_when_there_is_no_capacity_and_is
     plane.add("gops", *(a_gop(gop=400 + i, msn=100, first_gop=400) for i in range(4)))
     beats(plane, "p2")
     plane.settle()
-    assert (held(plane).packager_id, held(plane).from_msn, held(plane).first_offset) == ("p2", 2, bookmark.first_offset)
+    assert (held(plane, BACK).packager_id, held(plane, BACK).from_msn, held(plane, BACK).until_msn) == ("p2", 2, 100)
+    assert held(plane, BACK).first_offset == bookmark.first_offset
+    assert (held(plane).packager_id, held(plane).from_msn) == ("p2", 100)
     assert held(plane).epoch > bookmark.epoch
     assert not plane.standing.queued
 
@@ -233,7 +236,7 @@ def test_a_failing_store_is_tried_again_under_a_new_epoch() -> None:
 
 
 def a_holder_that_catches_up() -> ControlPlane:
-    """The work of p1 waited from segment 2 on for longer than the memory; p2 has it now, the edge is at segment 100."""
+    """The work of p1 waited from segment 2 on for longer than the memory; p2 has it now, as a range up to the edge at segment 100."""
     plane = a_running_channel("p1")
     plane.add("heartbeats", a_heartbeat("p1", number=9, state=PackagerState.GONE))
     plane.settle()
@@ -241,69 +244,71 @@ def a_holder_that_catches_up() -> ControlPlane:
     plane.add("gops", *(replace(a_gop(gop=400 + i, msn=100, first_gop=400), durable_unix_ms=plane.now) for i in range(4)))
     beats(plane, "p2")
     plane.settle()
-    assert (held(plane).packager_id, held(plane).from_msn) == ("p2", 2)
+    assert (held(plane, BACK).packager_id, held(plane, BACK).from_msn) == ("p2", 2)
     beats(plane, "p2", "p3", start=8)
     return plane
 
 
 def progress(plane: ControlPlane, next_msn: int) -> tuple[SliceProgress, ...]:
-    return (SliceProgress(slice_id="news/all/0", copy=0, epoch=held(plane).epoch, next_msn=Msn(next_msn)),)
+    return (SliceProgress(slice_id="news/back2-all/0", copy=0, epoch=held(plane, BACK).epoch, next_msn=Msn(next_msn)),)
 
 
 def test_a_backlog_older_than_memory_passes_on_when_the_holder_that_catches_up_leaves() -> None:
     plane = a_holder_that_catches_up()
-    bookmark = held(plane)
-    plane.add("reports", a_report(msns=range(2, 30), packager="p2", epoch=held(plane).epoch))
+    bookmark = held(plane, BACK)
+    plane.add("reports", a_report(msns=range(2, 30), packager="p2", epoch=held(plane, BACK).epoch))
     plane.add("heartbeats", a_heartbeat("p2", number=50, state=PackagerState.GONE))
     plane.settle()
-    assert (held(plane).packager_id, held(plane).from_msn, held(plane).first_offset) == ("p3", 30, bookmark.first_offset)
+    assert (held(plane, BACK).packager_id, held(plane, BACK).from_msn, held(plane, BACK).first_offset) == ("p3", 30, bookmark.first_offset)
 
 
 def test_what_a_holder_did_longer_ago_than_the_memory_stands_in_its_heartbeats() -> None:
     plane = a_holder_that_catches_up()
     plane.add("heartbeats", a_heartbeat("p2", number=49, slices=progress(plane, 41)))
-    plane.add("reports", a_report(msns=[41, 42], packager="p2", epoch=held(plane).epoch))
+    plane.add("reports", a_report(msns=[41, 42], packager="p2", epoch=held(plane, BACK).epoch))
     plane.settle()
     plane.add("heartbeats", a_heartbeat("p2", number=50, state=PackagerState.DRAINING, slices=progress(plane, 42)))
     plane.settle()
-    assert (held(plane).packager_id, held(plane).from_msn) == ("p3", 43)
+    assert (held(plane, BACK).packager_id, held(plane, BACK).from_msn) == ("p3", 43)
 
 
 def test_how_far_a_slice_is_stands_in_what_is_restated_so_that_nobody_goes_back_further() -> None:
     plane = a_holder_that_catches_up()
-    epoch = held(plane).epoch
+    epoch = held(plane, BACK).epoch
     plane.add("reports", a_report(msns=range(2, 30), packager="p2", epoch=epoch))
     plane.log.pass_ms(plane.policy.planner.restate_ms)
     plane.settle()
     assert plane.decisions[-1].whole
-    assert (held(plane).packager_id, held(plane).epoch, held(plane).from_msn) == ("p2", epoch, 30)
+    assert (held(plane, BACK).packager_id, held(plane, BACK).epoch, held(plane, BACK).from_msn) == ("p2", epoch, 30)
 
 
 def test_a_channel_that_ended_is_not_over_while_its_backlog_is_made() -> None:
     plane = a_holder_that_catches_up()
     plane.add("channels", a_period_end(next_msn=101))
     plane.settle()
-    assert held(plane).until_msn == 101
-    plane.add("reports", a_report(msns=range(2, 100), packager="p2", epoch=held(plane).epoch))
-    plane.settle()
-    assert KEY in plane.standing.assignments
+    assert (held(plane, BACK).until_msn, held(plane).until_msn) == (100, 101)
     plane.add("reports", a_report(msns=[100], packager="p2", epoch=held(plane).epoch))
     plane.settle()
-    assert KEY not in plane.standing.assignments
+    assert list(plane.standing.assignments) == [BACK]
+    assert "news" in plane.standing.plans
+    plane.add("reports", a_report(msns=range(2, 100), packager="p2", epoch=held(plane, BACK).epoch))
+    plane.settle()
+    assert not plane.standing.assignments
+    assert "news" not in plane.standing.plans
 
 
 def test_a_channel_that_ended_is_over_when_its_holder_said_so_longer_ago_than_the_memory() -> None:
     plane = a_holder_that_catches_up()
-    plane.add("heartbeats", a_heartbeat("p2", number=50, slices=progress(plane, 101)))
+    plane.add("heartbeats", a_heartbeat("p2", number=50, slices=progress(plane, 100)))
     plane.add("channels", a_period_end(next_msn=101))
     plane.settle()
-    assert KEY not in plane.standing.assignments
+    assert BACK not in plane.standing.assignments
 
 
 def test_what_retention_took_before_the_index_remembers_is_void_as_its_report_says() -> None:
     plane = a_holder_that_catches_up()
-    plane.add("reports", a_report(msns=[2], packager="p2", epoch=held(plane).epoch, fault=Fault.INPUT))
+    plane.add("reports", a_report(msns=[2], packager="p2", epoch=held(plane, BACK).epoch, fault=Fault.INPUT))
     (decision,) = plane.settle()
     voids = [(void.msn, void.track, void.start_ticks, void.duration_ticks, void.reason) for void in decision.voids]
     assert voids == [(2, track, 0, 90_000, Reason.RETENTION) for track in ("a0", "v0", "v1", "v2")]
-    assert held(plane).packager_id == "p2"
+    assert held(plane, BACK).packager_id == "p2"

@@ -51,6 +51,7 @@ def test_a_decision_must_follow_the_last() -> None:
 
 def test_nothing_is_written_until_the_minute_is_over_and_then_everything() -> None:
     plane = a_story()
+    plane.add("reports", a_report("news", msns=[0, 1]), a_report("arts", msns=[0, 1]))
     restate_ms = plane.policy.planner.restate_ms
     since = plane.standing.whole_unix_ms
     for number in range(30, 31 + restate_ms // 500):

@@ -1,0 +1,139 @@
+"""What the planner declares lost: what the log does not have, what nobody can make, what is too late for those who watch."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from schemas.records import Assignment, Fault, Packaging, Period, Reason, Track, Void
+from schemas.timeline import part_start, segment_span
+from schemas.units import Msn, Ticks, UnixMs
+from streams.core.dealing import is_derived, takes_all
+from streams.core.facts import ChannelFacts, Facts
+from streams.core.progress import Progress
+from streams.core.rows import Failure, Segment
+
+# A segment that was tried so often is nobody's fault but its own.
+TRIES_MAX = 3
+WHY = {Fault.INPUT: Reason.RETENTION, Fault.OWN: Reason.FAILED_THRICE}
+# Plain players hold back three target durations: what comes later than that has stalled them.
+HOLD_BACK_TARGETS = 3
+# More wait for the next decision: those before are remembered until their reports are folded.
+LATE_MAX = 64
+
+
+def broken(failures: Mapping[str, list[Failure]], progress: Progress, *, number: int) -> tuple[Void, ...]:
+    """
+    Segments that cannot be made: their input is gone or broken, or they failed too often.
+
+    Args:
+        failures: Those of slices in force, by ``slice/copy``.
+        progress: What was done, and all failures within memory.
+        number: Number of the decision.
+    """
+    tries: dict[tuple[str, str, int], set[int]] = {}
+    for failure in progress.failures():
+        if failure.fault is Fault.OWN:
+            tries.setdefault((failure.channel, failure.track, failure.msn), set()).add(failure.epoch)
+    lost: dict[tuple[str, int, str], Void] = {}
+    for failed in failures.values():
+        for failure in failed:
+            is_hopeless = failure.fault is Fault.INPUT or (
+                failure.fault is Fault.OWN and len(tries[failure.channel, failure.track, failure.msn]) >= TRIES_MAX
+            )
+            if is_hopeless:
+                lost[failure.channel, failure.msn, failure.track] = Void(
+                    channel=failure.channel,
+                    period=failure.period,
+                    track=failure.track,
+                    msn=failure.msn,
+                    start_ticks=failure.start_ticks,
+                    duration_ticks=failure.duration_ticks,
+                    decision=number,
+                    reason=WHY[failure.fault],
+                )
+    return tuple(lost[key] for key in sorted(lost))
+
+
+def late(
+    facts: Facts, packaging: Mapping[str, Packaging], progress: Progress, held: Iterable[tuple[Assignment, Msn]], *, number: int
+) -> tuple[Void, ...]:
+    """
+    Segments that come later than the hold back of plain players allows: the live playlist goes on without them.
+
+    They are still made, for the recording; so nobody's work changes. A segment is due when its last GOP is folded, or the end of its
+    period: without chunks nothing is due. Of a channel that starts nothing is late before the hold back has passed.
+
+    Args:
+        facts: The folds.
+        packaging: Newest start or stop of each channel.
+        progress: What was done.
+        held: Assignments in force, and the segment that everything before was done of each.
+        number: Number of the decision.
+    """
+    lost: dict[tuple[str, int, str], Void] = {}
+    over: dict[str, dict[int, Segment]] = {}
+    for assignment, floor in held:
+        channel = assignment.channel
+        seen = facts.channels.get(channel)
+        if seen is None or not seen.segments or is_derived(assignment.slice_id):
+            continue
+        segments = over.get(channel)
+        if segments is None:
+            segments = over[channel] = _over(seen, packaging.get(channel), facts.now)
+        if segments and next(reversed(segments)) >= floor:
+            for void in _given_up(seen, assignment, floor, segments, progress, number):
+                lost[void.channel, void.msn, void.track] = void
+                if len(lost) >= LATE_MAX:
+                    return tuple(lost[key] for key in sorted(lost))
+    return tuple(lost[key] for key in sorted(lost))
+
+
+def _over(facts: ChannelFacts, word: Packaging | None, now: UnixMs) -> dict[int, Segment]:
+    """Segments that the index remembers whose time to be published is over, done or not, by number in order."""
+    allowed = HOLD_BACK_TARGETS * facts.period.target_duration_ms + facts.period.publish_allowance_ms
+    if word and now - word.since_unix_ms < allowed:
+        return {}
+    ended = {end.period for end in facts.row.ends}
+    over: dict[int, Segment] = {}
+    for segment in facts.segments:
+        if now - segment.durable_unix_ms < allowed:
+            break
+        # What the end of its period made whole was due no sooner than that was told.
+        is_due = segment.is_whole or (segment.period in ended and now - facts.row.at_unix_ms >= allowed)
+        if is_due and (facts.end is None or segment.msn < facts.end.next_msn):
+            over[segment.msn] = segment
+    return over
+
+
+def _given_up(
+    facts: ChannelFacts, held: Assignment, floor: Msn, segments: Mapping[int, Segment], progress: Progress, number: int
+) -> Iterator[Void]:
+    """Those of a slice that are not done, nor void before."""
+    tracks = None if takes_all(held.slice_id) else held.tracks
+    for msn in progress.open_segments(facts, from_msn=floor, until_msn=held.until_msn, tracks=tracks, turn=held.turn, turns=held.turns):
+        segment = segments.get(msn)
+        period = facts.row.find(segment.period) if segment else None
+        if segment is None or period is None:
+            continue
+        for track in period.tracks:
+            name = track.track
+            is_its = tracks is None or name in tracks
+            if is_its and not progress.is_track_done(held.channel, msn, name) and not progress.is_given_up(held.channel, msn, name):
+                start, ticks = _span(facts, segment, period, track)
+                yield Void(
+                    channel=held.channel,
+                    period=segment.period,
+                    track=name,
+                    msn=msn,
+                    start_ticks=start,
+                    duration_ticks=ticks,
+                    decision=number,
+                    reason=Reason.LATE,
+                )
+
+
+def _span(facts: ChannelFacts, segment: Segment, period: Period, track: Track) -> tuple[Ticks, Ticks]:
+    """First tick and duration of a segment, cut short where its period ended in it."""
+    start, ticks = segment_span(period, track, segment.first_gop, segment.gop_count)
+    end = next((end for end in facts.row.ends if end.period == segment.period), None)
+    if end and end.parts_reached < (segment.first_gop + segment.gop_count) * len(period.grid):
+        ticks = Ticks(max(1, part_start(period, track, end.parts_reached) - start))
+    return start, ticks
