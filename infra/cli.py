@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra import cli_decisions, cli_log, cli_validate
+from infra import cli_decisions, cli_log, cli_simulate, cli_validate
 from schemas.errors import FinecutError, UserError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ app.command()(cli_log.replay)
 app.command()(cli_decisions.redecide)
 app.command()(cli_decisions.why)
 app.command()(cli_validate.validate)
+app.command()(cli_simulate.simulate)
 
 
 class IdleLevel(StrEnum):
@@ -131,6 +132,14 @@ def encode(
     if thumbnails is not None:
         settings = settings.model_copy(update={"media": settings.media.model_copy(update={"thumbnails": thumbnails})})
     raise typer.Exit(run(settings, source, channel, realtime=realtime, loop=loop, idle_level=level))
+
+
+@app.command()
+def ingest() -> None:
+    """Take CMAF that encoders push over HTTP to /CHANNEL/TRACK, until Ctrl-C."""
+    from streams.ingest.http import run
+
+    raise typer.Exit(run(_service()))
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""Scenarios: channels, an audience and a pool over days, in steps, decided by the same core."""
