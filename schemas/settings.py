@@ -213,6 +213,8 @@ class OriginSettings(_Section):
     private_key: Path | None = Field(None, description="Its private key (PEM).")
     session_timeout_ms: Positive = Field(10_000, description="A client silent for this long has left.")
     blocked_ms_max: Positive = Field(12_000, description="Longest wait of a blocking request; then 503 (media rule 16).")
+    connections_max: Positive = Field(16_384, description="Connections open at once; those beyond wait until one is closed.")
+    waiting_max: Positive = Field(20_000, description="Requests that may wait for media at once; then 503.")
     sessions_max: Positive = Field(100_000, description="Sessions kept; beyond it new ones are counted, not told apart.")
     staleness_ms_max: Positive = Field(10_000, description="Behind its topics by more than this it answers 503.")
 

@@ -35,6 +35,7 @@ from packager.origin.manifests import Ask, Manifests
 from packager.origin.objects import Objects
 from packager.origin.open_segments import OpenSegments, Wanted
 from packager.origin.replies import CORS, FOREVER, JPEG, MP4, NO_STORE, PREFLIGHT, failure, media
+from schemas.errors import RetryableError
 from schemas.records import ID, TrackKind
 from schemas.timeline import PART_SUFFIX, SEGMENT_SUFFIX, THUMBNAIL_SUFFIX
 from schemas.units import Ms, UnixMs
@@ -127,7 +128,7 @@ class Origin:
             Route("/", self._page),
             Mount("/console", StaticFiles(directory=CONSOLE)),
         ]
-        return _Outer(Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_allowed}))
+        return _Outer(Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_allowed, RetryableError: _later}))
 
     # ------------------------------------------------------------ manifests and objects
 
@@ -281,6 +282,11 @@ def _report(request: Request) -> cmcd.Report | None:
 
 async def _not_found(request: Request, _: Exception) -> Response:
     return failure(404, f"nothing at {request.url.path[:200]}")
+
+
+async def _later(_: Request, problem: Exception) -> Response:
+    wait_ms = problem.retry_after_ms if isinstance(problem, RetryableError) else 0
+    return failure(503, str(problem), retry_after_s=-(-wait_ms // 1_000))
 
 
 async def _not_allowed(_: Request, __: Exception) -> Response:

@@ -7,8 +7,11 @@ from typing import NamedTuple, TypeVar
 
 from packager.manifest.presentation import View
 from packager.manifest.presentations import Presentations
+from schemas.errors import RetryableError
 
 Found = TypeVar("Found")
+RETRY_AFTER_MS = 1_000
+WAITING_MAX = 20_000
 GZIP_LEVEL = 5  # manifests are repetitive; more effort gains nothing
 
 
@@ -22,11 +25,22 @@ class Text(NamedTuple):
 class Live:
     """Folds batches of records on the event loop and wakes those who wait; nothing here polls."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, waiting_max: int = WAITING_MAX) -> None:
+        """
+        Args:
+            waiting_max: Requests that may wait at once.
+        """
         self.presentations = Presentations()
         self._changed: dict[str, asyncio.Event] = {}
         self._rendered: dict[tuple[str, str], tuple[View, Text]] = {}
         self.waiting = 0
+        self._waiting_max = waiting_max
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Nobody waits any longer."""
+        self._is_closed = True
+        self.wake(list(self._changed))
 
     def fold(self, records: Iterable[object]) -> set[str]:
         """
@@ -59,21 +73,32 @@ class Live:
 
         Returns:
             None if it found nothing in time.
+
+        Raises:
+            RetryableError: Too many wait, or this origin ends.
         """
         found = look(self.view(channel))
         if found is not None:
             return found
+        self._check_open()
+        if self.waiting >= self._waiting_max:
+            raise RetryableError(f"{self.waiting} requests wait already", retry_after_ms=RETRY_AFTER_MS)
         self.waiting += 1
         try:
             async with asyncio.timeout(timeout_ms / 1_000):
                 while found is None:
                     await self._changed.setdefault(channel, asyncio.Event()).wait()
+                    self._check_open()
                     found = look(self.view(channel))
         except TimeoutError:
             return None
         finally:
             self.waiting -= 1
         return found
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise RetryableError("this origin ends", retry_after_ms=RETRY_AFTER_MS)
 
     def text(self, view: View, what: str, render: Callable[[], str]) -> Text:
         """A manifest of a view, rendered once however many ask for it."""

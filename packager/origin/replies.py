@@ -21,6 +21,7 @@ CORS = {
     "access-control-allow-origin": "*",
     "access-control-expose-headers": "Date, Content-Length, Content-Range, Retry-After",
     "timing-allow-origin": "*",
+    "x-content-type-options": "nosniff",
 }
 PREFLIGHT = {
     **CORS,

@@ -4,17 +4,13 @@ import asyncio
 import random
 import signal
 import socket
-import ssl
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, cast
 
 import structlog
 from confluent_kafka import Producer
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
 
 from packager.origin import metrics
 from packager.origin.app import Origin
@@ -25,10 +21,10 @@ from packager.origin.live import Live
 from packager.origin.objects import Objects
 from packager.origin.rejects import Rejects
 from packager.origin.report import DemandReport
+from packager.origin.serving import check_certificate, listen, serve
 from packager.store import DirectoryStore
-from schemas.errors import UserError
 from schemas.records import ID, Action, Outcome, Packaging, Parts, Reports
-from schemas.settings import OriginSettings, Settings
+from schemas.settings import Settings
 from schemas.topics import pool_of
 from schemas.units import Ms, UnixMs
 
@@ -36,9 +32,6 @@ log = structlog.get_logger()
 
 # Batches of records on their way from the follower to the event loop; then the follower waits.
 BATCHES_MAX = 4
-BACKLOG = 4_096
-GRACE_S = 2.0
-KEEP_ALIVE_S = 60.0
 
 
 def run(settings: Settings, *, origin_id: str) -> int:
@@ -56,7 +49,7 @@ def run(settings: Settings, *, origin_id: str) -> int:
         UserError: The address cannot be listened on, the certificate cannot be read, or the topics are missing.
     """
     listener = listen(settings.origin)
-    _check_certificate(settings.origin)
+    check_certificate(settings.origin)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_Process(settings, origin_id, listener).main())
 
@@ -67,51 +60,9 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop]:
     return uvloop.Loop
 
 
-def listen(settings: OriginSettings) -> socket.socket:
-    """
-    A socket that listens at the address of the settings.
-
-    Raises:
-        UserError: The address is taken or not ours.
-    """
-    try:
-        return socket.create_server((settings.host, settings.port), backlog=BACKLOG, reuse_port=False)
-    except OSError as error:
-        address = f"{settings.host}:{settings.port}"
-        raise UserError(
-            f"the origin cannot listen on {address}: {error.strerror}", do="free the port or set FINECUT_ORIGIN__PORT"
-        ) from error
-
-
-def _check_certificate(settings: OriginSettings) -> None:
-    if settings.certificate is None:
-        return
-    try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.certificate, settings.private_key)
-    except OSError as error:  # ssl.SSLError is one
-        do = "set FINECUT_ORIGIN__CERTIFICATE and FINECUT_ORIGIN__PRIVATE_KEY to PEM files that belong together"
-        raise UserError(f"the certificate {settings.certificate} cannot be used: {error}", do=do) from error
-
-
 def look_back_ms(settings: Settings) -> Ms:
     """How far back ``parts`` and ``reports`` are read: whatever may still be shown, and the starts in force (restated each minute)."""
     return Ms(settings.media.time_shift_ms + 3 * settings.media.target_duration_ms + 2 * settings.planner.restate_ms)
-
-
-def configuration(settings: OriginSettings, listener: socket.socket) -> Config:
-    """Hypercorn's configuration; HTTP/2 by ALPN where there is a certificate, by prior knowledge where there is none."""
-    config = Config()
-    config.bind = [f"fd://{listener.fileno()}"]
-    if settings.certificate is not None:
-        config.certfile = str(settings.certificate)
-        config.keyfile = str(settings.private_key) if settings.private_key else None
-    config.accesslog = None
-    config.errorlog = None
-    config.include_server_header = False
-    config.graceful_timeout = GRACE_S
-    config.keep_alive_timeout = KEEP_ALIVE_S
-    config.backlog = BACKLOG
-    return config
 
 
 class _Process:
@@ -121,7 +72,7 @@ class _Process:
         self._settings = settings
         self._origin_id = origin_id
         self._listener = listener
-        self._live = Live()
+        self._live = Live(waiting_max=settings.origin.waiting_max)
         self._latency = Latency(random.Random())  # noqa: S311
         self._wanted_since: dict[str, UnixMs] = {}
         self._slots = threading.Semaphore(BATCHES_MAX)
@@ -133,7 +84,7 @@ class _Process:
     async def main(self) -> int:
         settings, loop = self._settings, asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopped.set)
+            loop.add_signal_handler(number, self._stop)
 
         def deliver(facts: list[Fact]) -> None:
             self._slots.acquire()
@@ -165,19 +116,17 @@ class _Process:
         def each_second() -> None:
             self._measure(is_ready=follower.is_ready)
             if follower.failure is not None:
-                self._stopped.set()
+                self._stop()
 
         follower.start()
         reporting = asyncio.create_task(report.run(each_second))
-        reporting.add_done_callback(lambda _: self._stopped.set())
+        reporting.add_done_callback(lambda _: self._stop())
         host, port = self._listener.getsockname()[:2]
         log.info(
             "origin_listening", origin_id=self._origin_id, address=f"{'https' if settings.origin.certificate else 'http'}://{host}:{port}"
         )
         try:
-            await serve(
-                cast(Any, origin.app()), configuration(settings.origin, self._listener), shutdown_trigger=self._stopped.wait, mode="asgi"
-            )
+            await serve(origin.app(), settings.origin, self._listener, self._stopped)
         finally:
             reporting.cancel()
             await asyncio.to_thread(follower.stop)
@@ -187,6 +136,10 @@ class _Process:
             if isinstance(problem, Exception):
                 raise problem
         return 0
+
+    def _stop(self) -> None:
+        self._live.close()  # whoever waits is told to ask another origin
+        self._stopped.set()
 
     def _pool_of(self, channel: str) -> int:
         held = self._live.presentations.get(channel)
@@ -204,7 +157,7 @@ class _Process:
                 changed |= self._fold(fact)
         except Exception as error:  # noqa: BLE001 - the loop would log it and go on with holes; `main` raises it
             self._failure = error
-            self._stopped.set()
+            self._stop()
         self._live.wake(changed)
 
     def _fold(self, fact: Fact) -> set[str]:

@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 TARGET_S = 4.0
 # Plain players hold back three targets and start up to one later; what happens now is seen after that.
 SEEN_LATER_S = 7 * TARGET_S
-CHANNELS = ("arena", "bistro", "chess", "delta")
+CHANNELS = ("arena", "bistro", "chess", "delta", "essay")
 Tell = Callable[[str, object], None]
 PLAIN = {
     "hls.js": "player=hls&mode=plain",
@@ -30,6 +30,7 @@ PLAIN = {
     "shaka": "player=shaka&mode=plain",
 }
 LOW_LATENCY = {"hls.js-ll": "player=hls&mode=ll", "shaka-ll": "player=shaka&mode=ll"}
+LOW_LATENCY_DASH = {"dash.js-ll": "player=dash&mode=ll", "shaka-ll-dash": "player=shaka&mode=ll-dash"}
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,30 @@ def test_low_latency_players_play_across_a_change_of_segment_length(line: Line, 
     # does to it is told, not counted.
     assert_smooth(seen["shaka-ll"], is_advisory=True)
     assert all(page["page"]["latency_s"] < after_s for page in seen.values()), "they never came to the short segments"
+
+
+def test_players_of_open_segments_play_across_a_change_of_length(line: Line, tmp_path: Path, record_testsuite_property: Tell) -> None:
+    with playing(line, tmp_path, on("essay", LOW_LATENCY_DASH)) as stage:
+        arrive_until_short(line, "essay")
+        since = time.monotonic()
+        stage.play_on(SEEN_LATER_S)
+        after_s = time.monotonic() - since
+        seen = stage.end()
+    tell(record_testsuite_property, seen)
+    for page in seen.values():
+        assert_smooth(page)
+        assert page["page"]["latency_s"] < after_s, "it never came to the short segments"
+    # media section 4: dash.js takes the latency of the service description; Shaka Player keeps the delay that it joined with
+    assert seen["dash.js-ll"]["page"]["latency_s"] < 3.5
+    assert seen["shaka-ll-dash"]["page"]["latency_s"] < 8.0
+    chunked = [
+        one.chunked_sessions
+        for entry in line.entries(DEMAND)
+        if isinstance(entry.record, Demand)
+        for one in entry.record.channels
+        if one.channel == "essay"
+    ]
+    assert max(chunked) == 2
 
 
 def test_plain_players_do_not_notice_the_death_of_a_packager(line: Line, tmp_path: Path, record_testsuite_property: Tell) -> None:
