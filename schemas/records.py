@@ -223,6 +223,7 @@ class Track:
         sample_rate_hz: Audio sampling rate; 0 for video.
         audio_channels: Number of audio channels; 0 for video.
         language: BCP 47 tag, or ``und``.
+        closed_captions: Whether the pictures carry CEA-608 or CEA-708 captions; absent when nobody looked.
     """
 
     track: str
@@ -238,6 +239,7 @@ class Track:
     sample_rate_hz: int = 0
     audio_channels: int = 0
     language: str = "und"
+    closed_captions: bool | None = None
 
     def __post_init__(self) -> None:
         check_id(self.track, what="track")

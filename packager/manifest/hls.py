@@ -65,6 +65,9 @@ def _variant(view: View, period: Period, track: Track, audio: Track | None) -> s
         attributes += [f"RESOLUTION={track.width}x{track.height}", f"FRAME-RATE={rate:.3f}"]
     if audio is not None:
         attributes.append(f'AUDIO="{AUDIO_GROUP}"')
+    if all(t.closed_captions is False for t in period.tracks if t.kind is TrackKind.VIDEO):
+        # Else Shaka Player fetches three more segments before it starts, to look for them.
+        attributes.append("CLOSED-CAPTIONS=NONE")
     return f"#EXT-X-STREAM-INF:{','.join(attributes)}"
 
 

@@ -20,6 +20,8 @@ HELD_BYTES_MAX = 256 * 2**20
 RATE_TOLERANCE = Fraction(1, 1_000)
 # Peak over the rate of the first GOP, where the init segment declares none.
 PEAK = 1.5
+# ATSC A/53 part 4: the identifier of captions in the user data of pictures; encoders that carry them do so from the first picture on.
+CAPTIONS = b"\xb5\x001GA94"
 # GOPs of a channel without pictures are cut this long.
 AUDIO_GOP_S = 1
 
@@ -179,6 +181,7 @@ class Assembly:
             sample_rate_hz=read.sample_rate_hz,
             audio_channels=read.audio_channels,
             language=read.language,
+            closed_captions=any(CAPTIONS in sample.data for sample in held.samples) if held.is_video else None,
         )
 
     def release(self, shape: Shape) -> Iterator[tuple[str, Sample]]:

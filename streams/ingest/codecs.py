@@ -47,6 +47,7 @@ class VideoEncoder:
             "maxrate": str(int(rendition.bitrate_bps * MAXRATE)),
             "bufsize": str(int(rendition.bitrate_bps * BUFFER)),
             # In-band parameter sets let another encoder go on under the same init segment.
+            "a53cc": "0",
             "x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:repeat-headers=1",
         }
         context = av.CodecContext.create("libx264", "w")
@@ -71,6 +72,7 @@ class VideoEncoder:
             bandwidth_bps=rendition.peak_bps,
             width=rendition.width,
             height=rendition.height,
+            closed_captions=False,
         )
         self._time_base = 1 / rate
 

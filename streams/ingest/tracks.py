@@ -20,6 +20,7 @@ def describe_track(
     sample_rate_hz: int = 0,
     audio_channels: int = 0,
     language: str = "und",
+    closed_captions: bool | None = None,
 ) -> Track:
     """
     A track as `ChannelWriter` wants it; timescale and codec are read from its init segment.
@@ -28,6 +29,7 @@ def describe_track(
         init: ``ftyp`` and ``moov`` of one track.
         frame: Seconds of one coded frame: 1/25, or 1024/48000 for AAC.
         bandwidth_bps: Declared peak bit rate.
+        closed_captions: Whether its pictures carry CEA-608 or CEA-708 captions; leave it out if you do not know.
 
     Raises:
         UserError: The init segment cannot be read, or a frame is no whole number of its ticks.
@@ -51,6 +53,7 @@ def describe_track(
             sample_rate_hz=sample_rate_hz,
             audio_channels=audio_channels,
             language=language,
+            closed_captions=closed_captions,
         )
     except RejectedError as error:
         raise UserError(f"track {track}: {error}", do="write the init segment with one track and an exact timescale") from error

@@ -1,6 +1,7 @@
 """Manifests as text: golden files, and what other people's parsers read in them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice, pairwise
 
 import m3u8
@@ -131,3 +132,13 @@ def test_the_same_media_time_has_the_same_date_in_all_renditions() -> None:
     view = steady()
     dates = [[s.program_date_time for s in m3u8.loads(hls.media(view, t, low_latency=False)).segments] for t in ("v0", "a0")]
     assert all(abs((v - a).total_seconds()) < 0.022 for v, a in zip(*dates, strict=True))
+
+
+@pytest.mark.parametrize(("known", "is_said"), [(False, True), (True, False), (None, False)])
+def test_pictures_without_captions_are_said_to_have_none_and_only_they(known: bool | None, is_said: bool) -> None:
+    period = facts.period()
+    tracks = tuple(replace(track, closed_captions=known if track.width else None) for track in period.tracks)
+    view = _view([replace(period, tracks=tracks), facts.start(), *facts.run(period, [4])])
+    lines = [line for line in hls.multivariant(view).splitlines() if line.startswith("#EXT-X-STREAM-INF")]
+    assert lines
+    assert all(("CLOSED-CAPTIONS=NONE" in line) == is_said for line in lines)
