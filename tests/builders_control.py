@@ -114,10 +114,10 @@ def some_forecasts(*channels: ChannelForecast, at: int = T0, cost: Cost | None =
 
 def a_segment_report(
     channel: str = "news", *, msn: int = 0, track: str = "v0", period: int = 0, epoch: int = 1, fault: Fault | None = None,
-    durable: int = T0,
+    durable: int = T0, slice_id: str = "",
 ) -> SegmentReport:  # fmt: skip
     return SegmentReport(
-        channel=channel, period=period, track=track, msn=Msn(msn), slice_id=f"{channel}/all/0", epoch=Epoch(epoch),
+        channel=channel, period=period, track=track, msn=Msn(msn), slice_id=slice_id or f"{channel}/all/0", epoch=Epoch(epoch),
         outcome=Outcome.FAILED if fault else Outcome.PUBLISHED, fault=fault, start_ticks=Ticks(0), duration_ticks=Ticks(90_000),
         part_count=2, chunk_count=4, size=1_000, digest=b"d" * 16, durable_unix_ms=UnixMs(durable),
     )  # fmt: skip
@@ -125,12 +125,12 @@ def a_segment_report(
 
 def a_report(
     channel: str = "news", *, msns: Iterable[int] = (0,), packager: str = "p1", life: str = "l1", tracks: Sequence[str] = TRACKS,
-    period: int = 0, epoch: int = 1, fault: Fault | None = None, durable: int = T0,
+    period: int = 0, epoch: int = 1, fault: Fault | None = None, durable: int = T0, slice_id: str = "",
 ) -> Reports:  # fmt: skip
     return Reports(
         packager_id=packager, life=life,
         segments=tuple(
-            a_segment_report(channel, msn=msn, track=t, period=period, epoch=epoch, fault=fault, durable=durable)
+            a_segment_report(channel, msn=msn, track=t, period=period, epoch=epoch, fault=fault, durable=durable, slice_id=slice_id)
             for msn in msns for t in tracks
         ),
     )  # fmt: skip

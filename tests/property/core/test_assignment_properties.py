@@ -7,6 +7,7 @@ from schemas.records import Level, Load
 from streams.core.assignment import EncodedChannel, Slice, assign_segments
 from streams.core.load import share
 from streams.core.rebalance import UNEVEN, UNEVEN_MIN, rebalance
+from streams.core.standing import NOBODY
 from streams.core.strategies import STRATEGIES, Seat
 from tests.builders_control import ControlPlane, a_heartbeat, a_period, beats
 
@@ -115,4 +116,8 @@ def test_nobody_is_dealt_more_than_the_share_of_its_capacity(cores: list[float],
         plane.add("heartbeats", a_heartbeat(f"p{i}", cores=size * 0.05))
     plane.add("channels", *(a_period(f"c{i}", idle_level=Level.PARTS) for i in range(channels)))
     plane.settle()
-    assert len(plane.standing.assignments) + len(plane.standing.queued) == channels
+    # Nobody watches: what does not fit is not packaged.
+    on = {channel for channel, plan in plane.standing.plans.items() if plan.level is not Level.OFF}
+    assert {held.channel for held in plane.standing.assignments.values()} == on
+    waiting = {key for key, held in plane.standing.assignments.items() if held.packager_id == NOBODY}
+    assert waiting == set(plane.standing.queued)

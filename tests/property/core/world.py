@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from random import Random
 
-from schemas.records import ChannelDemand, Fault, Level, PackagerState
+from schemas.records import Assignment, ChannelDemand, Fault, Level, PackagerState
 from schemas.settings import GranularitySettings, PlannerSettings
 from schemas.units import Msn
 from streams.core.policy import Policy
@@ -47,7 +47,7 @@ class Worker:
     state: PackagerState = PackagerState.READY
     is_alive: bool = True
     beats: int = 0
-    done: dict[tuple[str, int], set[int]] = field(default_factory=dict)
+    done: dict[tuple[str, int, int], set[int]] = field(default_factory=dict)
 
 
 class World:
@@ -132,19 +132,21 @@ class World:
         for assignment in list(self.plane.standing.assignments.values()):
             if (assignment.packager_id, assignment.life) != (worker.packager, worker.life):
                 continue
-            encoder = next(e for e in self.encoders if e.channel == assignment.channel)
-            key = (assignment.channel, assignment.epoch)
-            done = worker.done.setdefault(key, set())
-            ready = [n for n in encoder.whole if n >= assignment.from_msn and n not in done]
-            ready = [n for n in ready if assignment.until_msn is None or n < assignment.until_msn]
-            for msn in ready[:3]:
+            done = worker.done.setdefault((assignment.slice_id, assignment.copy, assignment.epoch), set())
+            for msn in self._ready(assignment, done)[:3]:
                 done.add(msn)
                 fault = Fault.OWN if self.random.random() < self.trouble / 5 else None
                 report = a_report(
                     assignment.channel, msns=[msn], packager=worker.packager, life=worker.life, epoch=assignment.epoch, fault=fault,
-                    durable=self.plane.now,
+                    durable=self.plane.now, tracks=assignment.tracks, slice_id=assignment.slice_id,
                 )  # fmt: skip
                 self.plane.add("reports", report)
+
+    def _ready(self, held: Assignment, done: set[int]) -> list[int]:
+        """Whole segments of a slice that its holder has not made under this epoch."""
+        encoder = next(e for e in self.encoders if e.channel == held.channel)
+        wanted = (n for n in encoder.whole if n >= held.from_msn and n % held.turns == held.turn and n not in done)
+        return [n for n in wanted if held.until_msn is None or n < held.until_msn]
 
     def _go_wrong(self) -> None:
         random = self.random
