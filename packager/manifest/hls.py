@@ -21,38 +21,48 @@ PART_HOLD_BACK_PARTS = 3  # RFC 8216bis 4.4.3.8: SHOULD be at least three part t
 AUDIO_GROUP = "audio"
 
 
-def multivariant(view: View) -> str:
+def multivariant(view: View, *, has_pictures: bool = True) -> str:
     """
     The multivariant playlist, the same text for both latencies: media playlists lie beside it.
 
+    Args:
+        view: State to render.
+        has_pictures: Whether to name thumbnails, too, if there are any.
+
     Returns:
-        One variant per video track, the audio tracks as renditions; without video, one variant per audio track.
+        One variant per video track and audio codec, the audio tracks as renditions; without video, one variant per audio track.
     """
     period = view.open_period
     videos = [track for track in period.tracks if track.kind is TrackKind.VIDEO]
     audios = [track for track in period.tracks if track.kind is TrackKind.AUDIO]
     lines = ["#EXTM3U", f"#EXT-X-VERSION:{VERSION_LOW_LATENCY}", "#EXT-X-INDEPENDENT-SEGMENTS"]
-    if videos:
-        lines += [_rendition(track, is_default=track is audios[0]) for track in audios]
+    # RFC 8216bis 4.4.6.2: CODECS names every format of a variant's renditions, so each audio codec has a group of its own.
+    groups: dict[str, list[Track]] = {}
+    for track in audios if videos else []:
+        groups.setdefault(track.codec, []).append(track)
+    names = dict(zip(groups, [AUDIO_GROUP, *(f"{AUDIO_GROUP}-{number}" for number in range(2, len(groups) + 1))], strict=False))
+    for codec, members in groups.items():
+        lines += [_rendition(track, names[codec], is_default=track is members[0]) for track in members]
     for track in videos or audios:
-        mixed = max(audios, key=lambda t: t.bandwidth_bps) if videos and audios else None
-        lines += [_variant(view, period, track, mixed), f"{track.track}.m3u8"]
-    lines += thumbnails.stream_inf(view)
+        for codec, members in groups.items() or [("", [])]:
+            mixed = max(members, key=lambda t: t.bandwidth_bps, default=None)
+            lines += [_variant(view, period, track, mixed, names.get(codec)), f"{track.track}.m3u8"]
+    lines += thumbnails.stream_inf(view) if has_pictures else []
     return _text(lines)
 
 
-def _rendition(track: Track, *, is_default: bool) -> str:
+def _rendition(track: Track, group: str, *, is_default: bool) -> str:
     language = "" if track.language == "und" else f',LANGUAGE="{track.language}"'
     name = track.track if track.language == "und" else track.language
     channels = f',CHANNELS="{track.audio_channels}"' if track.audio_channels else ""
     default = "YES" if is_default else "NO"
     return (
-        f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="{AUDIO_GROUP}",NAME="{name}"{language},DEFAULT={default},AUTOSELECT=YES{channels},'
+        f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="{group}",NAME="{name}"{language},DEFAULT={default},AUTOSELECT=YES{channels},'
         f'URI="{track.track}.m3u8"'
     )
 
 
-def _variant(view: View, period: Period, track: Track, audio: Track | None) -> str:
+def _variant(view: View, period: Period, track: Track, audio: Track | None, group: str | None) -> str:
     tracks = [track] if audio is None else [track, audio]
     peak = sum(t.bandwidth_bps for t in tracks)
     average = sum(average_bps(view, t.track) for t in tracks)
@@ -63,8 +73,8 @@ def _variant(view: View, period: Period, track: Track, audio: Track | None) -> s
     if track.kind is TrackKind.VIDEO:
         rate = period.frame_rate_num / period.frame_rate_den
         attributes += [f"RESOLUTION={track.width}x{track.height}", f"FRAME-RATE={rate:.3f}"]
-    if audio is not None:
-        attributes.append(f'AUDIO="{AUDIO_GROUP}"')
+    if group is not None:
+        attributes.append(f'AUDIO="{group}"')
     if all(t.closed_captions is False for t in period.tracks if t.kind is TrackKind.VIDEO):
         # Else Shaka Player fetches three more segments before it starts, to look for them.
         attributes.append("CLOSED-CAPTIONS=NONE")
@@ -84,7 +94,7 @@ def average_bps(view: View, track_id: str) -> int:
     return size * 8 * timescale // ticks if ticks else 0
 
 
-def media(view: View, track_id: str, *, low_latency: bool, skip: bool = False) -> str:
+def media(view: View, track_id: str, *, low_latency: bool, skip: bool = False, is_archive: bool = False) -> str:
     """
     The media playlist of a track.
 
@@ -93,11 +103,12 @@ def media(view: View, track_id: str, *, low_latency: bool, skip: bool = False) -
         track_id: A track of a listed period.
         low_latency: With parts, preload hint and rendition reports.
         skip: As a delta update, if there is anything to skip.
+        is_archive: For a channel that has ended, to be kept: nothing of it will ever change.
     """
     target_ms = view.period.target_duration_ms
     parts_from_ms = view.edge_ms - PART_TARGETS * target_ms
     skipped = _skipped(view) if low_latency and skip else 0
-    lines = [*_header(view, low_latency=low_latency)]
+    lines = [*_header(view, low_latency=low_latency, is_archive=is_archive)]
     if skipped:
         lines.append(f"#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")
     before = view.segments[skipped - 1].period if skipped else None
@@ -112,7 +123,7 @@ def media(view: View, track_id: str, *, low_latency: bool, skip: bool = False) -
     return _text(lines)
 
 
-def _header(view: View, *, low_latency: bool) -> Iterator[str]:
+def _header(view: View, *, low_latency: bool, is_archive: bool) -> Iterator[str]:
     # Everything here is fixed for the channel's life (media rules 1 and 8).
     period = view.period
     target_ms = period.target_duration_ms
@@ -125,6 +136,8 @@ def _header(view: View, *, low_latency: bool) -> Iterator[str]:
             f"HOLD-BACK={_seconds(HOLD_BACK_TARGETS * target_ms)},CAN-SKIP-UNTIL={_seconds(SKIP_TARGETS * target_ms)}"
         )
         yield f"#EXT-X-PART-INF:PART-TARGET={_seconds(period.part_target_ms)}"
+    elif is_archive:
+        yield "#EXT-X-PLAYLIST-TYPE:VOD"  # not in a sliding window (media rule 4)
     else:
         yield f"#EXT-X-SERVER-CONTROL:HOLD-BACK={_seconds(HOLD_BACK_TARGETS * target_ms)}"
     first = view.segments[0] if view.segments else None
@@ -133,11 +146,14 @@ def _header(view: View, *, low_latency: bool) -> Iterator[str]:
 
 
 def _skipped(view: View) -> int:
-    # RFC 8216bis 4.4.5.2: only what lies further from the end than the skip boundary.
-    if not view.segments:
-        return 0
-    boundary_ms = view.segments[-1].end_ms - SKIP_TARGETS * view.period.target_duration_ms
-    return sum(segment.end_ms <= boundary_ms for segment in view.segments)
+    # RFC 8216bis 4.4.5.2: only what lies further from the end than the skip boundary, by durations: a hole in time between periods has none.
+    left_ms = SKIP_TARGETS * view.period.target_duration_ms
+    for index in range(len(view.segments), 0, -1):
+        if left_ms <= 0:
+            return index
+        segment = view.segments[index - 1]
+        left_ms -= segment.end_ms - segment.start_ms
+    return 0
 
 
 def _segment(segment: Segment, track_id: str, before: Period | None, *, has_parts: bool) -> Iterator[str]:
@@ -175,6 +191,10 @@ def _edge(view: View, track_id: str, before: Period | None) -> Iterator[str]:
         yield from (_part(part, track) for part in parts)
     # A low-latency playlist never ends in a segment: hls.js would take it for the hint (media rule 14).
     if track_id in view.hints:
+        period = int(view.hints[track_id].split("/")[1])
+        if before is not None and not parts and period != before.period:
+            yield f'#EXT-X-PRELOAD-HINT:TYPE=MAP,URI="../{period}/{track_id}/{INIT_NAME}"'
+        # The last line of its kind: hls.js keeps one.
         yield f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{_beside(view.hints[track_id])}"'
     if view.is_ended or not view.segments:
         return
