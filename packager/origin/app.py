@@ -7,6 +7,7 @@ The origin's HTTP interface.
 /{channel}/dash/manifest.mpd                                       DASH of whole segments
 /{channel}/ll/manifest.mpd                                         DASH with the open segment, which is sent while it grows
 /{channel}/{period}/{track}/{ticks}.m4s|.part.m4s|init.mp4         objects, named as in the store
+/{channel}/{period}/multivariant.m3u8|manifest.mpd                 what is kept of a channel that ended with this period
 /time  /metrics  /api/channels  /api/latency  /cmcd  /             clock, measures, state, reports of players, watch page
 ```
 """
@@ -34,7 +35,7 @@ from packager.origin.live import Live
 from packager.origin.manifests import Ask, Manifests
 from packager.origin.objects import Objects
 from packager.origin.open_segments import OpenSegments, Wanted
-from packager.origin.replies import CORS, FOREVER, JPEG, MP4, NO_STORE, PREFLIGHT, failure, media
+from packager.origin.replies import CORS, FOREVER, JPEG, M3U8, MP4, MPD, NO_STORE, PREFLIGHT, failure, media
 from schemas.errors import RetryableError
 from schemas.records import ID, TrackKind
 from schemas.timeline import PART_SUFFIX, SEGMENT_SUFFIX, THUMBNAIL_SUFFIX
@@ -68,9 +69,14 @@ class _Object(_Id):
     regex: ClassVar[str] = r"init\.mp4|(?:0|[1-9][0-9]{0,18})(?:(?:\.part)?\.m4s|\.jpg)"
 
 
+class _Manifest(_Id):
+    regex: ClassVar[str] = rf"{ID.pattern}\.m3u8|manifest\.mpd"
+
+
 register_url_convertor("finecut_id", _Id())
 register_url_convertor("finecut_period", _Period())
 register_url_convertor("finecut_object", _Object())
+register_url_convertor("finecut_manifest", _Manifest())
 
 
 class Origin:
@@ -120,6 +126,7 @@ class Origin:
             Route(f"{channel}/dash/manifest.mpd", self._mpd),
             Route(f"{channel}/ll/manifest.mpd", self._ll_mpd),
             Route(f"{channel}/{{period:finecut_period}}/{{track:finecut_id}}/{{file:finecut_object}}", self._object),
+            Route(f"{channel}/{{period:finecut_period}}/{{file:finecut_manifest}}", self._finished),
             Route("/cmcd", self._cmcd, methods=["POST"]),
             Route("/time", self._time),
             Route("/metrics", self._metrics),
@@ -178,6 +185,13 @@ class Origin:
         is_media = data is not None and not file.startswith("init")
         self._visit_object(request, kind, is_media=is_media, sent_bytes=len(response.body))
         return response
+
+    async def _finished(self, request: Request) -> Response:
+        channel, period, file = (request.path_params[name] for name in ("channel", "period", "file"))
+        data = await self._objects.read(f"{channel}/{period}/{file}")
+        if data is None:
+            return failure(404, f"channel {channel} did not end with period {period}, or nothing of it is kept")
+        return media(request, data, MPD if file.endswith(".mpd") else M3U8)
 
     def _stream(self, request: Request, opened: Wanted) -> Response:
         """A segment that is still being made, part by part."""

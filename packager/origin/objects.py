@@ -37,9 +37,9 @@ class Objects:
         Returns:
             None if there is no such object, or the hint came to nothing.
         """
-        if file == INIT_NAME:
-            return self._init(channel, period, track)
         name = f"{channel}/{period}/{track}/{file}"
+        if file == INIT_NAME:
+            return self._init(channel, period, track) or await self.read(name)
         data = await self.read(name)
         if data is not None or not file.endswith(PART_SUFFIX):
             return data

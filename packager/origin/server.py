@@ -15,6 +15,7 @@ from confluent_kafka import Producer
 from packager.origin import metrics
 from packager.origin.app import Origin
 from packager.origin.demand import Audience
+from packager.origin.finish import Finisher
 from packager.origin.follow import Fact, Follower
 from packager.origin.latency import Latency
 from packager.origin.live import Live
@@ -102,9 +103,11 @@ class _Process:
             reject=Rejects(kafka, producer, origin_id=self._origin_id).put,
         )
         report = DemandReport(kafka, self._audience, producer, origin_id=self._origin_id, pool_of=self._pool_of, now=_now)
+        store = DirectoryStore(settings.store)
+        finisher = Finisher(self._live, store)
         origin = Origin(
             live=self._live,
-            objects=Objects(DirectoryStore(settings.store), self._live),
+            objects=Objects(store, self._live),
             audience=self._audience,
             latency=self._latency,
             ask=report.ask,
@@ -115,6 +118,8 @@ class _Process:
 
         def each_second() -> None:
             self._measure(is_ready=follower.is_ready)
+            if follower.is_ready:
+                finisher.look()
             if follower.failure is not None:
                 self._stop()
 
@@ -129,6 +134,7 @@ class _Process:
             await serve(origin.app(), settings.origin, self._listener, self._stopped)
         finally:
             reporting.cancel()
+            await finisher.close()
             await asyncio.to_thread(follower.stop)
             await asyncio.to_thread(report.close)
         results: Sequence[object] = await asyncio.gather(reporting, return_exceptions=True)

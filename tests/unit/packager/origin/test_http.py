@@ -27,8 +27,8 @@ from tests import facts
 class Site:
     """An origin whose facts, clock and store a test holds in its hand."""
 
-    def __init__(self, store: DirectoryStore, *, blocked_ms_max: int = 12_000) -> None:
-        self.live = Live()
+    def __init__(self, store: DirectoryStore, *, blocked_ms_max: int = 12_000, live: Live | None = None) -> None:
+        self.live = live or Live()
         self.store = store
         self.audience = Audience(session_timeout_ms=10_000, sessions_max=100)
         self.asked: list[tuple[str, bool]] = []
@@ -189,6 +189,26 @@ async def test_objects_are_delivered_whole_or_in_ranges(site: Site) -> None:
     assert (beyond.status_code, beyond.headers["content-range"]) == (416, "bytes */10")
     head = await site.http.head("/c1/0/v0/0.m4s")
     assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", "10")
+
+
+async def test_what_is_kept_of_a_channel_that_ended_is_served_from_the_store(site: Site) -> None:
+    site.store.create_if_absent("old/7/multivariant.m3u8", [b"#EXTM3U"])
+    site.store.create_if_absent("old/7/v0/init.mp4", [b"init"])
+    kept = await site.http.get("/old/7/multivariant.m3u8")
+    assert (kept.status_code, kept.content, kept.headers["content-type"]) == (200, b"#EXTM3U", "application/vnd.apple.mpegurl")
+    assert (await site.http.get("/old/7/v0/init.mp4")).content == b"init"
+    assert await site.status("/old/7/manifest.mpd") == await site.status("/old/7/.tmp-x.m3u8") == 404
+
+
+async def test_too_many_requests_that_wait_are_told_to_come_back(store: DirectoryStore) -> None:
+    site = Site(store, live=Live(waiting_max=1))
+    site.live.fold([PERIOD, facts.start(), *facts.run(PERIOD, [2, 2])])
+    waits = asyncio.create_task(site.http.get("/c1/ll/v0.m3u8?_HLS_msn=2&_HLS_part=0"))
+    await site.waiting()
+    refused = await site.http.get("/c1/ll/v1.m3u8?_HLS_msn=2&_HLS_part=0")
+    assert (refused.status_code, refused.headers["retry-after"], refused.headers["cache-control"]) == (503, "1", "no-store")
+    site.live.close()
+    assert (await waits).status_code == 503
 
 
 async def test_init_segments_come_from_the_period(site: Site) -> None:

@@ -1,0 +1,79 @@
+"""Finished manifests come into the store once, whoever writes them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from packager.origin.finish import Finisher
+from packager.origin.live import Live
+from packager.store import DirectoryStore, Publication
+from schemas.errors import RetryableError
+from schemas.records import Reason
+from schemas.settings import StoreSettings
+from tests import facts
+
+PERIOD = facts.period()
+MANIFESTS = {"c1/0/a0.m3u8", "c1/0/manifest.mpd", "c1/0/multivariant.m3u8", "c1/0/v0.m3u8", "c1/0/v1.m3u8"}
+
+
+class FullStore(DirectoryStore):
+    """A store that takes nothing while it is full."""
+
+    is_full = True
+
+    def create_if_absent(self, name: str, pieces: Sequence[bytes]) -> Publication:
+        if self.is_full:
+            raise RetryableError("full", retry_after_ms=1)
+        return super().create_if_absent(name, pieces)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FullStore:
+    made = FullStore(StoreSettings(directory=tmp_path / "store", free_bytes_min=1))
+    made.is_full = False
+    return made
+
+
+def ended() -> list[object]:
+    return [facts.period_end(PERIOD, gops=12, next_msn=3, channel_ended=True), facts.stop(from_msn=3, reason=Reason.CHANNEL_ENDED)]
+
+
+def live(records: Sequence[object]) -> Live:
+    made = Live()
+    made.fold([PERIOD, facts.start(), *facts.run(PERIOD, [4, 4, 4]), *records])
+    return made
+
+
+async def look(finisher: Finisher) -> None:
+    finisher.look()
+    await finisher.close()
+
+
+async def test_a_channel_that_goes_on_is_not_finished(store: FullStore) -> None:
+    await look(Finisher(live([]), store))
+    assert list(store.list()) == []
+
+
+async def test_any_origin_finishes_a_channel_and_equal_bytes_change_nothing(store: FullStore) -> None:
+    for _ in range(2):
+        await look(Finisher(live(ended()), store))
+        assert {name for name in store.list() if not name.endswith("init.mp4")} == MANIFESTS
+
+
+async def test_what_the_store_refuses_is_tried_again(store: FullStore) -> None:
+    store.is_full = True
+    finisher = Finisher(live(ended()), store)
+    await look(finisher)
+    assert list(store.list()) == []
+    store.is_full = False
+    await look(finisher)
+    assert set(store.list()) >= MANIFESTS
+
+
+async def test_other_bytes_stay_and_are_not_tried_again(store: FullStore) -> None:
+    store.create_if_absent("c1/0/v0.m3u8", [b"other"])
+    finisher = Finisher(live(ended()), store)
+    await look(finisher)
+    await look(finisher)
+    assert store.get("c1/0/v0.m3u8") == b"other"
