@@ -43,21 +43,21 @@ def bandwidth_bytes_per_s() -> int:
     return max(speeds) * 125_000 if speeds else BANDWIDTH_BYTES_PER_S
 
 
-def capacity(configured_cores: float, part_ms: float) -> Load:
+def capacity(configured_cores: float, part_ms_per_core: float) -> Load:
     """
     What this process can carry.
 
     Args:
         configured_cores: Cores it may use; 0: those measured.
-        part_ms: Part work it may have at one instant.
+        part_ms_per_core: Part work it may have at one instant, for each of its cores.
     """
-    bandwidth = bandwidth_bytes_per_s()
+    bandwidth, count = bandwidth_bytes_per_s(), cores(configured_cores)
     return Load(
-        cores=cores(configured_cores),
+        cores=count,
         memory_bytes=memory_bytes(),
         in_bytes_per_s=bandwidth,
         out_bytes_per_s=bandwidth,
-        part_ms=part_ms,
+        part_ms=part_ms_per_core * count,
     )
 
 

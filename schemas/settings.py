@@ -124,9 +124,9 @@ class GranularitySettings(_Section):
     slice_share_max: Share = Field(
         0.05, description="Largest share of the smallest packager that a slice may take before it is dealt finer: max/mean at most 1.05."
     )
-    slices_max: Positive = Field(16, description="Slices that a channel is dealt into at most, groups times turns; 1: whole channels.")
+    slices_max: Positive = Field(1, description="Slices that a channel is dealt into at most, groups times turns; 1: whole channels.")
     copies_max: Annotated[int, Field(ge=1, le=2)] = Field(
-        2, description="Packagers that make the same where much is at stake; 1: never two."
+        1, description="Packagers that make the same where much is at stake; 1: never two."
     )
     copies_viewers: Positive = Field(50, description="Viewers of parts from which a second packager makes the same, while there is room.")
     deal_hold_ms: Annotated[int, Field(ge=0)] = Field(

@@ -1,24 +1,26 @@
 """State, standing and time to a decision: the one entrance to everything that is decided."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
-from schemas.records import Action, Assignment, DeadLife, Decision, Level, Packaging, Plan, Queued, Reason, Scaling, Void
-from schemas.units import UnixMs
+from schemas.records import Action, Assignment, DeadLife, Decision, Level, Load, Packaging, Plan, Queued, Reason, Scaling, Void
+from schemas.units import Msn, UnixMs
 from streams.core.facts import ChannelFacts, Facts, read
-from streams.core.granularity import SESSIONS_EXPECTED, choose_plan, gops_ahead
+from streams.core.granularity import SESSIONS_EXPECTED, Granted, choose_plans, gops_ahead
 from streams.core.liveness import Packager, Status, judge
-from streams.core.load import channel_load
+from streams.core.load import channel_load, share, usable
 from streams.core.policy import Policy
 from streams.core.progress import start_msn
 from streams.core.scaling import choose_wanted, packagers_worth
 from streams.core.slices import Dealt, Scene, Source, deal
-from streams.core.standing import Projection, Standing, apply, life_key, orphans, projections
+from streams.core.standing import NOBODY, Projection, Standing, apply, life_key, orphans, projections
 from streams.core.state import State
 
 # Plain players hold back three target durations: a channel that starts is packaged from there.
 HOLD_BACK_TARGETS = 3
+# What waits for so long waits for capacity: whatever else it waited for has come by then.
+WAITING_MS = 1_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,7 +127,17 @@ def _changes(state: State, standing: Standing, policy: Policy, now: UnixMs, *, i
     judged, deaths = judge(facts.heartbeats.values(), standing.dead, policy.liveness, now=now)
     packagers = {life_key(p.packager_id, p.life): p for p in judged}
     deaths += _forgotten(standing, packagers, now)
-    plans = _plans(facts, standing, policy, number)
+    alive = [packager.capacity for packager in packagers.values() if packager.status is Status.ALIVE]
+    granted = choose_plans(
+        facts,
+        standing.plans,
+        policy,
+        capacities=alive,
+        waiting=_waiting(standing, facts),
+        price=standing.scaling.price if standing.scaling else 1.0,
+        number=number,
+    )
+    plans = granted.plans
     packaging, sources = _packaging(state, facts, standing, policy, plans, number)
     scene = Scene(
         facts=facts,
@@ -140,7 +152,7 @@ def _changes(state: State, standing: Standing, policy: Policy, now: UnixMs, *, i
         is_whole=is_whole,
     )
     dealt = deal(scene)
-    scaling = _scaling(scene, dealt)
+    scaling = _scaling(scene, dealt, granted, alive)
     return Changes(
         plans=tuple(plan for plan in plans.values() if plan.decision == number),
         ended_channels=_ended_channels(scene, dealt),
@@ -160,7 +172,7 @@ def _forgotten(standing: Standing, packagers: Mapping[str, Packager], now: UnixM
     return tuple(
         DeadLife(packager_id=held.packager_id, life=held.life, at_unix_ms=now, reason=Reason.PACKAGER_DEAD)
         for key, held in sorted(holders.items())
-        if key not in packagers and key not in standing.dead
+        if key not in packagers and key not in standing.dead and held.packager_id != NOBODY
     )
 
 
@@ -170,17 +182,12 @@ def _heard(state: State, packager: Packager) -> Source:
     return Source(text=state.cause("heartbeats", packager.offset), at_unix_ms=packager.at_unix_ms)
 
 
-def _plans(facts: Facts, standing: Standing, policy: Policy, number: int) -> dict[str, Plan]:
-    """Granularity of every channel that is in force or begins, by id in order."""
-    plans = {}
-    for channel, seen in facts.channels.items():
-        before = standing.plans.get(channel)
-        if seen.end is not None or (before is None and not seen.is_live):
-            if before:
-                plans[channel] = before
-            continue
-        plans[channel] = choose_plan(seen, before, facts.cost, policy, now=facts.now, number=number)
-    return plans
+def _waiting(standing: Standing, facts: Facts) -> dict[str, UnixMs]:
+    """Channels of which a slice waits for capacity, and since when; not copies, nor what no packager could carry."""
+    if not standing.queued or (standing.scaling and standing.scaling.unfit_slices):
+        return {}
+    since = ((queued.slice_id.split("/")[0], queued.since_unix_ms) for queued in standing.queued.values() if not queued.copy)
+    return {channel: at for channel, at in since if facts.now - at >= WAITING_MS}
 
 
 def _packaging(
@@ -189,8 +196,9 @@ def _packaging(
     """Starts and stops that follow from levels, and what led to each start."""
     words, sources = {}, {}
     for channel, plan in plans.items():
-        seen, is_on = facts.channels[channel], plan.level is not Level.OFF
-        if is_on == standing.is_packaged(channel) or seen.end is not None:
+        seen, is_on, held = facts.channels[channel], plan.level is not Level.OFF, standing.packaging.get(channel)
+        is_packaged = held is not None and held.action is Action.START
+        if seen.end is not None or (is_on == is_packaged and (not is_on or held is None or held.level is plan.level)):
             continue
         source = _source(state, facts, seen, plan, idle_ms=policy.granularity.idle_ms) if is_on else Source()
         back_ms = HOLD_BACK_TARGETS * seen.period.target_duration_ms
@@ -204,6 +212,15 @@ def _packaging(
             cause=source.text,
             since_unix_ms=facts.now,
         )
+        if is_on and held is not None and is_packaged:
+            # Another level of what is packaged: the run goes on, what is open stays as it was begun.
+            rises = plan.level is Level.PARTS
+            words[channel] = replace(
+                words[channel],
+                from_msn=held.from_msn,
+                since_unix_ms=held.since_unix_ms,
+                parts_from_msn=seen.next_unopened if rises else Msn(0),
+            )
         sources[channel] = source
     return words, sources
 
@@ -232,31 +249,40 @@ def _ended_channels(scene: Scene, dealt: Dealt) -> tuple[str, ...]:
     return tuple(sorted(channel for channel in gone if channel not in busy))
 
 
-def _scaling(scene: Scene, dealt: Dealt) -> Scaling:
-    policy, facts = scene.policy, scene.facts
-    ahead_ms = policy.scaling.startup_ms
-    loads = []
-    for channel, plan in scene.plans.items():
-        seen = facts.channels[channel]
+def _scaling(scene: Scene, dealt: Dealt, granted: Granted, alive: Sequence[Load]) -> Scaling:
+    """Packagers for what is wanted at the start-up horizon, at the lengths that are wanted there, and for what waits if they would help."""
+    policy, facts, loads = scene.policy, scene.facts, []
+    ahead_ms, settings = policy.scaling.startup_ms, policy.granularity
+    unwatched = Level.PARTS if settings.level == "parts" else Level.SEGMENTS
+    for channel, asked in granted.wanted.items():
+        seen, plan = facts.channels[channel], scene.plans[channel]
         horizon = seen.horizon(ahead_ms)
-        is_expected = horizon is not None and horizon.sessions_p90 >= SESSIONS_EXPECTED
-        if seen.is_live and (plan.level is not Level.OFF or is_expected):
-            gops = min(plan.gops_per_segment, gops_ahead(seen, facts.cost, policy.granularity, ahead_ms=ahead_ms))
-            is_same = gops == plan.gops_per_segment
-            loads.append(scene.load(channel) if is_same else channel_load(seen, facts.cost, gops_per_segment=gops))
-    alive = [packager.capacity for packager in scene.packagers.values() if packager.status is Status.ALIVE]
+        if asked is Level.OFF and (horizon is None or horizon.sessions_p90 < SESSIONS_EXPECTED):
+            continue
+        level = unwatched if asked is Level.OFF else asked
+        gops = gops_ahead(seen, facts.cost, settings, ahead_ms=ahead_ms, window_ms=facts.window_ms)
+        gops = plan.gops_per_segment if gops is None else min(plan.gops_per_segment, gops)
+        is_same = (level, gops) == (plan.level, plan.gops_per_segment)
+        loads.append(scene.load(channel) if is_same else channel_load(seen, facts.cost, gops_per_segment=gops, level=level))
     budget = policy.assignment.part_ms_budget
-    missing = packagers_worth([w.load for w in dealt.waiting], alive, policy.scaling, part_ms_budget=budget)
-    return choose_wanted(
+    waiting = [piece.load for piece in dealt.waiting if not piece.copy]
+    rooms = {usable(c, utilisation=policy.assignment.utilisation_max, part_ms_budget=budget) for c in alive}
+    fit = [load for load in waiting if not rooms or any(share(load, room) <= 1.0 for room in rooms)]
+    missing = packagers_worth(fit, alive, policy.scaling, part_ms_budget=budget)
+    scaling = choose_wanted(
         scene.standing.scaling,
         policy.scaling,
         worth=packagers_worth(loads, alive, policy.scaling, part_ms_budget=budget),
-        missing=max(1, ceil(missing or 0)) if dealt.waiting else 0,
+        missing=max(1, ceil(missing or 0)) if fit else 0,
         alive=len(alive),
         pool=scene.standing.pool,
         now=facts.now,
         number=scene.number,
     )
+    told = (granted.price, len(waiting) - len(fit))
+    if told == (scaling.price, scaling.unfit_slices):
+        return scaling
+    return replace(scaling, price=told[0], unfit_slices=told[1], decision=scene.number)
 
 
 __all__ = ["Cause", "Changes", "Projection", "Standing", "apply", "decide", "orphans", "projections", "whole"]

@@ -7,8 +7,9 @@ from functools import cached_property, lru_cache
 from schemas.records import ChannelForecast, Cost, HorizonForecast, PartFrames, Period, PeriodEnd
 from schemas.timeline import gops_per_segment_max
 from schemas.units import Ms, Msn, UnixMs
+from streams.core.folds import DEMAND_INTERVAL_MS
 from streams.core.policy import Policy
-from streams.core.rows import ChannelRow, DemandRow, ForecastRow, GopsRow, HeartbeatRow, ReportRow, Segment
+from streams.core.rows import ChannelAudience, ChannelRow, DemandRow, ForecastRow, GopsRow, HeartbeatRow, Interval, ReportRow, Segment
 from streams.core.state import State
 
 # Origins speak every second; after this an origin that fell silent no longer counts its sessions.
@@ -19,7 +20,7 @@ FORECAST_FRESH_MS = 10_000
 RATE_SEGMENTS = 8
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Audience:
     """
     Who watches a channel, over all origins.
@@ -27,16 +28,24 @@ class Audience:
     Attributes:
         whole_sessions: Sessions that fetch whole segments.
         low_latency_sessions: Sessions that fetch parts or read open segments.
+        at_stake: Sessions whose buffer would not outlast a takeover.
+        joins: Sessions that began in the newest second.
         active_unix_ms: Broker time of the newest request or session; 0: none within memory.
         asked_unix_ms: Broker time of the newest first request; 0: none within memory.
         asked_offset: Its offset in `demand`.
+        low_latency_unix_ms: Broker time at which somebody last had or wanted parts; 0: nobody within memory.
+        seen: What each origin saw.
     """
 
     whole_sessions: int = 0
     low_latency_sessions: int = 0
+    at_stake: float = 0.0
+    joins: int = 0
     active_unix_ms: UnixMs = UnixMs(0)
     asked_unix_ms: UnixMs = UnixMs(0)
     asked_offset: int = 0
+    low_latency_unix_ms: UnixMs = UnixMs(0)
+    seen: tuple[ChannelAudience, ...] = ()
 
     @property
     def sessions(self) -> int:
@@ -45,8 +54,55 @@ class Audience:
 
     @property
     def whole_share(self) -> float:
-        """Share of sessions that fetch whole segments; 1 while there are none."""
-        return self.whole_sessions / self.sessions if self.sessions else 1.0
+        """Share of sessions that fetch whole segments, over the memory; 1 while there were none."""
+        share = self.past.low_latency_share
+        return 1.0 if share is None else 1.0 - share
+
+    @cached_property
+    def past(self) -> "Past":
+        """What was seen within memory."""
+        past = Past()
+        for audience in self.seen:
+            for interval in audience.intervals:
+                past.add(interval)
+        return past
+
+
+@dataclass(slots=True)
+class Past:
+    """
+    Demand of a channel over the intervals of the memory, over all origins; fields as in `Interval`.
+
+    Attributes:
+        active: Intervals in which whole segments were asked for.
+    """
+
+    joins: int = 0
+    returns: int = 0
+    whole_requests: int = 0
+    whole_s: int = 0
+    low_latency_s: int = 0
+    told_s: int = 0
+    told_kbits: int = 0
+    active: set[int] = field(default_factory=set)
+
+    def add(self, interval: Interval) -> None:
+        """Counts an interval of an origin."""
+        self.joins += interval.joins
+        self.returns += interval.returns
+        self.whole_requests += interval.whole_requests
+        self.whole_s += interval.whole_s
+        self.low_latency_s += interval.low_latency_s
+        self.told_s += interval.told_s
+        self.told_kbits += interval.told_kbits
+        if interval.whole_requests:
+            self.active.add(interval.number)
+
+    @property
+    def low_latency_share(self) -> float | None:
+        """Share of the seconds of sessions that were those of parts; None while there were none."""
+        total = self.whole_s + self.low_latency_s
+        return self.low_latency_s / total if total else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +120,7 @@ class ChannelFacts:
         audience: Who watches.
         forecast: Forecast in force; absent without evidence.
         gop_ms: Length of a GOP.
+        gops_min: GOPs in the shortest segment: no shorter than a quarter of the target duration.
         gops_max: GOPs in the longest segment that the target duration allows.
         chunks_per_gop: Chunks of one track in one GOP.
     """
@@ -77,6 +134,7 @@ class ChannelFacts:
     audience: Audience
     forecast: ChannelForecast | None
     gop_ms: Ms
+    gops_min: int
     gops_max: int
     chunks_per_gop: int
 
@@ -96,6 +154,12 @@ class ChannelFacts:
         return Msn(max(newest, self.period.first_msn, self.end.next_msn if self.end else 0))
 
     @cached_property
+    def open_msn(self) -> Msn:
+        """Media sequence number of the segment that is being written, as far as the index tells."""
+        newest = self.segments[-1] if self.segments else None
+        return newest.msn if newest and not newest.is_whole and newest.period == self.period.period else self.next_opened
+
+    @cached_property
     def next_unopened(self) -> Msn:
         """Media sequence number that no chunk can have been stamped with yet, as far as the index tells."""
         if not self.segments:
@@ -111,7 +175,7 @@ class ChannelFacts:
         return next((h for h in self.forecast.horizons if h.horizon_ms >= ahead_ms), self.forecast.horizons[-1])
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """
     Everything a decision reads of the folds.
@@ -124,6 +188,7 @@ class Facts:
         cost: Learned packaging cost, or the default one.
         forecast_offset: Offset of the forecasts in force; a cause.
         forecast_unix_ms: Their broker time.
+        window_ms: Time that the intervals of demand within memory cover, up to now.
     """
 
     now: UnixMs
@@ -133,15 +198,28 @@ class Facts:
     cost: Cost = field(default_factory=Cost)
     forecast_offset: int = 0
     forecast_unix_ms: UnixMs = UnixMs(0)
+    window_ms: Ms = Ms(DEMAND_INTERVAL_MS)
+
+    @cached_property
+    def low_latency_share(self) -> float:
+        """Share of the pool's viewers that fetch parts, within memory; 0 while there were none."""
+        pasts = [seen.audience.past for seen in self.channels.values() if seen.audience.seen]
+        total = sum(past.whole_s + past.low_latency_s for past in pasts)
+        return sum(past.low_latency_s for past in pasts) / total if total else 0.0
 
 
 def read(state: State, policy: Policy, *, now: UnixMs) -> Facts:
     """The facts at an instant; nothing older than the state's memory is among them, but the compacted periods."""
     gops: Mapping[str, GopsRow] = state.recent("gops", now)
-    audiences = _audiences(state.recent("demand", now).values(), now)
+    demand: Mapping[str, DemandRow] = state.recent("demand", now)
+    audiences = _audiences(demand.values(), now, takeover_ms=policy.liveness.dead_after_ms)
     newest: ForecastRow | None = state.recent("forecasts", now).get(str(state.pool))
-    is_fresh = newest is not None and now - newest.at_unix_ms <= FORECAST_FRESH_MS
-    forecasts = {f.channel: f for f in newest.forecasts.channels} if newest and is_fresh else {}
+    if policy.planner.demand == "last_value":
+        is_heard = any(now - row.at_unix_ms <= AUDIENCE_FRESH_MS for row in demand.values())
+        forecasts = {channel: _as_it_is(channel, audience) for channel, audience in audiences.items()} if is_heard else {}
+    else:
+        is_fresh = newest is not None and now - newest.at_unix_ms <= FORECAST_FRESH_MS
+        forecasts = {f.channel: f for f in newest.forecasts.channels} if newest and is_fresh else {}
     channels = {}
     rows: Mapping[str, ChannelRow] = state.recent("channels", now)
     for channel, row in rows.items():
@@ -149,7 +227,7 @@ def read(state: State, policy: Policy, *, now: UnixMs) -> Facts:
         if period is None or period.pool != state.pool:
             continue
         end = row.channel_end
-        length, longest, chunks = _shape(period.grid, period.frame_rate_num, period.frame_rate_den, period.target_duration_ms)
+        length, shortest, longest, chunks = _shape(period.grid, period.frame_rate_num, period.frame_rate_den, period.target_duration_ms)
         moved = max(row.at_unix_ms, index.at_unix_ms if index else 0)
         channels[channel] = ChannelFacts(
             channel=channel,
@@ -161,9 +239,11 @@ def read(state: State, policy: Policy, *, now: UnixMs) -> Facts:
             audience=audiences.get(channel, Audience()),
             forecast=forecasts.get(channel),
             gop_ms=length,
+            gops_min=shortest,
             gops_max=longest,
             chunks_per_gop=chunks,
         )
+    oldest = -((state.memory_ms - now) // DEMAND_INTERVAL_MS)  # the first interval that began after the memory did
     return Facts(
         now=now,
         channels=channels,
@@ -172,29 +252,76 @@ def read(state: State, policy: Policy, *, now: UnixMs) -> Facts:
         cost=(newest.forecasts.cost if newest else None) or Cost(),
         forecast_offset=newest.offset if newest else 0,
         forecast_unix_ms=newest.at_unix_ms if newest else UnixMs(0),
+        window_ms=Ms(now - oldest * DEMAND_INTERVAL_MS),
     )
 
 
 @lru_cache(maxsize=256)
-def _shape(grid: tuple[PartFrames, ...], rate_num: int, rate_den: int, target_ms: int) -> tuple[Ms, int, int]:
-    """Length of a GOP, GOPs of the longest segment, chunks of a GOP: the same for all channels of one grid."""
+def _shape(grid: tuple[PartFrames, ...], rate_num: int, rate_den: int, target_ms: int) -> tuple[Ms, int, int, int]:
+    """Length of a GOP, GOPs of the shortest and the longest segment, chunks of a GOP: the same for all channels of one grid."""
     frames = sum(sum(part.chunk_frames) for part in grid)
     longest = gops_per_segment_max(gop_frames=frames, frame_rate_num=rate_num, frame_rate_den=rate_den, target_duration_ms=target_ms)
-    return Ms(-(-frames * rate_den * 1_000 // rate_num)), longest, sum(len(part.chunk_frames) for part in grid)
+    length = Ms(-(-frames * rate_den * 1_000 // rate_num))
+    shortest = min(longest, max(1, -(-(target_ms // 4) // length)))
+    return length, shortest, longest, sum(len(part.chunk_frames) for part in grid)
 
 
-def _audiences(rows: Iterable[DemandRow], now: UnixMs) -> dict[str, Audience]:
+def _audiences(rows: Iterable[DemandRow], now: UnixMs, *, takeover_ms: int) -> dict[str, Audience]:
     audiences: dict[str, Audience] = {}
     for row in rows:
         for seen in row.channels:
-            before = audiences.get(seen.channel, Audience())
             is_fresh = now - seen.at_unix_ms <= AUDIENCE_FRESH_MS
-            asked, asked_offset = max((before.asked_unix_ms, before.asked_offset), (seen.asked_unix_ms, seen.asked_offset))
-            audiences[seen.channel] = Audience(
-                whole_sessions=before.whole_sessions + (seen.whole_sessions if is_fresh else 0),
-                low_latency_sessions=before.low_latency_sessions + (seen.low_latency_sessions if is_fresh else 0),
-                active_unix_ms=max(before.active_unix_ms, seen.active_unix_ms),
-                asked_unix_ms=asked,
-                asked_offset=asked_offset,
+            before = audiences.get(seen.channel)
+            told = Audience(
+                whole_sessions=seen.whole_sessions if is_fresh else 0,
+                low_latency_sessions=seen.low_latency_sessions if is_fresh else 0,
+                at_stake=at_stake(seen, takeover_ms=takeover_ms) if is_fresh else 0.0,
+                joins=seen.joins if is_fresh else 0,
+                active_unix_ms=seen.active_unix_ms,
+                asked_unix_ms=seen.asked_unix_ms,
+                asked_offset=seen.asked_offset,
+                low_latency_unix_ms=seen.low_latency_unix_ms,
+                seen=(seen,),
             )
+            audiences[seen.channel] = _together(before, told) if before else told
     return audiences
+
+
+def _together(a: Audience, b: Audience) -> Audience:
+    asked, asked_offset = max((a.asked_unix_ms, a.asked_offset), (b.asked_unix_ms, b.asked_offset))
+    return Audience(
+        whole_sessions=a.whole_sessions + b.whole_sessions,
+        low_latency_sessions=a.low_latency_sessions + b.low_latency_sessions,
+        at_stake=a.at_stake + b.at_stake,
+        joins=a.joins + b.joins,
+        active_unix_ms=max(a.active_unix_ms, b.active_unix_ms),
+        asked_unix_ms=asked,
+        asked_offset=asked_offset,
+        low_latency_unix_ms=max(a.low_latency_unix_ms, b.low_latency_unix_ms),
+        seen=a.seen + b.seen,
+    )
+
+
+def at_stake(seen: ChannelAudience, *, takeover_ms: int) -> float:
+    """
+    Sessions whose buffer would not outlast a takeover, of those that an origin saw: all of them while it does not know their buffers.
+
+    One quantile is known; buffers are taken to be spread evenly from nothing on, so that a tenth of them are below the 10 % quantile.
+
+    >>> crowd = ChannelAudience(
+    ...     channel="news", at_unix_ms=UnixMs(0), whole_sessions=90, low_latency_sessions=10, arrivals=0, buffer_ms_p10=5_000,
+    ...     active_unix_ms=UnixMs(0), asked_unix_ms=UnixMs(0), asked_offset=0)
+    >>> at_stake(crowd, takeover_ms=2_500)
+    5.0
+    """
+    sessions = seen.whole_sessions + seen.low_latency_sessions
+    if seen.buffer_ms_p10 < 0:
+        return float(sessions)
+    return sessions * min(1.0, 0.1 * takeover_ms / max(1, seen.buffer_ms_p10))
+
+
+def _as_it_is(channel: str, audience: Audience) -> ChannelForecast:
+    """The forecast that everything stays as it is."""
+    sessions, joins = float(audience.sessions), float(audience.joins)
+    stays = HorizonForecast(horizon_ms=Ms(0), sessions_p50=sessions, sessions_p90=sessions, joins_p50=joins, joins_p90=joins)
+    return ChannelForecast(channel=channel, horizons=(stays,), mae=0.0, mae_last_value=0.0, model="last_value")

@@ -36,6 +36,7 @@ from streams.core.rows import (
     ForecastRow,
     GopsRow,
     HeartbeatRow,
+    Interval,
     Pulse,
     ReportRow,
     Row,
@@ -55,6 +56,8 @@ RUNS_MAX = 4_096
 FAILURES_MAX = 1_024
 # Runs are kept per interval, so that forgetting needs no time per segment.
 INTERVAL_MS = 10_000
+# Demand is counted per minute and origin: five of them in a memory of five minutes.
+DEMAND_INTERVAL_MS = MINUTE_MS
 # Heartbeats missing in a row that make a gap.
 GAP_BEATS = 3
 
@@ -179,15 +182,16 @@ def _recent_gops(row: GopsRow, since: UnixMs) -> GopsRow | None:
 def _demand(row: DemandRow | None, demand: Demand, offset: int, at: UnixMs, since: UnixMs) -> DemandRow:
     seen = {audience.channel: audience for audience in row.channels if audience.at_unix_ms >= since} if row else {}
     for channel in demand.channels:
-        seen[channel.channel] = _audience(seen.get(channel.channel), channel, offset, at)
+        seen[channel.channel] = _audience(seen.get(channel.channel), channel, offset, at, since)
     newest = sorted(seen.values(), key=lambda a: (-a.at_unix_ms, a.channel))[:CHANNELS_MAX]
     return DemandRow(offset=offset, at_unix_ms=at, channels=tuple(sorted(newest, key=lambda a: a.channel)))
 
 
-def _audience(before: ChannelAudience | None, demand: ChannelDemand, offset: int, at: UnixMs) -> ChannelAudience:
+def _audience(before: ChannelAudience | None, demand: ChannelDemand, offset: int, at: UnixMs, since: UnixMs) -> ChannelAudience:
     low_latency = demand.part_sessions + demand.chunked_sessions
-    is_active = bool(demand.whole_sessions or low_latency or demand.requests or demand.joins or demand.first_request)
-    asked = demand.first_request
+    asked = demand.first_request or demand.low_latency_requests > 0
+    is_active = bool(demand.whole_sessions or low_latency or demand.requests or demand.joins or asked)
+    wants_parts = low_latency > 0 or demand.low_latency_requests > 0
     return ChannelAudience(
         channel=demand.channel,
         at_unix_ms=at,
@@ -198,14 +202,50 @@ def _audience(before: ChannelAudience | None, demand: ChannelDemand, offset: int
         active_unix_ms=at if is_active else before.active_unix_ms if before else UnixMs(0),
         asked_unix_ms=at if asked else before.asked_unix_ms if before else UnixMs(0),
         asked_offset=offset if asked else before.asked_offset if before else 0,
+        low_latency_unix_ms=at if wants_parts else before.low_latency_unix_ms if before else UnixMs(0),
+        joins=demand.joins,
+        intervals=_counted(_begun(before.intervals, since) if before else (), demand, at // DEMAND_INTERVAL_MS),
     )
+
+
+def _counted(intervals: tuple[Interval, ...], demand: ChannelDemand, number: int) -> tuple[Interval, ...]:
+    """Intervals with one record more."""
+    is_new = not intervals or intervals[-1].number != number
+    last = Interval(number=number) if is_new else intervals[-1]
+    low_latency = demand.part_sessions + demand.chunked_sessions
+    # Origins that do not tell the classes of requests apart: only where all sessions are of one class it can be known.
+    whole = demand.whole_requests or (0 if low_latency or demand.low_latency_requests else demand.requests)
+    told_s = demand.whole_sessions + low_latency if demand.throughput_kbps_p50 > 0 else 0
+    grown = Interval(
+        number=number,
+        joins=last.joins + demand.joins,
+        returns=last.returns + demand.seeks + demand.switches + demand.stalls,
+        whole_requests=last.whole_requests + whole,
+        whole_s=last.whole_s + demand.whole_sessions,
+        low_latency_s=last.low_latency_s + low_latency,
+        told_s=last.told_s + told_s,
+        told_kbits=last.told_kbits + told_s * demand.throughput_kbps_p50,
+    )
+    return (*intervals, grown) if is_new else (*intervals[:-1], grown)
+
+
+def _begun(intervals: tuple[Interval, ...], since: UnixMs) -> tuple[Interval, ...]:
+    # As with reports: an interval that began before the memory may have been read in part only.
+    cut = 0
+    while cut < len(intervals) and intervals[cut].number * DEMAND_INTERVAL_MS < since:
+        cut += 1
+    return intervals[cut:] if cut else intervals
 
 
 def _recent_demand(row: DemandRow, since: UnixMs) -> DemandRow | None:
     if row.at_unix_ms < since:
         return None
     kept = tuple(audience for audience in row.channels if audience.at_unix_ms >= since)
-    return row if len(kept) == len(row.channels) else replace(row, channels=kept)
+    if any(audience.intervals and audience.intervals[0].number * DEMAND_INTERVAL_MS < since for audience in kept):
+        kept = tuple(replace(audience, intervals=_begun(audience.intervals, since)) for audience in kept)
+    elif len(kept) == len(row.channels):
+        return row
+    return replace(row, channels=kept)
 
 
 # ---------------------------------------------------------------- heartbeats
@@ -346,4 +386,4 @@ FOLDS: dict[str, Fold] = {
     "reports": Fold(row=ReportRow, key=_report_key, step=_reports, recent=_recent_reports),
 }
 
-__all__ = ["FOLDS", "INTERVAL_MS", "MEMORY_MS", "Fold", "Row"]
+__all__ = ["DEMAND_INTERVAL_MS", "FOLDS", "INTERVAL_MS", "MEMORY_MS", "Fold", "Row"]

@@ -1,204 +1,295 @@
-"""Forecast and cost to the granularity of a channel: level and segment length, with hysteresis."""
+"""Forecast, cost and pressure to the granularity of every channel, at one price for the pool: level, length, groups, turns, copies."""
 
-from dataclasses import dataclass
-from math import inf, sqrt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from schemas.records import Cost, Level, Plan, Reason
+from schemas.records import Cost, Level, Load, Plan, Reason
 from schemas.settings import GranularitySettings
 from schemas.units import Ms, UnixMs
-from streams.core.facts import ChannelFacts
+from streams.core.facts import ChannelFacts, Facts
+from streams.core.length import (
+    Balance,
+    Choice,
+    Terms,
+    balance,
+    choose_length,
+    ideal_gops,
+    present_gops,
+    segment_gops,
+    settle_length,
+    terms,
+)
+from streams.core.level import PREPARE_MS, RANK, SESSIONS_EXPECTED, LevelChoice, choose_level, expected_sessions, low_latency_share
+from streams.core.load import NOTHING, Vector, bounds, channel_load, less, plus, share_with, total, usable, vector
 from streams.core.policy import Policy
+from streams.core.price import Line, settle_price
+from streams.core.sharing import WHOLE, Deal, Stake, copied, least_of, settle_deal
 
-# Demand predicted for so soon is prepared for: a plain player's hold back is three targets of 4 s.
-PREPARE_MS = 15_000
-# Median sessions from which somebody is expected.
-SESSIONS_EXPECTED = 1.0
-# Joins per second below which nobody is expected: one in a quarter of an hour.
-JOINS_NONE_PER_S = 0.001
+# What nobody watches is raised only while so much of what is dealt out would be in use with it.
+RAISE_ROOM = 0.85
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Balance:
+class Granted:
     """
-    The two sides of a segment's length, per second of media and channel, in cores.
+    What the pool's channels get.
 
     Attributes:
-        per_segment: Core-seconds that one more segment costs the pool at its present price, > 0.
-        per_second: Cores that waiting costs for each second of length, >= 0.
+        plans: Granularity of every channel after the decision, by id in order; a plan itself where nothing changes.
+        wanted: Level that each channel would have with capacity enough, by id.
+        price: Price of the pool's capacity.
     """
 
-    per_segment: float
-    per_second: float
-
-    def cost(self, length_s: float) -> float:
-        """
-        Cores that segments of a length cost.
-
-        >>> Balance(per_segment=0.006, per_second=0.0015).cost(2.0)
-        0.006
-        """
-        return self.per_segment / length_s + self.per_second * length_s
-
-    @property
-    def ideal_s(self) -> float:
-        """
-        The length that costs least; infinite when nobody waits.
-
-        Source:
-            Economic order quantity (Harris, 1913): fixed cost per batch against cost of holding.
-
-        >>> Balance(per_segment=0.006, per_second=0.0015).ideal_s
-        2.0
-        """
-        return sqrt(self.per_segment / self.per_second) if self.per_second > 0 else inf
+    plans: Mapping[str, Plan]
+    wanted: Mapping[str, Level] = field(default_factory=dict)
+    price: float = 1.0
 
 
-def balance(cost: Cost, *, tracks: int, joins_per_s: float, settings: GranularitySettings, price: float = 1.0) -> Balance:
-    """
-    What segments of a channel cost and what waiting for them costs.
+@dataclass(slots=True)
+class _Draft:
+    """A channel while its plan is made."""
 
-    Args:
-        cost: Learned coefficients.
-        tracks: Tracks packaged.
-        joins_per_s: Predicted joins, seeks, switches and stall recoveries of clients that fetch whole segments, per second.
-        settings: Price of waiting, share of a segment a client waits, requests per object.
-        price: Price of the pool's capacity, >= 1.
-    """
-    per_segment = tracks * (price * cost.per_segment + cost.per_request * settings.requests_per_object)
-    return Balance(per_segment=per_segment, per_second=settings.wait_price_cores * joins_per_s * settings.phi)
-
-
-def segment_gops(even: Balance, *, gop_ms: Ms, gops_max: int, target_ms: Ms) -> int:
-    """
-    GOPs of the segment length that costs least.
-
-    Returns:
-        The cheapest count whose length lies in [max(GOP, target / 4), target]; the longest when nobody waits.
-
-    >>> joining = Balance(per_segment=0.006, per_second=0.0015)
-    >>> segment_gops(joining, gop_ms=Ms(1_000), gops_max=4, target_ms=Ms(4_000))
-    2
-    >>> segment_gops(Balance(per_segment=0.006, per_second=0.0), gop_ms=Ms(1_000), gops_max=4, target_ms=Ms(4_000))
-    4
-    """
-    if even.per_second <= 0:
-        return gops_max
-    least = min(gops_max, max(1, -(-(target_ms // 4) // gop_ms)))
-    return min(range(least, gops_max + 1), key=lambda count: (even.cost(count * gop_ms / 1_000), -count))
-
-
-def gops_ahead(facts: ChannelFacts, cost: Cost, settings: GranularitySettings, *, ahead_ms: int) -> int:
-    """GOPs per segment that a channel will want so far ahead, without hysteresis: what capacity must be ready for."""
-    horizon = facts.horizon(ahead_ms)
-    joins = horizon.joins_p90 * facts.audience.whole_share if horizon else 0.0
-    even = balance(cost, tracks=len(facts.period.tracks), joins_per_s=joins, settings=settings)
-    return segment_gops(even, gop_ms=facts.gop_ms, gops_max=facts.gops_max, target_ms=facts.period.target_duration_ms)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
-    """
-    A value and why it was chosen.
-
-    Attributes:
-        gops: GOPs per segment.
-        reason: Why.
-    """
-
-    gops: int
-    reason: Reason
-
-
-def choose_length(facts: ChannelFacts, plan: Plan | None, cost: Cost, policy: Policy, *, now: UnixMs) -> Choice:
-    """
-    The segment length a channel gets: what balances, unless it is held.
-
-    A length changes when it has held for ``hold_ms`` and the present one costs more than the best by the factor ``hysteresis``. Without
-    a forecast it stays what it is.
-    """
-    settings, gops_max = policy.granularity, facts.gops_max
-    present = min(plan.gops_per_segment, gops_max) if plan else gops_max
-    horizon = facts.horizon(present * facts.gop_ms)
-    if horizon is None:
-        return Choice(gops=present, reason=Reason.TOO_LITTLE_EVIDENCE)
-    joins = horizon.joins_p90 * facts.audience.whole_share
-    joins = joins if joins >= JOINS_NONE_PER_S else 0.0
-    even = balance(cost, tracks=len(facts.period.tracks), joins_per_s=joins, settings=settings)
-    best = segment_gops(even, gop_ms=facts.gop_ms, gops_max=gops_max, target_ms=facts.period.target_duration_ms)
-    reason = Reason.JOINS_EXPECTED if joins else Reason.NOBODY_JOINS
-    if plan is None or best == present:
-        return Choice(gops=best, reason=reason)
-    gop_s = facts.gop_ms / 1_000
-    pays = not joins or even.cost(present * gop_s) >= settings.hysteresis * even.cost(best * gop_s)
-    is_free = now - plan.since_unix_ms >= settings.hold_ms
-    return Choice(gops=best, reason=reason) if pays and is_free else Choice(gops=present, reason=Reason.HELD)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LevelChoice:
-    """
-    A level and why it was chosen.
-
-    Attributes:
-        level: What is packaged.
-        reason: Why.
-    """
-
+    facts: ChannelFacts
+    before: Plan | None
+    wanted: LevelChoice
     level: Level
     reason: Reason
+    gops: int
+    load: Vector = NOTHING
+    terms: Terms | None = None
+    length: Choice | None = None
+    deal: Deal = WHOLE
+    copies: int = 1
+
+    @property
+    def is_on(self) -> bool:
+        return self.level is not Level.OFF
+
+    @property
+    def was_on(self) -> bool:
+        return self.before is not None and self.before.level is not Level.OFF
 
 
-def choose_level(facts: ChannelFacts, plan: Plan | None, policy: Policy, *, now: UnixMs) -> LevelChoice:
+def choose_plans(
+    facts: Facts,
+    before: Mapping[str, Plan],
+    policy: Policy,
+    *,
+    capacities: Sequence[Load],
+    waiting: Mapping[str, UnixMs],
+    price: float,
+    number: int,
+) -> Granted:
     """
-    What of a channel is packaged: parts while anybody watches, asks or is expected, else its idle level.
+    The granularity of every channel after this decision.
 
-    A level that was raised stays for ``idle_ms`` after the newest request and after it was raised.
-    """
-    idle_ms, audience = policy.granularity.idle_ms, facts.audience
-    unwatched = Level.OFF if facts.period.idle_level is Level.OFF else Level.PARTS
-    if unwatched is Level.PARTS:
-        return LevelChoice(level=unwatched, reason=Reason.IDLE_LEVEL)
-    if audience.active_unix_ms and now - audience.active_unix_ms < idle_ms:
-        return LevelChoice(level=Level.PARTS, reason=Reason.FIRST_REQUEST)
-    if _is_expected(facts):
-        return LevelChoice(level=Level.PARTS, reason=Reason.FORECAST)
-    if plan and plan.level is not Level.OFF and now - plan.since_unix_ms < idle_ms:
-        return LevelChoice(level=plan.level, reason=Reason.HELD)
-    return LevelChoice(level=Level.OFF, reason=Reason.IDLE)
-
-
-def _is_expected(facts: ChannelFacts) -> bool:
-    horizons = facts.forecast.horizons if facts.forecast else ()
-    return any(h.horizon_ms <= PREPARE_MS and h.sessions_p50 >= SESSIONS_EXPECTED for h in horizons)
-
-
-def choose_plan(facts: ChannelFacts, plan: Plan | None, cost: Cost, policy: Policy, *, now: UnixMs, number: int) -> Plan:
-    """
-    The granularity of a channel after this decision: the plan itself if nothing changes.
+    Levels follow the viewers; the price of the pool follows what they need; lengths follow both. What then does not fit is taken from
+    what nobody watches. How a channel is dealt, and whether twice, follows from its load.
 
     Args:
-        facts: The channel.
-        plan: Granularity in force; None for a new channel.
-        cost: Learned packaging cost.
+        facts: The folds.
+        before: Granularity in force, by channel.
         policy: Settings.
-        now: Time of the decision.
+        capacities: What each packager that may be given work can carry.
+        waiting: Channels of which a slice waits that a packager could carry, and since when.
+        price: Price in force.
         number: Number of the decision.
     """
-    if plan and not facts.is_live:
-        return plan
-    level = choose_level(facts, plan, policy, now=now)
-    length = choose_length(facts, plan, cost, policy, now=now)
-    if plan and (plan.level, plan.gops_per_segment) == (level.level, length.gops):
-        return plan
-    if plan is None:
-        reason = level.reason if level.level is not Level.OFF else Reason.NEW_CHANNEL
+    drafts = []
+    for channel, seen in facts.channels.items():
+        plan = before.get(channel)
+        if seen.is_live:
+            choice = choose_level(seen, plan, policy, now=facts.now, pool=facts)
+            draft = _Draft(seen, plan, choice, choice.level, choice.reason, present_gops(seen, plan))
+            if plan and draft.was_on and draft.is_on:
+                draft.deal, draft.copies = Deal(groups=plan.groups, turns=plan.turns), plan.copies
+            drafts.append(draft)
+    settings = policy.assignment
+    rooms = [
+        bounds(usable(c, utilisation=settings.utilisation_max, part_ms_budget=settings.part_ms_budget)) for c in capacities if c.cores > 0
+    ]
+    _weigh(drafts, facts, policy)
+    price = _priced(drafts, price, policy, cores=sum(c.cores for c in capacities))
+    _lengthen(drafts, facts, policy, price)
+    if rooms:
+        _lower(drafts, facts.cost, total(rooms), waiting)
+        _share(drafts, facts, policy, rooms)
+    _bound(drafts, policy.granularity)
+    made = {draft.facts.channel: _plan(draft, facts.now, number) for draft in drafts}
+    plans = {channel: plan for channel in facts.channels if (plan := made.get(channel) or before.get(channel))}
+    return Granted(plans=plans, wanted={draft.facts.channel: draft.wanted.level for draft in drafts}, price=price)
+
+
+# ---------------------------------------------------------------- lengths and their price
+
+
+def _weigh(drafts: Sequence[_Draft], facts: Facts, policy: Policy) -> None:
+    """Loads at the lengths in force, and what lengths are weighed by."""
+    for draft in drafts:
+        seen = draft.facts
+        if draft.is_on:
+            draft.load = vector(channel_load(seen, facts.cost, gops_per_segment=draft.gops, level=draft.level))
+        elif draft.gops == seen.gops_max:
+            continue
+        ahead_ms = draft.gops * seen.gop_ms
+        draft.terms = terms(seen, facts.cost, policy.granularity, ahead_ms=ahead_ms, window_ms=facts.window_ms)
+
+
+def _priced(drafts: Sequence[_Draft], before: float, policy: Policy, *, cores: float) -> float:
+    """The price at which the load at its lengths fits; the one in force while no capacity is known."""
+    if not cores:
+        return before
+    lines, load = [], 0.0
+    for draft in drafts:
+        if not draft.is_on:
+            continue
+        load += draft.load[0]
+        weighed, gop_s = draft.terms, draft.facts.gop_ms / 1_000
+        if weighed is None or policy.granularity.segment_ms:
+            continue
+        least = ideal_gops(draft.facts, weighed.at(1.0)) if weighed.waiting else draft.facts.gops_max
+        if least != draft.gops:
+            load += weighed.packaging / gop_s * (1 / least - 1 / draft.gops)
+        if least < draft.facts.gops_max:
+            lines.append(Line(terms=weighed, gop_s=gop_s, least=least, most=draft.facts.gops_max))
+    return settle_price(before, lines, load=load, room=policy.scaling.target_utilisation * cores)
+
+
+def _lengthen(drafts: Sequence[_Draft], facts: Facts, policy: Policy, price: float) -> None:
+    for draft in drafts:
+        if not draft.is_on and draft.terms is None and draft.gops == draft.facts.gops_max and not policy.granularity.segment_ms:
+            continue  # off, and as long as can be
+        draft.length = settle_length(draft.facts, draft.before, draft.terms, policy, now=facts.now, price=price)
+        if draft.length.gops != draft.gops:
+            draft.gops = draft.length.gops
+            if draft.is_on:
+                draft.load = vector(channel_load(draft.facts, facts.cost, gops_per_segment=draft.gops, level=draft.level))
+
+
+# ---------------------------------------------------------------- overflow: what nobody watches
+
+
+def _lower(drafts: Sequence[_Draft], cost: Cost, room: Vector, waiting: Mapping[str, UnixMs]) -> None:
+    """
+    Lowers what nobody watches until the rest fits: an idle level to nothing, what is prepared for the expected to whole segments.
+
+    What is on stays while it fits, and what is off is raised only while there is more room than that: nothing falls and rises in turn.
+    Slices that wait although the whole would fit need as much room again.
+    """
+    used = total(draft.load for draft in drafts if draft.is_on)
+    used = plus(used, total(draft.load for draft in drafts if draft.facts.channel in waiting))
+    if share_with(used, NOTHING, room) <= RAISE_ROOM:
+        return
+    unwatched = [draft for draft in drafts if draft.is_on and not draft.wanted.is_watched]
+    for draft in unwatched:
+        used = less(used, draft.load)
+    for draft in sorted(unwatched, key=lambda d: (not d.wanted.is_expected, not d.was_on, d.facts.channel)):
+        options = [draft.level, Level.SEGMENTS] if draft.wanted.is_expected else [draft.level]
+        for level in options:
+            is_raised = RANK[level] > RANK[draft.before.level if draft.before else Level.OFF]
+            load = vector(channel_load(draft.facts, cost, gops_per_segment=draft.gops, level=level))
+            if share_with(used, load, room) <= (RAISE_ROOM if is_raised else 1.0):
+                break
+        else:
+            level, load, draft.deal, draft.copies = Level.OFF, NOTHING, WHOLE, 1
+        if level is not draft.level:
+            draft.level, draft.load, draft.reason = level, load, Reason.NO_CAPACITY
+        used = plus(used, load)
+
+
+# ---------------------------------------------------------------- how finely, and whether twice
+
+
+def _share(drafts: Sequence[_Draft], facts: Facts, policy: Policy, rooms: Sequence[Vector]) -> None:
+    settings, smallest = policy.granularity, least_of(rooms)
+    stakes = []
+    for draft in drafts:
+        if not draft.is_on:
+            continue
+        plan, tracks = draft.before if draft.was_on else None, len(draft.facts.period.tracks)
+        draft.copies = 1
+        draft.deal = settle_deal(plan, draft.load, smallest, tracks=tracks, settings=settings, now=facts.now)
+        if draft.level is Level.PARTS and settings.copies_max > 1 and len(rooms) > 1:
+            audience, copies = draft.facts.audience, plan.copies if plan else 1
+            expected = expected_sessions(draft.facts) if audience.low_latency_sessions < settings.copies_viewers else 0.0
+            viewers = max(float(audience.low_latency_sessions), expected and expected * low_latency_share(draft.facts, facts))
+            is_held = plan is not None and copies > 1 and facts.now - plan.dealt_since_unix_ms < settings.deal_hold_ms
+            if viewers or copies > 1:
+                stakes.append(Stake(channel=draft.facts.channel, viewers=viewers, load=draft.load, has_copy=copies > 1, is_held=is_held))
+    if stakes:
+        used = total(draft.load for draft in drafts if draft.is_on)
+        twice = copied(stakes, used=used, most=total(rooms), settings=settings)
+        for draft in drafts:
+            if draft.facts.channel in twice:
+                draft.copies = 2
+
+
+def _bound(drafts: Sequence[_Draft], settings: GranularitySettings) -> None:
+    """No more lengths and deals are changed at once than may be, those that gain most first; the others keep what they have."""
+    changing = []
+    for draft in drafts:
+        before = draft.before
+        if before and before.level is draft.level and draft.is_on:
+            held = (before.gops_per_segment, before.groups, before.turns, before.copies)
+            if held != (draft.gops, draft.deal.groups, draft.deal.turns, draft.copies):
+                changing.append((draft, before))
+    if len(changing) <= settings.changes_per_tick_max:
+        return
+    changing.sort(key=lambda c: (-(c[0].length.gain if c[0].length else 1.0), c[0].facts.channel))
+    for draft, before in changing[settings.changes_per_tick_max :]:
+        draft.gops, draft.copies = before.gops_per_segment, before.copies
+        draft.deal = Deal(groups=before.groups, turns=before.turns)
+
+
+def _plan(draft: _Draft, now: UnixMs, number: int) -> Plan:
+    """The plan that a draft makes: the one in force if nothing changes."""
+    before, deal, length = draft.before, draft.deal, draft.length
+    if before is None:
+        is_new_level = is_new_length = is_new_deal = True
+        reason = draft.reason if draft.is_on else Reason.NEW_CHANNEL
     else:
-        reason = level.reason if plan.level is not level.level else length.reason
+        is_new_level = before.level is not draft.level
+        is_new_length = before.gops_per_segment != draft.gops
+        is_new_deal = (before.groups, before.turns, before.copies) != (deal.groups, deal.turns, draft.copies)
+        if not (is_new_level or is_new_length or is_new_deal):
+            return before
+        reason = draft.reason if is_new_level else length.reason if is_new_length and length else Reason.LOAD
     return Plan(
-        channel=facts.channel,
-        level=level.level,
-        gops_per_segment=length.gops,
-        since_unix_ms=now,
+        channel=draft.facts.channel,
+        level=draft.level,
+        gops_per_segment=draft.gops,
+        groups=deal.groups,
+        turns=deal.turns,
+        copies=draft.copies,
+        since_unix_ms=now if before is None or is_new_level or is_new_length else before.since_unix_ms,
+        level_since_unix_ms=now if before is None or is_new_level else before.level_since_unix_ms,
+        dealt_since_unix_ms=now if before is None or is_new_deal else before.dealt_since_unix_ms,
         decision=number,
         reason=reason,
     )
+
+
+def gops_ahead(facts: ChannelFacts, cost: Cost, settings: GranularitySettings, *, ahead_ms: int, window_ms: Ms) -> int | None:
+    """
+    GOPs per segment that a channel will want so far ahead, without hysteresis and at no price: what capacity must be ready for.
+
+    None where nobody is expected to wait: what it has is enough.
+    """
+    weighed = terms(facts, cost, settings, ahead_ms=ahead_ms, window_ms=window_ms)
+    return ideal_gops(facts, weighed.at(1.0)) if weighed and weighed.waiting else None
+
+
+__all__ = [
+    "PREPARE_MS",
+    "SESSIONS_EXPECTED",
+    "Balance",
+    "Choice",
+    "Granted",
+    "Terms",
+    "balance",
+    "choose_length",
+    "choose_level",
+    "choose_plans",
+    "gops_ahead",
+    "segment_gops",
+]

@@ -103,13 +103,14 @@ def total(loads: Iterable[Vector]) -> Vector:
 
 
 def usable(capacity: Load, *, utilisation: float, part_ms_budget: float) -> Load:
-    """What of a capacity is dealt out."""
+    """What of a capacity is dealt out; part work falls due on all of its cores."""
+    most_ms = part_ms_budget * capacity.cores
     return Load(
         cores=capacity.cores * utilisation,
         memory_bytes=int(capacity.memory_bytes * utilisation),
         in_bytes_per_s=int(capacity.in_bytes_per_s * utilisation),
         out_bytes_per_s=int(capacity.out_bytes_per_s * utilisation),
-        part_ms=min(capacity.part_ms or part_ms_budget, part_ms_budget),
+        part_ms=min(capacity.part_ms or most_ms, most_ms),
     )
 
 

@@ -93,6 +93,32 @@ class GopsRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """
+    What one origin saw of one channel in one interval of broker time. Seconds of sessions count the records that told of them.
+
+    Attributes:
+        number: Number of the interval.
+        joins: Sessions that began.
+        returns: Seeks, switches and stalls.
+        whole_requests: Requests of sessions that fetch whole segments.
+        whole_s: Seconds of those sessions.
+        low_latency_s: Seconds of sessions that fetch parts or read open segments.
+        told_s: Seconds of sessions whose throughput was told.
+        told_kbits: Throughput over those.
+    """
+
+    number: int
+    joins: int = 0
+    returns: int = 0
+    whole_requests: int = 0
+    whole_s: int = 0
+    low_latency_s: int = 0
+    told_s: int = 0
+    told_kbits: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ChannelAudience:
     """
     What one origin saw last of one channel.
@@ -105,8 +131,11 @@ class ChannelAudience:
         arrivals: Joins, seeks, switches and stalls of that second.
         buffer_ms_p10: 10 % quantile of client buffers; -1 when unknown.
         active_unix_ms: Broker time of the newest record with a session or request; 0: none.
-        asked_unix_ms: Broker time of the newest first request while off; 0: none.
+        asked_unix_ms: Broker time of the newest first request, while off or without parts; 0: none.
         asked_offset: Offset of that record.
+        low_latency_unix_ms: Broker time of the newest record with somebody who has or wants parts; 0: none.
+        joins: Sessions that began in that second.
+        intervals: What it saw, oldest interval first.
     """
 
     channel: str
@@ -118,6 +147,9 @@ class ChannelAudience:
     active_unix_ms: UnixMs
     asked_unix_ms: UnixMs
     asked_offset: int
+    low_latency_unix_ms: UnixMs = UnixMs(0)
+    joins: int = 0
+    intervals: tuple[Interval, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
