@@ -26,6 +26,7 @@ app.add_typer(cli_log.schemas, name="schemas")
 app.command()(cli_log.replay)
 app.command()(cli_decisions.redecide)
 app.command()(cli_decisions.why)
+app.command()(cli_decisions.whatif)
 app.command()(cli_validate.validate)
 app.command()(cli_simulate.simulate)
 

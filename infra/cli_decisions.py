@@ -57,6 +57,36 @@ def why(channel: Annotated[str, typer.Argument(help="Channel id.")], begin: From
         raise UserError(f"nothing was decided about {channel!r} here", do="`finecut status` names the channels; leave out --from")
 
 
+def whatif(
+    policy: Annotated[Path, typer.Option(help="TOML: sections and keys of settings that decisions read; the rest stays as recorded.")],
+    begin: From = None,
+    end: To = None,
+    pool: Annotated[int, typer.Option(min=0, help="Pool.")] = 0,
+    packagers: Annotated[int | None, typer.Option(min=1, help="Hold this number; else as many as each policy wants.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn: which packagers die.")] = 1,
+    result: Annotated[Path | None, typer.Option(help="Write the figures to this file, too, as JSON.")] = None,
+    file: Lines = None,
+) -> None:
+    """
+    Run another policy over what really happened and print the difference.
+
+    A policy file holds sections and keys of the settings, as in: [granularity] wait_price_cores = 0.05, on two lines.
+    """
+    import json
+
+    from streams.replay.policies import read_policy
+    from streams.replay.recorded import recorded
+    from streams.replay.whatif import whatif as compare
+
+    first, last = position(begin), position(end)
+    with _log(file) as source:
+        happened = recorded(source, pool=pool, begin=first, end=last)
+    comparison = compare(happened, read_policy(policy, happened.policy), fixed=packagers, seed=seed)
+    typer.echo(comparison.table(policy.name))
+    if result is not None:
+        result.write_text(json.dumps(comparison.plain(), indent=1))
+
+
 @contextmanager
 def _log(file: Path | None) -> "Iterator[Source]":
     """The log to read: a file of lines, the cluster at hand, or that of the last run."""

@@ -26,6 +26,7 @@ COMMANDS = (
     "replay",
     "redecide",
     "why",
+    "whatif",
     "topics",
     "schemas",
 )

