@@ -122,7 +122,7 @@ class _Recorded:
 def _means(scenario: Scenario, ranks: NDArray[np.int64], begins: Floats, ends: Floats) -> Floats:
     """Mean viewers of each channel while it is live, so that over all the time there are as many as wanted."""
     weights = ranks.astype(float) ** -scenario.audience.zipf
-    lives = (np.minimum(ends, scenario.duration) - np.minimum(begins, scenario.duration)) / scenario.duration
+    lives = (np.minimum(ends, scenario.end) - np.minimum(begins, scenario.end)) / scenario.end
     return np.asarray(scenario.audience.viewers * weights / max(float((weights * lives).sum()), 1e-12))
 
 
@@ -146,7 +146,7 @@ def _curve(scenario: Scenario, parts: Sequence[Part], ranks: NDArray[np.int64], 
         return _Recorded(series, steps, np.array(offsets))
     if audience.kind == "ramp":
         end = audience.to / audience.viewers if audience.viewers else 1.0
-        return _Made(np.array([0.0, scenario.duration]), np.array([1.0, end]), everyone)
+        return _Made(np.array([0.0, scenario.end]), np.array([1.0, end]), everyone)
     if audience.kind == "flash":
         peak = audience.at + audience.rise
         times = np.array([0.0, audience.at, peak, peak + audience.hold, peak + 2 * audience.hold])

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 
 from schemas.records import (
+    Assignment,
     ChannelDemand,
     ChannelForecast,
     Cost,
@@ -123,11 +124,13 @@ class Brain:
             decision = decide(self._state, self.standing, self.policy, now=now, code_version=CODE_VERSION, cause=None)
             if decision is None:
                 break
-            self.standing = apply(self.standing, decision)
+            before, self.standing = self.standing, apply(self.standing, decision)
             decisions.append(decision)
             if decision.whole:
                 for title in TITLES:
                     self._state.prune(title, now)
+            if _is_same(before, self.standing):
+                break
         return decisions
 
     def _heartbeat(self, packager: Packager, at_ms: float) -> Heartbeat:
@@ -150,6 +153,23 @@ class Brain:
             use=Load(cores=packager.demanded),
             slices=slices,
         )
+
+
+def _is_same(before: Standing, after: Standing) -> bool:
+    """Whether a decision put nothing in force that another could follow from: it restated, or wants other packagers."""
+    return (
+        before.plans == after.plans
+        and before.packaging == after.packaging
+        and before.dead == after.dead
+        and before.queued == after.queued
+        and before.voids == after.voids
+        and before.assignments.keys() == after.assignments.keys()
+        and all(_terms(held) == _terms(before.assignments[key]) for key, held in after.assignments.items())
+    )
+
+
+def _terms(held: Assignment) -> tuple[str, int, int | None]:
+    return held.life, held.epoch, held.until_msn
 
 
 def _unix(at_ms: float) -> UnixMs:

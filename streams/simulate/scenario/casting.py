@@ -124,8 +124,8 @@ def _lives(scenario: Scenario, find: Find, rng: np.random.Generator) -> list[tup
     zero = times.beginning.replace(tzinfo=times.beginning.tzinfo or UTC)
     for line, row in enumerate(read_rows(path, (times.start, times.end)), start=2):
         begins, ends = (_since(row[name], zero, path, line) for name in (times.start, times.end))
-        if ends > 0 and begins < scenario.duration and ends > begins:
-            lives.append((max(0.0, begins), ends if ends < scenario.duration else inf))
+        if ends > 0 and begins < scenario.end and ends > begins:
+            lives.append((max(0.0, begins), ends if ends < scenario.end else inf))
     if not lives:
         raise UserError(f"{path}: no row is live within the scenario", do="set channels.times.beginning to an instant that the file covers")
     taken = rng.permutation(len(lives))[: scenario.channels.count]

@@ -19,6 +19,8 @@ class Crew:
         self._pool = pool
         self._lives = count()
         self.members: list[Packager] = []
+        self.nobody = Packager(name="", life="", cores=0.0, ordered_ms=0.0, ready_ms=0.0, is_up=False)
+        """Holds what has no holder."""
         self.paid_ms = 0.0
         self.ready_ms = 0.0
         self.used_core_ms = 0.0
@@ -61,6 +63,7 @@ class Crew:
 
     def serve(self, start_ms: float, end_ms: float) -> None:
         """A span of work, and of pay."""
+        self.nobody.serve(start_ms, end_ms, slice_cores=0.0)
         for packager in self.members:
             before = packager.used_core_ms
             packager.serve(start_ms, end_ms, slice_cores=self._pool.cores_per_slice)
@@ -75,6 +78,16 @@ class Crew:
         self.killed += 1
         if restart:
             self._order(at_ms, packager.name)
+
+    def holder(self, life: str) -> Packager:
+        """The packager of a life; nobody if it is gone."""
+        return next((packager for packager in self.members if packager.life == life), self.nobody)
+
+    def reset(self) -> None:
+        """From here on is counted."""
+        self.paid_ms = self.used_core_ms = self.ready_ms = 0.0
+        self._used_before = self._ready_before = 0.0
+        self.started = self.drained = self.killed = 0
 
     def leave(self, at_ms: float) -> list[Packager]:
         """Those that drained and have nothing left leave."""

@@ -1,6 +1,5 @@
 """One channel while it runs: what of it is wanted, what is made, how late, and where its gap-free end is."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
@@ -144,7 +143,7 @@ class Line:
         if not self.is_open(start_ms):
             self._tracks.clear()
             return []
-        if not self.has_trouble and self._is_smooth(self.pieces.values()):
+        if not self.has_trouble and self._is_smooth():
             until = int(min(self.timeline.open_at(end_ms), self.wanted[-1].until_msn, self.end_msn))
             count, first = until - self.next_msn, self.next_msn
             self.next_msn, self.edge_ms = max(until, first), end_ms
@@ -160,8 +159,13 @@ class Line:
             self.has_trouble, self.edge_ms, self.stalled = False, end_ms, [False] * 3
         return made
 
-    def _is_smooth(self, pieces: Iterable[Piece]) -> bool:
+    def _needed(self) -> list[Piece]:
+        """Slices whose segments are still to come for those who watch; what was given up is made for the recording alone."""
+        return [p for p in self.pieces.values() if p.given.until_msn is None or p.given.until_msn > self.next_msn]
+
+    def _is_smooth(self) -> bool:
         """Whether every track is in hands that follow the live edge."""
+        pieces = self._needed()
         smooth = {track for piece in pieces if not piece.path for track in piece.given.tracks}
         units: dict[str, bool] = {}
         for piece in pieces:
@@ -170,10 +174,11 @@ class Line:
 
     def _is_caught_up(self, at_ms: float) -> bool:
         units: dict[str, bool] = {}
-        for piece in self.pieces.values():
+        pieces = self._needed()
+        for piece in pieces:
             is_near = piece.is_done or (piece.done_ms >= at_ms - NEAR and piece.ready_ms <= at_ms)
             units[piece.given.slice_id] = units.get(piece.given.slice_id, False) or is_near
-        covered = {track for piece in self.pieces.values() if not piece.is_done for track in piece.given.tracks}
+        covered = {track for piece in pieces if not piece.is_done for track in piece.given.tracks}
         last = min(self.timeline.open_at(at_ms), self.wanted[-1].until_msn, self.end_msn)
         return len(covered) >= self.tracks and all(units.values()) and self.next_msn >= last
 
@@ -221,14 +226,17 @@ class Line:
 
     def _lags(self, start_ms: float, end_ms: float) -> list[tuple[float, float]]:
         """Times within a span and how far behind the live edge the gap-free end was; moves that end on."""
-        times = sorted({end_ms, *(at for piece in self.pieces.values() for at, _ in piece.path)})
+        pieces = self._needed()
+        times = sorted({end_ms, *(at for piece in pieces for at, _ in piece.path)})
+        if self.next_msn:
+            self.edge_ms = max(self.edge_ms, self.timeline.start(self.next_msn))
         said = []
         for at in times:
             if at < start_ms:
                 continue
             units: dict[str, float] = {}
             covered: set[str] = set()
-            for piece in self.pieces.values():
+            for piece in pieces:
                 if piece.limit_ms <= self.edge_ms + NEAR:
                     continue
                 covered.update(piece.given.tracks)

@@ -70,6 +70,11 @@ class Players:
         self.stalls = [Stalls() for _ in CLASSES]
         self._phi_mean = sum(players.phi) / len(players.phi)
 
+    def reset(self) -> None:
+        """From here on is counted."""
+        self.joins = [Tally() for _ in CLASSES]
+        self.stalls = [Stalls() for _ in CLASSES]
+
     # ------------------------------------------------------------ joining
 
     def join(self, joins: Counts, at_ms: float) -> None:

@@ -100,7 +100,7 @@ class Recorder:
         self._most = max(self._most, up)
         self._moments.append(
             Moment(
-                at_s=now_ms / 1_000,
+                at_s=(now_ms - self._scenario.warmup) / 1_000,
                 sessions=int(self._players.sessions.sum()),
                 wanted=standing.scaling.wanted if standing.scaling and crew.obeys else up,
                 alive=len(working),
@@ -119,13 +119,13 @@ class Recorder:
     def outcome(self, lines: Sequence[Line], crew: Crew) -> Outcome:
         """All of it."""
         scenario, players = self._scenario, self._players
-        end, allowance = float(scenario.duration), scenario.policy.media.publish_allowance_ms
+        span, allowance = float(scenario.duration), scenario.policy.media.publish_allowance_ms
         joins = Tally()
         for tally in players.joins:
             joins.merge(tally)
         viewer_s = sum(stalls.viewer_s for stalls in players.stalls)
         return Outcome(
-            hours=end / HOUR_MS,
+            hours=span / HOUR_MS,
             channels=sum(line.begun for line in lines),
             packager_hours=crew.paid_ms / HOUR_MS,
             packagers_most=self._most,
@@ -139,7 +139,7 @@ class Recorder:
             late_max_ms=self.segments.most,
             part_late_p99_ms=self.part_times.quantile(0.99),
             void=self._void,
-            unmade=sum(line.unmade(end - scenario.channels.target) for line in lines),
+            unmade=sum(line.unmade(scenario.warmup + span - scenario.channels.target) for line in lines),
             viewers={name: self._viewers(kind) for kind, name in enumerate(CLASSES)},
             join_p50_ms=joins.quantile(0.5),
             join_p95_ms=joins.quantile(0.95),

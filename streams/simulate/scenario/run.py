@@ -16,7 +16,7 @@ from streams.simulate.scenario.crew import Crew
 from streams.simulate.scenario.line import Line
 from streams.simulate.scenario.outcome import Outcome
 from streams.simulate.scenario.players import Players
-from streams.simulate.scenario.pool import NEAR, Packager, Piece, cores_of, gop_ms
+from streams.simulate.scenario.pool import NEAR, Piece, cores_of, gop_ms
 from streams.simulate.scenario.recorder import Recorder
 from streams.simulate.scenario.spec import Scenario
 from streams.simulate.scenario.timeline import Timeline
@@ -63,14 +63,16 @@ class _Run:
         self._broken: list[tuple[float, set[int]]] = []
 
     def _planned_kills(self) -> list[float]:
-        faults, duration = self._scenario.faults, self._scenario.duration
-        kills = [float(at) for at in faults.kill]
-        kills += list(self._rng.uniform(0, duration, self._rng.poisson(faults.kills_per_hour * duration / HOUR_MS)))
+        faults, warmup, duration = self._scenario.faults, self._scenario.warmup, self._scenario.duration
+        kills = [float(warmup + at) for at in faults.kill]
+        kills += list(self._rng.uniform(warmup, warmup + duration, self._rng.poisson(faults.kills_per_hour * duration / HOUR_MS)))
         return sorted(kills)
 
     def all(self) -> Outcome:
         """Run it."""
-        now, step, duration = 0.0, float(self._scenario.step), float(self._scenario.duration)
+        scenario, now = self._scenario, 0.0
+        warmup, step = float(scenario.warmup), float(scenario.step)
+        duration = float(scenario.end)
         next_step = step
         self._instant(now, is_step=True)
         while now < duration - NEAR:
@@ -80,6 +82,11 @@ class _Run:
             is_step = now >= next_step - NEAR
             if is_step:
                 next_step += step
+            if warmup and now >= warmup - NEAR:
+                warmup = 0.0
+                self._recorder, self._broken = Recorder(scenario, self._players), []
+                self._players.reset()
+                self._crew.reset()
             is_killed = self._kill_due(now)
             is_woken = self._crew.woken(now)
             if is_step or is_woken or is_killed:
@@ -279,10 +286,8 @@ class _Run:
         piece = line.pieces.pop(key, None)
         self._late = None
         if piece:
-            self._holder(piece).pieces.pop(key, None)
-
-    def _holder(self, piece: Piece) -> Packager:
-        return next(p for p in self._crew.members if p.life == piece.given.life)
+            self._crew.holder(piece.given.life).pieces.pop(key, None)
+            self._crew.nobody.pieces.pop(key, None)
 
     def _give(self, given: Assignment, now_ms: float) -> None:
         key, line = assignment_key(given), self._by_id[given.channel]
@@ -292,11 +297,9 @@ class _Run:
         if piece and (piece.given.life, piece.given.epoch) == (given.life, given.epoch):
             piece.given, piece.cores = given, self._cores(line, given)
             return
-        holder = next((p for p in self._crew.members if p.life == given.life), None)
-        if holder is None or not holder.is_up:
-            return
+        holder = self._crew.holder(given.life)
         if piece:
-            if piece.given.life != given.life:
+            if piece.given.life != given.life and holder.is_up:
                 self._recorder.moves[given.reason.value] += 1
             self._end(key)
         begins = line.timeline.start(given.from_msn)

@@ -187,6 +187,7 @@ class Scenario(Table):
 
     about: str = ""
     duration: Span = 10 * 60_000
+    warmup: Moment = Field(0, description="Before it: nothing of it is counted.")
     step: Span = 1_000
     seed: Annotated[int, Field(ge=0)] = 1
     forecast: Literal["last_value", "none"] = Field("last_value", description="What makes forecasts; none: there are none.")
@@ -198,11 +199,16 @@ class Scenario(Table):
     players: Players = Players()
     faults: Faults = Faults()
 
+    @property
+    def end(self) -> int:
+        """When it ends, since its beginning."""
+        return self.warmup + self.duration
+
     @model_validator(mode="after")
     def _relations(self) -> Self:
         if self.duration < self.step or self.step < UNITS_MS["s"] // 10:
             raise ValueError("step: at least 100 ms and no longer than duration")
-        if self.duration // self.step > STEPS_MAX:
+        if self.end // self.step > STEPS_MAX:
             raise ValueError(f"duration / step: at most {STEPS_MAX} steps")
         if any(at >= self.duration for at in (*self.faults.kill, self.audience.at)):
             raise ValueError("faults.kill and audience.at lie before the end")
