@@ -172,7 +172,8 @@ class Evidence:
             delta.segments = [replace(s, discontinuity=s.discontinuity + breaks, map_url=s.map_url or last.map_url) for s in delta.segments]
             delta.open_discontinuity += breaks
             delta.open_map_url = delta.open_map_url or last.map_url
-        delta.segments = [*whole, *delta.segments]
+        # Parts of what is skipped are neither listed nor denied.
+        delta.segments = [*(replace(s, parts=()) for s in whole), *delta.segments]
         delta.skips = []
         return True
 

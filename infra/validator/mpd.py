@@ -178,6 +178,8 @@ def _period(element: ET.Element, base: str, number: int, problems: list[str]) ->
     name = element.get("id", f"#{number}")
     sets = []
     for index, one in enumerate(element.findall(f"{NAMESPACE}AdaptationSet")):
+        if "image" in {one.get("contentType"), one.get("mimeType", "").partition("/")[0]}:
+            continue  # thumbnails: pictures beside the media, of which no rule speaks
         set_id = one.get("id", f"#{index}")
         set_base = _base(one, base)
         members = []

@@ -134,25 +134,31 @@ def _media(evidence: Evidence, _: Limits) -> Iterator[Finding]:
     """Rules 26, 29 and 32: timelines against the samples."""
     for looks in evidence.mpds.values():
         told: set[tuple[str, int, int]] = set()
+        closing = _closing(looks)
         for look in distinct(looks):
-            mpd = look.content
-            for number, period in enumerate(mpd.periods):
+            for period in look.content.periods:
                 for r in period.representations:
                     for entry in r.entries:
                         if (entry.url, entry.time, entry.duration) not in told:
                             told.add((entry.url, entry.time, entry.duration))
-                            yield from _entry(evidence, look, (period, r, entry), _cut_s(mpd, number))
+                            yield from _entry(evidence, look, (period, r, entry), is_closing=entry.url in closing)
                     if r.duration is not None and not r.has_timeline:
                         yield from _simple(evidence, look, r)
 
 
-def _cut_s(mpd: Mpd, number: int) -> float | None:
-    """Start of the period after one."""
-    following = mpd.periods[number + 1].start_s if number + 1 < len(mpd.periods) else None
-    return None if following is None else float(following)
+def _closing(looks: list[Look[Mpd]]) -> set[str]:
+    """The last segment of each period that is followed by another, or by the end: it may be cut short after it was announced."""
+    final = looks[-1].content
+    over = [p.id for p in (final.periods if final.is_ended else final.periods[:-1])]
+    urls: dict[tuple[str, str, str], str] = {}
+    for look in looks:
+        for period in look.content.periods:
+            if period.id in over or period.id not in [p.id for p in final.periods]:
+                urls |= {r.key: r.entries[-1].url for r in period.representations if r.entries}
+    return set(urls.values())
 
 
-def _entry(evidence: Evidence, look: Look[Mpd], where: tuple[Period, Representation, Entry], cut_s: float | None) -> Iterator[Finding]:
+def _entry(evidence: Evidence, look: Look[Mpd], where: tuple[Period, Representation, Entry], *, is_closing: bool) -> Iterator[Finding]:
     period, r, entry = where
     media = evidence.media.get(entry.url)
     if media is None or not media.chunks:
@@ -162,28 +168,18 @@ def _entry(evidence: Evidence, look: Look[Mpd], where: tuple[Period, Representat
     if media.chunks[0].first_offset:
         yield finding(look, 26, "first composition offset", f"0 in {entry.url}", media.chunks[0].first_offset)
     timescale = evidence.timescale(entry.url)
-    if timescale != r.timescale:
+    if timescale and timescale != r.timescale:
         yield finding(look, 26, "SegmentTemplate@timescale", f"{timescale} of {r.init_url}", f"{r.timescale} in {r.name}")
     if media.duration == entry.duration:
         return
     ends = end_ms(look.content, period, r, entry)
     was_open = ends is not None and look.answer.done_ms < ends
-    start_s = float(period.start_s or 0)
-    stop_s = start_s + (entry.time + entry.duration - r.offset) / r.timescale
-    # Media section 4: a new period that begins inside a segment cuts it, and so does the end of the channel.
-    is_cut = was_open and media.duration < entry.duration and (_ends_early(evidence, look, cut_s, stop_s))
-    if not is_cut:
-        yield finding(
-            look, 32 if was_open else 26, "S@d against the samples", f"{media.duration} of {entry.url}", f"{entry.duration} in {r.name}"
-        )
-
-
-def _ends_early(evidence: Evidence, look: Look[Mpd], cut_s: float | None, stop_s: float) -> bool:
-    last = evidence.mpds[look.content.url][-1].content
-    starts = [float(p.start_s) for p in last.periods if p.start_s is not None]
-    own = [float(p.start_s) for p in look.content.periods if p.start_s is not None]
-    new = [start for start in starts if start not in own] + ([cut_s] if cut_s is not None else [])
-    return last.is_ended or any(start < stop_s for start in new)
+    # What was announced is not edited when the period ends inside it: the next one's start clips it.
+    if is_closing and media.duration < entry.duration and (was_open or look.content.is_low_latency):
+        return
+    yield finding(
+        look, 32 if was_open else 26, "S@d against the samples", f"{media.duration} of {entry.url}", f"{entry.duration} in {r.name}"
+    )
 
 
 def _simple(evidence: Evidence, look: Look[Mpd], r: Representation) -> Iterator[Finding]:
@@ -239,7 +235,8 @@ def _answers(evidence: Evidence, look: Look[Mpd], r: Representation, entry: Entr
                 at_ms=exchange.done_ms,
             )
         waited_ms = exchange.first_ms - exchange.sent_ms
-        if r.availability_offset_s and exchange.method == "GET" and waited_ms > CHUNK_MS + limits.jitter_ms:
+        is_open = r.availability_offset_s and exchange.sent_ms < ends
+        if is_open and exchange.method == "GET" and waited_ms > CHUNK_MS + limits.jitter_ms:
             yield Finding(
                 rule=31,
                 url=entry.url,
