@@ -146,7 +146,7 @@ def _header(view: View, *, low_latency: bool, is_archive: bool) -> Iterator[str]
 
 
 def _skipped(view: View) -> int:
-    # RFC 8216bis 4.4.5.2: only what lies further from the end than the skip boundary, by durations: a hole in time between periods has none.
+    # RFC 8216bis 4.4.5.2: what lies further from the end than the boundary, by durations: a hole in time between periods has none.
     left_ms = SKIP_TARGETS * view.period.target_duration_ms
     for index in range(len(view.segments), 0, -1):
         if left_ms <= 0:
