@@ -43,6 +43,14 @@ from schemas.units import Ms, UnixMs
 
 CONSOLE = Path(__file__).parent / "console"
 REPORT_BYTES_MAX = 256 * 1024
+# The players of the watch page make workers and media sources, and nothing of it comes from elsewhere.
+PAGE_HEADERS = {
+    "cache-control": "no-cache",
+    "content-security-policy": "default-src 'self'; media-src 'self' blob:; worker-src 'self' blob:; img-src 'self' blob: data:; "
+    "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; object-src 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
 
 
 class _Id(Convertor[str]):
@@ -261,7 +269,7 @@ class Origin:
         return _json(self._latency.summary())
 
     async def _page(self, _: Request) -> Response:
-        return FileResponse(CONSOLE / "index.html", headers={"cache-control": "no-cache"})
+        return FileResponse(CONSOLE / "index.html", headers=PAGE_HEADERS)
 
 
 class _Outer:

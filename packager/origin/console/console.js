@@ -4,6 +4,7 @@ import { Chart } from './chart.js';
 import { Meter } from './meter.js';
 import { choices, sourceOf, start } from './players.js';
 
+const ADDRESSES = { hls: 'HLS', ll_hls: 'LL-HLS', dash: 'DASH', ll_dash: 'LL-DASH' }, LABELLED_SHARE = 0.07;
 const REFRESH_MS = 250, CHANNELS_MS = 1500, LOG_MAX = 60;
 const $ = (id) => document.getElementById(id);
 const video = $('video'), query = new URLSearchParams(location.search);
@@ -111,17 +112,22 @@ function showChannels() {
   measured.segment_s = current?.segment_s ?? null;
   $('segment').innerHTML = current?.segment_s ? `${current.segment_s.toFixed(1)}<small> s</small>` : '–';
   $('plan').textContent = current ? `longest ${current.target_duration_s} s` : '';
-  $('segments').replaceChildren(...(current?.segment_lengths_s ?? []).slice(-14).map((length) => {
-    const bar = document.createElement('i');
+  const lengths = (current?.segment_lengths_s ?? []).slice(-14), total = lengths.reduce((sum, length) => sum + length, 0);
+  $('segments').replaceChildren(...lengths.map((length, i) => {
+    const bar = document.createElement('i'), label = Math.round(length);
     bar.style.flexGrow = length;
-    bar.textContent = Math.round(length);
+    // Narrow ones of a run are labelled once, so that labels do not touch.
+    if (length / total > LABELLED_SHARE || i === 0 || Math.round(lengths[i - 1]) !== label) bar.textContent = label;
     bar.title = `${length} s`;
     return bar;
   }));
-  $('addresses').replaceChildren(...['hls', 'll_hls', 'dash', 'll_dash'].filter((kind) => current?.[kind]).map((kind) => {
-    const item = document.createElement('li'), link = document.createElement('a');
-    link.href = link.textContent = new URL(current[kind], location.href).href;
-    item.append(link);
+  $('addresses').replaceChildren(...Object.entries(ADDRESSES).filter(([kind]) => current?.[kind]).map(([kind, label]) => {
+    const item = document.createElement('li'), what = document.createElement('span'), link = document.createElement('a');
+    what.textContent = label;
+    link.href = link.title = new URL(current[kind], location.href).href;
+    // A line may break after a slash only.
+    link.append(...current[kind].split(/(?<=\/)/).flatMap((piece) => [piece, document.createElement('wbr')]));
+    item.append(what, link);
     return item;
   }));
 }

@@ -72,6 +72,13 @@ async function startShaka(video, url, { lowLatency, session, channel, reports, o
       eventTargets: [{ mode: 'event', enabled: true, url: reports, events: EVENTS, interval: EVENT_SECONDS, includeKeys: [], useHeaders: false, version: 2, batchSize: 1 }],
     },
   });
+  if (lowLatency && url.endsWith('.mpd')) {
+    // Else it counts its delay from the end of the open segment and keeps what it joined with; nearer than this it stalls.
+    player.configure({
+      manifest: { defaultPresentationDelay: 2, dash: { ignoreSuggestedPresentationDelay: true, autoCorrectDrift: false } },
+      streaming: { liveSync: { enabled: true, targetLatency: 0.5, targetLatencyTolerance: 0.5, minPlaybackRate: 0.96, maxPlaybackRate: 1.04 } },
+    });
+  }
   const failed = (error) => onError({ code: error.code, fatal: error.severity === 2, text: `Shaka error ${error.code} ${JSON.stringify(error.data ?? '').slice(0, 160)}` });
   player.addEventListener('error', (event) => failed(event.detail));
   player.addEventListener('gapjumped', () => onNote('gap jumped', 'gap'));

@@ -293,6 +293,12 @@ async def test_state_clock_measures_and_page_are_there(site: Site) -> None:
     assert "finecut" in (await site.http.get("/")).text
 
 
+async def test_answers_are_what_they_say_and_the_page_runs_nothing_from_elsewhere(site: Site) -> None:
+    for path in ("/c1/hls/v0.m3u8", "/c1/0/v0/init.mp4", "/c1/0/v0/7.m4s", "/time", "/api/channels", "/"):
+        assert (await site.http.get(path)).headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'self'" in (await site.http.get("/")).headers["content-security-policy"]
+
+
 async def test_other_methods_are_refused(site: Site) -> None:
     assert (await site.http.delete("/c1/0/v0/0.m4s")).status_code == 405
     assert (await site.http.put("/c1/0/v0/0.m4s", content=b"x")).status_code == 405
