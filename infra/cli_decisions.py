@@ -70,7 +70,7 @@ def whatif(
     """
     Run another policy over what really happened and print the difference.
 
-    A policy file holds sections and keys of the settings, as in: [granularity] wait_price_cores = 0.05, on two lines.
+    A policy file is TOML with the sections and keys of the settings: the table granularity with wait_price_cores = 0.05, say.
     """
     import json
 

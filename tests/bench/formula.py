@@ -40,7 +40,8 @@ LENGTHS_S = (1, 2, 4)
 PHIS = (0.0, 0.25, 0.5)
 WHOLE = {"hls.js": "hls/plain", "dash.js": "dash/plain", "Shaka": "shaka/plain"}
 PARTS = {"hls.js LL": "hls/ll", "Shaka LL": "shaka/ll"}
-CHOICES = WHOLE | PARTS
+CHUNKED = {"dash.js LL": "dash/ll", "Shaka LL-D": "shaka/ll-dash"}
+CHOICES = WHOLE | PARTS | CHUNKED
 # The rendition in the middle of the default ladder.
 RENDITION = LADDER[1:2]
 RECORDING_S = 8
@@ -68,7 +69,7 @@ def plan_of_joins(kbps: float, *, joins: int) -> list[dict[str, Any]]:
             "name": f"{player} {length} s {phi}", "player": player, "length_s": length, "phi": phi, "channel": channel_of(length),
             "choice": choice, "kbps": kbps / phi if phi else 0, "stay_s": STAY_S if phi == 0 and turn == 0 else 0,
         }
-        for player, choice in CHOICES.items() for length in LENGTHS_S for phi in PHIS for turn in range(joins)
+        for player, choice in CHOICES.items() for length in LENGTHS_S for phi in PHIS for turn in range(joins if phi else -(-joins // 2))
     ]  # fmt: skip
     random.Random(1).shuffle(every)
     return sorted(every, key=lambda one: -one["stay_s"])
