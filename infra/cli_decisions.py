@@ -64,7 +64,7 @@ def whatif(
     pool: Annotated[int, typer.Option(min=0, help="Pool.")] = 0,
     packagers: Annotated[int | None, typer.Option(min=1, help="Hold this number; else as many as each policy wants.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn: which packagers die.")] = 1,
-    result: Annotated[Path | None, typer.Option(help="Write the figures to this file, too, as JSON.")] = None,
+    result: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file, too.")] = None,
     file: Lines = None,
 ) -> None:
     """
