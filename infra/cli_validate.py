@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-JITTER_MS = 300.0
+from infra.validator.findings import ANSWER_MS, JITTER_MS, Limits
 
 
 def validate(
@@ -32,7 +32,6 @@ def validate(
     from infra.validator import report
     from infra.validator.checks import check
     from infra.validator.evidence import Evidence
-    from infra.validator.findings import Limits
     from infra.validator.recording import Exchange, load, save
     from infra.validator.watch import Wanted, WatchError, watch
 
@@ -44,21 +43,23 @@ def validate(
     evidence = Evidence()
     exchanges: list[Exchange] = []
     began_s = time.monotonic()
+    lag_ms = 0.0
     try:
         if "://" not in url and Path(url).is_file():
             evidence = Evidence(load(Path(url)))
         else:
             note = exchanges.append if record else lambda _: None
-            asyncio.run(watch(Wanted(url=url, seconds=seconds, low_latency=low_latency), evidence, note))
+            lag_ms = asyncio.run(watch(Wanted(url=url, seconds=seconds, low_latency=low_latency), evidence, note)).lag_ms
     except (WatchError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(2) from error
     took_s = time.monotonic() - began_s
     if record:
         save(exchanges, record)
-    findings = check(evidence, Limits(jitter_ms=jitter_ms, needs_low_latency=bool(low_latency)))
+    limits = Limits(jitter_ms=jitter_ms + lag_ms, answer_ms=ANSWER_MS + jitter_ms + lag_ms, needs_low_latency=bool(low_latency))
+    findings = check(evidence, limits)
     if as_json:
-        typer.echo(report.as_json(evidence, findings, seconds=took_s))
+        typer.echo(report.as_json(evidence, findings, seconds=took_s, lag_ms=lag_ms))
     else:
-        report.show(evidence, findings, seconds=took_s)
+        report.show(evidence, findings, seconds=took_s, lag_ms=lag_ms)
     raise typer.Exit(1 if findings else 0)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 FINDINGS_MAX = 5_000
+JITTER_MS, ANSWER_MS = 300.0, 2_000.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,8 +40,8 @@ class Limits:
         needs_low_latency: Low latency was asked for: a presentation without it is a finding.
     """
 
-    jitter_ms: float = 300
-    answer_ms: float = 2_000
+    jitter_ms: float = JITTER_MS
+    answer_ms: float = ANSWER_MS
     needs_low_latency: bool = False
 
 

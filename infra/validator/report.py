@@ -15,11 +15,12 @@ from infra.validator.rules import RULES
 SHOWN_PER_RULE = 8
 
 
-def summary(evidence: Evidence, findings: Sequence[Finding], *, seconds: float) -> dict[str, Any]:
+def summary(evidence: Evidence, findings: Sequence[Finding], *, seconds: float, lag_ms: float = 0.0) -> dict[str, Any]:
     """What was watched and found, as plain values."""
     answers = [answer for list_ in evidence.answers.values() for answer in list_]
     return {
         "seconds": round(seconds, 1),
+        "own_lag_ms": round(lag_ms),
         "requests": len(answers),
         "bytes": sum(answer.size for answer in answers),
         "playlists": {url: len(looks) for url, looks in evidence.playlists.items()},
@@ -30,20 +31,20 @@ def summary(evidence: Evidence, findings: Sequence[Finding], *, seconds: float) 
     }
 
 
-def as_json(evidence: Evidence, findings: Sequence[Finding], *, seconds: float) -> str:
+def as_json(evidence: Evidence, findings: Sequence[Finding], *, seconds: float, lag_ms: float = 0.0) -> str:
     """The summary as text."""
-    return json.dumps(summary(evidence, findings, seconds=seconds), indent=2)
+    return json.dumps(summary(evidence, findings, seconds=seconds, lag_ms=lag_ms), indent=2)
 
 
-def show(evidence: Evidence, findings: Sequence[Finding], *, seconds: float) -> None:
+def show(evidence: Evidence, findings: Sequence[Finding], *, seconds: float, lag_ms: float = 0.0) -> None:
     """Print what was watched and a table of what was found."""
     console = Console()
-    plain = summary(evidence, findings, seconds=seconds)
+    plain = summary(evidence, findings, seconds=seconds, lag_ms=lag_ms)
     looks = sum(plain["playlists"].values()) + sum(plain["mpds"].values())
     manifests = len(plain["playlists"]) + len(plain["mpds"])
     console.print(
         f"{plain['seconds']:g} s, {plain['requests']} requests: {looks} looks at {manifests} manifests, {plain['objects']} objects read, "
-        f"{plain['bytes'] / 1e6:.1f} MB",
+        f"{plain['bytes'] / 1e6:.1f} MB; we were kept waiting for up to {lag_ms:.0f} ms ourselves, which is allowed for",
         highlight=False,
     )
     if not findings:

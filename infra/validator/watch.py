@@ -29,6 +29,7 @@ MPD_S_MIN, MPD_S_MAX = 0.5, 2.0
 DELTA_EVERY, FULL_EVERY, AGAIN_EVERY, CLOCK_EVERY = 3, 10, 8, 5
 AGAIN_AFTER_S = 5.0
 BYTES_MAX = 64 * 2**20
+LAG_EVERY_S = 0.02
 CHANNELS = "/api/channels"
 # Requests that must be refused (media rule 16): (query, {msn} being the open segment).
 REFUSED = ("_HLS_part=0", "_HLS_msn={beyond}", "_HLS_msn={beyond}&_HLS_part=0", "_HLS_msn={msn}&_HLS_part=1000")
@@ -56,7 +57,27 @@ class Wanted:
     low_latency: bool | None = None
 
 
-async def watch(wanted: Wanted, evidence: Evidence, note: Callable[[Exchange], None] = lambda _: None) -> list[str]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watched:
+    """
+    What was watched.
+
+    Attributes:
+        urls: The manifests.
+        lag_ms: Longest time that we were kept from running: so much of a delay may be our own, and that of a busy machine.
+    """
+
+    urls: tuple[str, ...]
+    lag_ms: float
+
+
+async def watch(
+    wanted: Wanted,
+    evidence: Evidence,
+    note: Callable[[Exchange], None] = lambda _: None,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> Watched:
     """
     Watch until the time is over, or until all that is watched has ended.
 
@@ -64,9 +85,7 @@ async def watch(wanted: Wanted, evidence: Evidence, note: Callable[[Exchange], N
         wanted: What.
         evidence: Learns from every exchange.
         note: Called with every exchange.
-
-    Returns:
-        The manifests that were watched.
+        transport: What carries requests; else the network.
 
     Raises:
         WatchError: There is nothing to watch.
@@ -74,6 +93,7 @@ async def watch(wanted: Wanted, evidence: Evidence, note: Callable[[Exchange], N
     if urlsplit(wanted.url).scheme not in {"http", "https"} or not urlsplit(wanted.url).hostname:
         raise WatchError(f"{wanted.url} is no http or https URL")
     async with httpx.AsyncClient(
+        transport=transport,
         http2=urlsplit(wanted.url).scheme == "https",
         timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
@@ -81,16 +101,33 @@ async def watch(wanted: Wanted, evidence: Evidence, note: Callable[[Exchange], N
     ) as client:
         fetcher = Fetcher(client, evidence, note)
         urls = await _manifests(fetcher, wanted)
-        scope = asyncio.timeout(wanted.seconds)
+        scope, lag = asyncio.timeout(wanted.seconds), Lag()
         try:
             async with scope, asyncio.TaskGroup() as group:
-                watcher = Watcher(fetcher, group, waits=wanted.low_latency is not False)
-                for url in urls:
-                    watcher.follow(url)
+                measuring = group.create_task(lag.measure())
+                async with asyncio.TaskGroup() as watching:
+                    watcher = Watcher(fetcher, watching, waits=wanted.low_latency is not False)
+                    for url in urls:
+                        watcher.follow(url)
+                measuring.cancel()
         except TimeoutError:
             if not scope.expired():
                 raise
-    return urls
+    return Watched(urls=tuple(urls), lag_ms=lag.worst_ms)
+
+
+class Lag:
+    """How late we come to run."""
+
+    def __init__(self) -> None:
+        self.worst_ms = 0.0
+
+    async def measure(self) -> None:
+        """Take the time again and again, until cancelled."""
+        while True:
+            before_s = time.monotonic()
+            await asyncio.sleep(LAG_EVERY_S)
+            self.worst_ms = max(self.worst_ms, 1_000 * (time.monotonic() - before_s - LAG_EVERY_S))
 
 
 async def _manifests(fetcher: "Fetcher", wanted: Wanted) -> list[str]:

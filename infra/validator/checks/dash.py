@@ -130,6 +130,15 @@ def _low_latency(look: Look[Mpd]) -> Iterator[Finding]:
                     )
 
 
+def _clocks(evidence: Evidence, _: Limits) -> Iterator[Finding]:
+    for looks in evidence.mpds.values():
+        for scheme, url in dict.fromkeys(timing for look in looks for timing in look.content.timings):
+            for answer in evidence.answers.get(url, ()) if ":http-" in scheme else ():
+                if answer.exchange.status != 200:
+                    seen = answer.exchange.status or answer.exchange.error
+                    yield Finding(rule=25, url=url, what="the time", expected="200", seen=str(seen), at_ms=answer.exchange.done_ms)
+
+
 def _media(evidence: Evidence, _: Limits) -> Iterator[Finding]:
     """Rules 26, 29 and 32: timelines against the samples."""
     for looks in evidence.mpds.values():
@@ -247,4 +256,4 @@ def _answers(evidence: Evidence, look: Look[Mpd], r: Representation, entry: Entr
             )
 
 
-CHECKS = (_each, _media, _available)
+CHECKS = (_each, _clocks, _media, _available)

@@ -96,6 +96,7 @@ PLAIN_MUTATIONS: tuple[tuple[int, str, Edit], ...] = (
     (25, "representations change their order", text(MPD, swapped, share=LATE)),
     (25, "a representation changes its id", swap(MPD, r'id="v1"', 'id="v2"', share=LATE)),
     (25, "no clock", swap(MPD, r"<UTCTiming[^>]*/>", "")),
+    (25, "the clock does not answer", answer(lambda e: at(e, "/time"), 503)),
     (25, "publish time stands still", published("2026-01-01T00:00:00Z")),
     (25, "publish time falls", swap(MPD, r'publishTime="[^"]*"', 'publishTime="2020-01-01T00:00:00Z"', share=LATE)),
     (25, "no well-formed MPD", text(MPD, lambda b: b.replace("</Period>", ""))),
