@@ -33,6 +33,7 @@ class SliceCutter:
         """
         self._scope = scope
         self._check = check
+        self._next_offset = 0
         self._current = -1  # period in force at the last offset fed
         self._cutter: Cutter | None = None
         self._ended: Cutter | None = None
@@ -105,9 +106,13 @@ class SliceCutter:
         Raises:
             PeriodUnknownError: Its period is not among them; nothing has changed.
         """
+        if offset < self._next_offset:
+            return ()  # read before
         if isinstance(record, MediaMark):
+            self._next_offset = offset + 1
             return self._mark(record, durable_unix_ms, periods)
         cuts = self._chunk(record, offset, durable_unix_ms, periods)
+        self._next_offset = offset + 1
         is_sound = not any(isinstance(cut, CutReject) for cut in cuts)
         if is_sound:
             self._opened_msn = max(self._opened_msn, record.msn)
