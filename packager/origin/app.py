@@ -13,11 +13,13 @@ The origin's HTTP interface.
 """
 
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+import structlog
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
@@ -40,6 +42,8 @@ from schemas.errors import RetryableError
 from schemas.records import ID, TrackKind
 from schemas.timeline import PART_SUFFIX, SEGMENT_SUFFIX, THUMBNAIL_SUFFIX
 from schemas.units import Ms, UnixMs
+
+log = structlog.get_logger()
 
 CONSOLE = Path(__file__).parent / "console"
 REPORT_BYTES_MAX = 256 * 1024
@@ -273,7 +277,7 @@ class Origin:
 
 
 class _Outer:
-    """Answers preflights, and requests that are no HTTP are left to Starlette."""
+    """Answers preflights, and says what went wrong: the server breaks such an answer off."""
 
     def __init__(self, inner: ASGIApp) -> None:
         self._inner = inner
@@ -281,8 +285,16 @@ class _Outer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             await Response(status_code=204, headers=PREFLIGHT)(scope, receive, send)
-        else:
+            return
+        try:
             await self._inner(scope, receive, send)
+        except Exception as error:
+            # An open segment that does not come to its end is broken off, so that nobody takes it for the whole.
+            cause = error.__cause__ or error
+            is_ours = isinstance(cause, RetryableError)
+            log.log(logging.WARNING if is_ours else logging.ERROR, "answer_broken_off", path=scope.get("path", ""), error=repr(cause))
+            metrics.BROKEN_OFF.inc()
+            raise
 
 
 def _channel(request: Request) -> str:

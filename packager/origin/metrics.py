@@ -21,6 +21,7 @@ REJECTED = Counter("finecut_origin_rejected_records", "Records that could not be
 BANDWIDTH_EXCEEDED = Counter(
     "finecut_origin_bandwidth_exceeded_segments", "Segments above the declared peak of their track (media rule 24)"
 )
+BROKEN_OFF = Counter("finecut_origin_broken_off_answers", "Answers that could not be brought to their end")
 FINISHED = Counter("finecut_origin_finished_channels", "Channels that ended, by what became of their finished manifests", ["result"])
 REJECTS_FAILED = Counter("finecut_origin_rejects_failed_records", "Rejects that the broker did not take")
 DEMAND_FAILED = Counter("finecut_origin_demand_failed_records", "Demand records that the broker did not take")

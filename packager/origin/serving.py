@@ -92,7 +92,7 @@ class _Server(Server):
     def _init_shared_socket(self) -> None:
         made: Any = SocketHolder  # its stub knows nothing of how it is made: file, whether it is a Unix socket, backlog
         self._ssp = None
-        self._sfd = self._listener.fileno()  # type: ignore[assignment] # the base class infers None
+        self._sfd = self._listener.detach()  # type: ignore[assignment] # the base class infers None
         self._shd = made(self._sfd, False, BACKLOG)
 
 
@@ -103,7 +103,7 @@ async def serve(app: ASGIApp, settings: OriginSettings, listener: socket.socket,
     Args:
         app: The application.
         settings: Certificate and limits.
-        listener: From `listen`.
+        listener: From `listen`; it is closed with the server.
         stopped: Set to stop; whoever sets it sees to it that blocked requests are answered.
     """
     allow_files(settings.connections_max)

@@ -1,7 +1,7 @@
 """
 An origin without Kafka: a channel grows by a part of every track each half second, and `packager.origin` serves it.
 
-`python -m tests.bench.origin_live FOLDER` says the address it listens at, then ``PART SECONDS`` of what it publishes, by the monotonic clock.
+`python -m tests.bench.origin_live FOLDER` says its address, then ``PART SECONDS`` of what it publishes, by the monotonic clock.
 """
 
 import asyncio
