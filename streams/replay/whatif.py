@@ -102,7 +102,7 @@ class Comparison:
         pool = f"{what.packagers} packagers of {what.cores:g} cores at first, {len(what.kills_ms)} deaths{held}"
         told = [
             f"{stretch}: {len(what.parts)} channels, {pool}",
-            *(f"  {line}" for line in differences(what.policy, self.policy)),
+            *(f"  {line}" for line in differences(what.policy, self.policy) or ["nothing differs from the recorded policy"]),
         ]
         if what.policies > 1:
             told.append(f"  {what.policies} policies were in force; the recorded one is that at the end")

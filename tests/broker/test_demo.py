@@ -39,6 +39,8 @@ PROMISED = {
     "startup_s",
 }
 
+READ = ("channels", "gops", "demand", "heartbeats", "forecasts", "reports", "decisions")
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
@@ -117,6 +119,25 @@ def test_every_decision_of_the_demo_is_made_again_from_its_log_and_comes_out_equ
     # Packagers that leave after the summary was made urge a few more.
     count, rest = ran.stdout.split(" ", 1)
     assert (int(count) >= summary["decisions"], rest) == (True, "decisions made again, all equal\n")
+
+
+def test_a_log_kept_as_lines_is_judged_from_its_middle_told_in_words_and_tried_with_another_policy(told: Told, tmp_path: Path) -> None:
+    state_dir, _, _ = told
+    lines, policy = tmp_path / "log.jsonl", tmp_path / "other.toml"
+    lines.write_text(finecut(state_dir, "replay", *READ).stdout)
+    file = ("--file", str(lines))
+    whole, rest = (finecut(state_dir, "redecide", *file, *words).stdout.split(" ", 1) for words in ((), ("--from", "5")))
+    assert (int(whole[0]), whole[1]) == (int(rest[0]) + 5, rest[1])
+    story = finecut(state_dir, "why", "arena", *file).stdout
+    assert [word for word in ("plan", "start", "give", "its packager is dead", "people are expected to join") if word not in story] == []
+    policy.write_text("[granularity]\nwait_price_cores = 1e-6\n")
+    words = ("whatif", "--policy", str(policy), "--packagers", "3", "--json", str(tmp_path / "figures.json"), *file)
+    tried = finecut(state_dir, *words)
+    assert (tried.returncode, tried.stderr) == (0, "")
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["joins"]["measured"] == figures["joins"]["recorded"] > 0
+    assert figures["segments"]["other"] < figures["segments"]["recorded"], "with no price on waiting segments stay long"
+    assert figures["moves"]["measured"] >= 1
 
 
 def test_the_log_of_the_demo_is_read_as_lines_tables_and_a_picture(told: Told) -> None:
