@@ -42,7 +42,7 @@ class Event:
     Attributes:
         at_unix_ms: When it was decided.
         decision: Number of the decision.
-        what: What changed: plan, start, stop, give, move, end, wait, dead, void or gone.
+        what: What changed: plan, start, stop, give, move, end, wait, dead, left, void or gone.
         text: In words.
         reason: Why, in words; empty when it goes without saying.
         cause: Record that led to it; empty when the absence of records did.
@@ -122,7 +122,8 @@ def _events(before: Standing, after: Standing, decision: Decision, channel: str)
     for key in sorted(set(after.dead) - set(before.dead)):
         if key in holders:
             dead = after.dead[key]
-            yield event("dead", f"{dead.packager_id}, a holder of it, run {dead.life}", reason=dead.reason)
+            what = "dead" if dead.reason is Reason.PACKAGER_DEAD else "left"
+            yield event(what, f"{dead.packager_id}, a holder of it, run {dead.life}", reason=dead.reason)
     given = {key: a for key, a in after.assignments.items() if a.channel == channel}
     for key in sorted({**held, **given}):
         old, new = held.get(key), given.get(key)

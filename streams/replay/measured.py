@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from math import ceil
 
-from schemas.records import Action, Decision, Demand, Heartbeat, Outcome, Reports, Void
+from schemas.records import Action, Decision, Demand, Heartbeat, Outcome, Reason, Reports, Void
 from schemas.units import UnixMs
 from streams.core.standing import Standing, apply, counts, life_key
 
@@ -171,7 +171,8 @@ class Measuring:
             shapes = [(p.level, p.gops_per_segment, p.groups, p.turns, p.copies) for p in (held_plan, plan) if p]
             self._plan_changes += len(set(shapes)) > 1
         for dead in decision.dead:
-            self.deaths.setdefault(life_key(dead.packager_id, dead.life), decision.at_unix_ms)
+            if dead.reason is Reason.PACKAGER_DEAD:
+                self.deaths.setdefault(life_key(dead.packager_id, dead.life), decision.at_unix_ms)
 
     def _off(self, channel: str, at: UnixMs) -> None:
         since = self._on.pop(channel, at)

@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib as mpl
 
 from schemas.errors import UserError
-from schemas.records import Decision, Demand, Forecasts, Gop, Heartbeat, Period
+from schemas.records import Decision, Demand, Forecasts, Gop, Heartbeat, Period, Reason
 from schemas.timeline import frames_per_gop
 
 from .entries import Entry
@@ -38,12 +38,13 @@ def draw(entries: Iterable[Entry], file: Path) -> None:
     for axis, (title, series) in zip(axes, panels.items(), strict=True):
         for label in sorted(series):
             points = sorted(series[label])
-            stepped = "segment" in title
+            stepped = "segment" in title or "packagers, " in title
             line = {"drawstyle": "steps-post"} if stepped else {"linestyle": "--"} if label.endswith(("p50", "p90")) else {}
             axis.plot([(at - begin_ms) / 1_000 for at, _ in points], [value for _, value in points], label=label, linewidth=1.4, **line)
         axis.set_title(title, loc="left", fontsize=10)
-        for at in deaths:
-            axis.axvline((at - begin_ms) / 1_000, color="crimson", linewidth=1, linestyle=":", label="a packager is declared dead")
+        for number, at in enumerate(deaths):
+            told = "" if number else "a packager is declared dead"
+            axis.axvline((at - begin_ms) / 1_000, color="crimson", linewidth=1, linestyle=":", label=told)
         top = max((value for points in series.values() for _, value in points), default=0)
         axis.set_ylim(0, top * LEGEND_ROOM or 1)
         axis.grid(alpha=0.25)
@@ -59,7 +60,7 @@ def draw(entries: Iterable[Entry], file: Path) -> None:
 
 
 def _collect(entries: Iterable[Entry]) -> tuple[dict[str, Series], list[float], float]:
-    sessions, lengths, cores, slices = (defaultdict[str, list[tuple[float, float]]](list) for _ in range(4))
+    sessions, lengths, cores, slices, packagers = (defaultdict[str, list[tuple[float, float]]](list) for _ in range(5))
     gop_s: dict[str, float] = {}
     deaths: list[float] = []
     begin_ms = float("inf")
@@ -80,11 +81,20 @@ def _collect(entries: Iterable[Entry]) -> tuple[dict[str, Series], list[float], 
             cores[record.packager_id].append((at, record.use.cores))
         elif isinstance(record, Decision):
             slices["waiting slices"].append((at, len(record.queued)))
-            deaths += [] if record.whole else [dead.at_unix_ms for dead in record.dead]
+            if record.scaling is not None:
+                packagers["wanted"].append((at, record.scaling.wanted))
+                packagers["alive"].append((at, record.scaling.alive))
+            if not record.whole:
+                deaths += [dead.at_unix_ms for dead in record.dead if dead.reason is Reason.PACKAGER_DEAD]
     for label in list(sessions):
         if not any(value for _, value in sessions[label]):
             del sessions[label]
-    panels = {"sessions, and their forecast": sessions, "segment length as stamped, s": lengths, "cores used by packagers": cores}
+    panels = {
+        "sessions, and their forecast": sessions,
+        "segment length as stamped, s": lengths,
+        "cores used by packagers": cores,
+        "packagers, as of each decision on them": packagers,
+    }
     if any(value for _, value in slices["waiting slices"]):
         panels["slices that wait for capacity"] = slices
     return {title: dict(series) for title, series in panels.items()}, deaths, begin_ms
