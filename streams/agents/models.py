@@ -10,10 +10,11 @@ from schemas.errors import RejectedError
 from schemas.records import Demand, Forecasts, Reports
 from schemas.settings import Settings
 from schemas.units import Ms, UnixMs
+from streams.core.dealing import THUMBNAILS
 from streams.journal import Log, outgoing
 from streams.metrics import Metrics
-from streams.models.channel import ChannelForecaster, Second
 from streams.models.cost import CostLearner
+from streams.models.pool import PoolForecaster, Seen
 from streams.pools import Pool
 from streams.shell import Arrival
 
@@ -22,6 +23,8 @@ SECOND_MS = 1_000
 SETTLE_MS = 250
 # An origin unheard for longer has no sessions; one that is late is taken at its last word.
 ORIGIN_SILENCE_MS = 3_000
+# An origin with nothing to tell says nothing: after a longer time, its cores are those of the last part of it only.
+WORD_MS_MAX = 1_500
 
 
 @dataclass(slots=True)
@@ -40,8 +43,8 @@ class Seconds:
     >>> from schemas.records import ChannelDemand
     >>> seconds, seen = Seconds(), ChannelDemand(channel="a", part_sessions=3, joins=1)
     >>> seconds.hear(Demand(origin_id="o", at_unix_ms=UnixMs(0), channels=(seen,)), UnixMs(1_200))
-    >>> [(channel, second.sessions, second.joins) for channel, second in seconds.until(UnixMs(3_000))]
-    [('a', 3, 1), ('a', 3, 0)]
+    >>> list(seconds.until(UnixMs(3_000)))
+    [(1000, {'a': (3, 1)}), (2000, {'a': (3, 0)})]
     """
 
     _origins: dict[str, _Origin] = field(default_factory=dict)
@@ -59,15 +62,19 @@ class Seconds:
             self._channels[channel.channel] = at
             self._joins[channel.channel] = self._joins.get(channel.channel, 0) + channel.joins
 
-    def until(self, now: UnixMs) -> Iterator[tuple[str, Second]]:
-        """Every second that ended by now and was not given before, of every channel ever heard of, in order."""
+    def until(self, now: UnixMs) -> Iterator[tuple[UnixMs, Seen]]:
+        """Every second that ended by now and was not given before, with sessions and joins of every channel ever heard of, in order."""
         while self._open is not None and self._open + SECOND_MS <= now:
-            self._open = UnixMs(self._open + SECOND_MS)
+            at, self._open = self._open, UnixMs(self._open + SECOND_MS)
             since = self._open - ORIGIN_SILENCE_MS
             heard = [origin.sessions for origin in self._origins.values() if origin.at >= since]
-            for channel in sorted(self._channels):
-                sessions = sum(origin.get(channel, 0) for origin in heard)
-                yield channel, Second(at_unix_ms=UnixMs(self._open - SECOND_MS), sessions=sessions, joins=self._joins.get(channel, 0))
+            yield (
+                at,
+                {
+                    channel: (sum(origin.get(channel, 0) for origin in heard), self._joins.get(channel, 0))
+                    for channel in sorted(self._channels)
+                },
+            )
             self._joins.clear()
 
     def forget(self, before: UnixMs) -> set[str]:
@@ -99,11 +106,10 @@ class Models:
         self._codec = codec
         self._settings = settings
         self._metrics = metrics
-        self._horizons = tuple(Ms(horizon) for horizon in settings.forecast.horizons_ms)
         self._seconds = Seconds()
-        self._forecasters: dict[str, ChannelForecaster] = {}
+        self._forecaster = PoolForecaster(horizons_ms=tuple(Ms(horizon) for horizon in settings.forecast.horizons_ms))
         self._cost = CostLearner()
-        self._has_cost = False
+        self._heard: dict[str, UnixMs] = {}
         self._newest = UnixMs(0)
         self._cause = ""
         self._waiting: list[Arrival] | None = []
@@ -142,11 +148,12 @@ class Models:
     def forecast(self, now: UnixMs) -> Forecasts | None:
         """What the models say now; None while they know nothing."""
         self._catch_up(UnixMs(now - SETTLE_MS))
-        for channel in self._seconds.forget(UnixMs(now - self._settings.planner.memory_ms)):
-            self._forecasters.pop(channel, None)
-        if not self._forecasters and not self._has_cost:
+        before = UnixMs(now - self._settings.planner.memory_ms)
+        self._forecaster.forget(self._seconds.forget(before))
+        self._heard = {origin_id: at for origin_id, at in self._heard.items() if at >= before}
+        channels = self._forecaster.forecast()
+        if not channels and not self._cost.has_evidence:
             return None
-        channels = tuple(self._forecasters[channel].forecast() for channel in sorted(self._forecasters))
         pool = str(self._pool.number)
         self._metrics.forecast_mae.labels(pool).set(sum(channel.mae for channel in channels))
         self._metrics.forecast_mae_last.labels(pool).set(sum(channel.mae_last_value for channel in channels))
@@ -154,26 +161,34 @@ class Models:
             pool=self._pool.number,
             at_unix_ms=self._newest,
             channels=channels,
-            cost=self._cost.cost() if self._has_cost else None,
+            cost=self._cost.cost() if self._cost.has_evidence else None,
             cause=self._cause,
         )
 
     def _catch_up(self, until: UnixMs) -> None:
-        for channel, second in self._seconds.until(until):
-            if channel not in self._forecasters:
-                self._forecasters[channel] = ChannelForecaster(channel, horizons_ms=self._horizons)
-            self._forecasters[channel].learn(second)
+        for at, seen in self._seconds.until(until):
+            self._forecaster.learn(at, seen)
 
     def _learn_demand(self, demand: Demand, at: UnixMs, cause: str) -> None:
         self._catch_up(at)
         self._seconds.hear(demand, at)
         self._newest, self._cause = at, cause
-        requests = sum(channel.requests for channel in demand.channels)
-        self._cost.learn_requests(requests, core_seconds=demand.cores_used)
+        self._learn_requests(demand)
+
+    def _learn_requests(self, demand: Demand) -> None:
+        """An origin tells its cores as a rate since its last word, which may be less than a second ago."""
+        since = self._heard.get(demand.origin_id)
+        self._heard[demand.origin_id] = demand.at_unix_ms
+        if since is not None and 0 < demand.at_unix_ms - since <= WORD_MS_MAX:
+            requests = sum(channel.requests for channel in demand.channels)
+            self._cost.learn_requests(requests, core_seconds=demand.cores_used * (demand.at_unix_ms - since) / SECOND_MS)
 
     def _learn_reports(self, reports: Reports) -> None:
         for report in reports.segments:
-            self._has_cost |= self._cost.learn(report)
+            if report.slice_id.split("/")[1:2] == [THUMBNAILS]:
+                self._cost.learn_thumbnail(report)
+            else:
+                self._cost.learn(report)
 
     async def _relearn(self) -> None:
         kafka, pool = self._settings.kafka, self._pool.number

@@ -1,1 +1,1 @@
-"""What learns from the topics: online, pure, one forecaster per channel and one learner of packaging cost per pool."""
+"""What learns from the topics: online, pure, per pool one forecaster of all channels and one learner of packaging cost."""

@@ -1,106 +1,114 @@
-"""The simple experts: last value, level, damped trend, a season ago; and the contract that every expert keeps."""
+"""The simple experts: last value, level, damped trends, a season ago; and the contract that every expert keeps."""
 
-from collections.abc import Sequence
-from typing import Protocol
+import math
+from typing import ClassVar, Protocol
 
-from streams.models.history import Origin
+import numpy as np
+
+from streams.models.history import History, Origin
+from streams.models.rows import Rows, SideBySide, Vector
 
 
 class Expert(Protocol):
     """
-    One opinion, or several that share their work, about the values ahead.
+    One opinion, or several that share their work, about the values ahead of every series.
 
-    Per step: ``learn`` for each horizon whose truth has arrived, then ``observe``, then, if the step is an origin,
-    ``predict``. Deterministic, in bounded memory. A forecast may be negative or NaN ("no opinion yet"); the mix deals with it.
+    Per step: ``learn`` for the horizons whose truth has arrived, then ``observe``, then, if asked, ``predict``. Deterministic, in
+    bounded memory, each series by itself. A forecast may be negative or NaN ("no opinion yet"); the mix deals with it.
     """
 
     @property
     def names(self) -> tuple[str, ...]:
         """One per opinion."""
 
-    def observe(self, value: float) -> None:
-        """The series goes on with one more value."""
+    @property
+    def needs_origin(self) -> bool:
+        """Whether it can only predict at an origin."""
 
-    def predict(self, origin: Origin) -> Sequence[Sequence[float]]:
-        """Per opinion one forecast per horizon, made at the newest value."""
+    def observe(self, history: History) -> None:
+        """The series have gone on with one more value each."""
 
-    def learn(self, index: int, origin: Origin, truth: float) -> None:
-        """The value that horizon number ``index`` of an earlier origin asked for has arrived."""
+    def predict(self, history: History, origin: Origin | None) -> Vector:
+        """Horizons x opinions x series: the values ahead. The origin is absent for experts that do not ask for one."""
 
+    def learn(self, which: Rows, origin: Origin, truth: Vector, known: Vector) -> None:
+        """
+        What earlier origins asked for has arrived.
 
-class LastValue:
-    """It stays as it is: the yardstick that no mix may miss for long."""
+        Args:
+            which: Numbers of the horizons.
+            origin: The origin of each.
+            truth: The value of each series.
+            known: Horizons x series: 1.0 where the series was there at the origin, else 0.0.
+        """
 
-    names = ("last_value",)
+    def take(self, kept: Rows, more: int = 0) -> None:
+        """Keep these rows, and make room for more."""
 
-    def __init__(self, horizons_steps: tuple[int, ...]) -> None:
-        self._size = len(horizons_steps)
+    def begin(self, rows: Rows) -> None:
+        """New series in these rows."""
 
-    def observe(self, value: float) -> None:
-        """Nothing to remember: the origin has it."""
-
-    def predict(self, origin: Origin) -> Sequence[Sequence[float]]:
-        """The newest value, for every horizon."""
-        return ((origin.value,) * self._size,)
-
-    def learn(self, index: int, origin: Origin, truth: float) -> None:
-        """Nothing to learn."""
-
-
-class ASeasonAgo:
-    """As it was one season before; no opinion in the first season."""
-
-    names = ("a_season_ago",)
-
-    def observe(self, value: float) -> None:
-        """Nothing to remember: the origin has it."""
-
-    def predict(self, origin: Origin) -> Sequence[Sequence[float]]:
-        """The values one season before."""
-        return (origin.a_season_ago,)
-
-    def learn(self, index: int, origin: Origin, truth: float) -> None:
-        """Nothing to learn."""
+    def lend(self, lenders: Rows) -> None:
+        """Remember what these rows have come to, for those that come later."""
 
 
-class DampedTrend:
+class Trends(SideBySide):
     """
-    Holt's level and trend, the trend fading from step to step; without trend it is the running mean.
+    Level and trend of each series at several speeds, the trend fading from step to step. Without trend it is the running mean, and
+    at rate 1 the last value: the yardstick that no mix may miss for long, so it comes first.
 
     Source:
         Gardner and McKenzie, 1985.
-
-    >>> expert = DampedTrend("level", (1, 2), level_rate=0.5, trend_rate=0.0)
-    >>> for value in (2.0, 4.0): expert.observe(value)
-    >>> expert.forecast()
-    (3.0, 3.0)
     """
 
-    def __init__(self, name: str, horizons_steps: tuple[int, ...], *, level_rate: float, trend_rate: float, fade: float = 0.9) -> None:
-        self.names = (name,)
-        self._level_rate = level_rate
-        self._trend_rate = trend_rate
-        self._fade = fade
-        self._reach = [fade * (1 - fade**horizon) / (1 - fade) for horizon in horizons_steps]
-        self._level: float | None = None
-        self._trend = 0.0
+    needs_origin = False
+    fresh: ClassVar = {"_level": (1, math.nan), "_trend": (1, 0.0)}
 
-    def observe(self, value: float) -> None:
+    def __init__(
+        self, horizons_steps: tuple[int, ...], *, rows: int, kinds_count: int, trends: dict[str, tuple[float, float, float]]
+    ) -> None:
+        """``trends``: per name the rate of the level, the rate of the trend, and the share of the trend left after a step."""
+        super().__init__(kinds_count)
+        self.names = tuple(trends)
+        self._level_rate, self._trend_rate, self._fade = np.array(list(trends.values())).T[:, :, None]
+        ahead = np.array(horizons_steps)[:, None, None]
+        self._reach = self._fade * (1 - self._fade**ahead) / (1 - self._fade)
+        self._level = np.full((len(trends), rows), math.nan)
+        self._trend = np.zeros((len(trends), rows))
+
+    def observe(self, history: History) -> None:
         """Level and trend follow the value."""
-        if self._level is None:
-            self._level = value
-            return
         before, trend = self._level, self._fade * self._trend
-        self._level = self._level_rate * value + (1 - self._level_rate) * (before + trend)
-        self._trend = self._trend_rate * (self._level - before) + (1 - self._trend_rate) * trend
+        level = before + trend
+        level += self._level_rate * (history.value - level)
+        if history.count.min() <= 1:
+            level = np.where(history.count <= 1, history.value, level)
+            before = np.where(history.count <= 1, level, before)
+        trend += self._trend_rate * (level - before - trend)
+        self._level, self._trend = level, trend
 
-    def forecast(self) -> tuple[float, ...]:
+    def predict(self, history: History, origin: Origin | None) -> Vector:
         """Level plus what is left of the trend by each horizon."""
-        return tuple((self._level or 0.0) + self._trend * reach for reach in self._reach)
+        ahead: Vector = self._level + self._trend * self._reach
+        return ahead
 
-    def predict(self, origin: Origin) -> Sequence[Sequence[float]]:
-        """Level plus what is left of the trend by each horizon."""
-        return (self.forecast(),)
-
-    def learn(self, index: int, origin: Origin, truth: float) -> None:
+    def learn(self, which: Rows, origin: Origin, truth: Vector, known: Vector) -> None:
         """Nothing to learn: it follows every value."""
+
+
+class ASeasonAgo(SideBySide):
+    """As it was one season before; no opinion in the first season."""
+
+    names = ("a_season_ago",)
+    needs_origin = False
+
+    def observe(self, history: History) -> None:
+        """Nothing to remember: the history has it."""
+
+    def predict(self, history: History, origin: Origin | None) -> Vector:
+        """The values one season before."""
+        ago: Vector = history.a_season_ago()[1:, None] ** 2
+        return ago
+
+    def learn(self, which: Rows, origin: Origin, truth: Vector, known: Vector) -> None:
+        """Nothing to learn."""

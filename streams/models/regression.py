@@ -5,71 +5,79 @@ What makes a regression safe on real demand is scale: features and target are di
 and large errors count as medium ones. Without it, linear models diverge on most recorded audiences.
 """
 
-import math
-from collections.abc import Sequence
-from operator import mul
+from typing import ClassVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
-from river.linear_model import LinearRegression
 from river.optim import SGD
 from river.optim.losses import Huber
 
-from streams.models.history import Origin
-
-Vector = NDArray[np.float64]
+from streams.models.history import History, Origin
+from streams.models.rows import Rows, SideBySide, Vector
 
 CHANGE_MAX = 50.0
 """Largest change to a horizon that is learned or forecast, in mean changes per step."""
 RATE = 0.005
-WARM_ORIGINS = 30
-"""Origins before a regression has an opinion."""
+SHRINKAGE = 1e-4
 
 
-def target(origin: Origin, truth: float) -> float:
+def target(origin: Origin, truth: Vector) -> Vector:
     """Change of the root from an origin to the truth, in mean changes, bounded."""
-    return max(-CHANGE_MAX, min(CHANGE_MAX, (math.sqrt(truth) - origin.root) / origin.scale))
+    change = (np.sqrt(truth) - origin.root) / origin.scale
+    bounded: Vector = np.minimum(np.maximum(change, -CHANGE_MAX), CHANGE_MAX)
+    return bounded
 
 
-def value_after(origin: Origin, change: float) -> float:
+def value_after(origin: Origin, change: Vector) -> Vector:
     """The value that a change of the root, in mean changes, leads to; the inverse of ``target``."""
-    return max(0.0, origin.root + origin.scale * max(-CHANGE_MAX, min(CHANGE_MAX, change))) ** 2
+    root = origin.root + origin.scale * np.minimum(np.maximum(change, -CHANGE_MAX), CHANGE_MAX)
+    value: Vector = np.maximum(root, 0.0) ** 2
+    return value
 
 
-class LinearExpert:
-    """River's linear regression with Huber loss and clipped gradients, one per horizon: slow to learn, hard to upset."""
+class LinearExpert(SideBySide):
+    """Linear regression by River's gradient steps on River's Huber loss: slow to learn, hard to upset."""
 
     names = ("linear",)
+    needs_origin = True
+    fresh: ClassVar = {"_weights": (1, 0.0)}
+    lent: ClassVar = ("_weights",)
 
-    def __init__(self, horizons_steps: tuple[int, ...]) -> None:
-        self._models = [
-            LinearRegression(optimizer=SGD(RATE), intercept_lr=RATE, l2=1e-4, loss=Huber(), clip_gradient=1.0) for _ in horizons_steps
-        ]
-        self._learned = [0] * len(horizons_steps)
+    def __init__(self, horizons_steps: tuple[int, ...], *, rows: int, kinds_count: int, size: int) -> None:
+        super().__init__(kinds_count)
+        self._weights = np.zeros((len(horizons_steps), rows, size + 1))
+        self._step = SGD(RATE)
+        self._loss = Huber()
 
-    def observe(self, value: float) -> None:
+    def observe(self, history: History) -> None:
         """Nothing to remember: the origin has it."""
 
-    def predict(self, origin: Origin) -> Sequence[Sequence[float]]:
+    def predict(self, history: History, origin: Origin | None) -> Vector:
         """What each horizon's regression says."""
-        return [
-            [
-                value_after(origin, model.predict_one(origin.standard))  # type: ignore[no-untyped-call]  # River is half typed
-                if learned >= WARM_ORIGINS
-                else math.nan
-                for model, learned in zip(self._models, self._learned, strict=True)
-            ]
-        ]
+        if origin is None:
+            raise ValueError("a regression needs an origin")
+        return value_after(origin, _with_one(self._weights, origin.standard))[:, None]
 
-    def learn(self, index: int, origin: Origin, truth: float) -> None:
-        """One gradient step of the horizon's regression."""
-        self._models[index].learn_one(origin.standard, target(origin, truth))
-        self._learned[index] += 1
+    def learn(self, which: Rows, origin: Origin, truth: Vector, known: Vector) -> None:
+        """One gradient step of each horizon's regression."""
+        weights = self._weights[which]
+        # River's Huber loss: its gradient is bounded, so no single change upsets the weights.
+        slope = self._loss.gradient(target(origin, truth), _with_one(weights, origin.standard)) * known
+        gradient = SHRINKAGE * weights * known[..., None]
+        gradient[..., -1] = slope
+        gradient[..., :-1] += slope[..., None] * origin.standard
+        self._weights[which] = cast(Vector, self._step.step(weights, gradient))
 
 
-class RidgeExpert:
+def _with_one(weights: Vector, features: Vector) -> Vector:
+    """Horizons x series: weights times features, the last weight alone."""
+    product: Vector = np.einsum("...f,...f->...", weights[..., :-1], features) + weights[..., -1]
+    return product
+
+
+class RidgeExpert(SideBySide):
     """
-    Bayesian linear regression (recursive least squares) that forgets, with bounded errors and a prior that says "no change".
+    Bayesian linear regression (recursive least squares) that forgets, with bounded errors and a prior that says "no change", or what
+    the pool has learned.
 
     The gain of an origin depends on its features alone, so one covariance serves every horizon: a truth that arrives
     later is multiplied with the gain kept from its origin. That makes many horizons as cheap as one. Two run side by side,
@@ -77,69 +85,66 @@ class RidgeExpert:
     """
 
     names = ("ridge_slow", "ridge_cautious")
+    needs_origin = True
     memory = np.array([0.9995, 0.999])
     """Share of the past kept per origin."""
     prior = np.array([0.003, 0.001])
     """Variance of a coefficient before evidence, in squared mean changes: small, since most changes cannot be foreseen."""
-    error_max = (1.0, 1.5)
+    error_max = np.array([1.0, 1.5])
     """Largest error learned, in mean absolute errors."""
+    mean_rate = 0.01
+    """Of the mean absolute error."""
+    mean_max = 3.0
+    """Largest error that the mean learns, in mean absolute errors."""
+    fresh: ClassVar = {"_covariance": (1, 0.0), "_weights": (2, 0.0), "_mean_error": (2, 1.0), "_gains": (2, 0.0)}
+    lent: ClassVar = ("_weights", "_mean_error")
 
-    def __init__(self, horizons_steps: tuple[int, ...]) -> None:
-        self._size = len(horizons_steps)
-        self._covariance: Vector = np.zeros((2, 0, 0))
-        # Weights and gains are short lists: for a dozen numbers they are several times as quick as arrays.
-        self._weights: list[list[list[float]]] = []
-        self._mean_error = [[1.0, 1.0] for _ in horizons_steps]
-        self._learned = [0] * self._size
-        self._gains: dict[int, list[list[float]]] = {}
+    def __init__(self, horizons_steps: tuple[int, ...], *, rows: int, kinds_count: int, size: int) -> None:
+        super().__init__(kinds_count)
+        self._certainty = self.prior[:, None, None] * np.eye(size + 1)
+        self._covariance = np.repeat(self._certainty[:, None], rows, axis=1)
+        self._weights = np.zeros((len(horizons_steps), 2, rows, size + 1))
+        self._mean_error = np.ones((len(horizons_steps), 2, rows))
+        self._gains = np.zeros((horizons_steps[-1] + 1, 2, rows, size + 1))
 
-    def observe(self, value: float) -> None:
+    def begin(self, rows: Rows) -> None:
+        """New series in these rows."""
+        super().begin(rows)
+        self._covariance[:, rows] = self._certainty[:, None]
+
+    def observe(self, history: History) -> None:
         """Nothing to remember: the origin has it."""
 
-    def predict(self, origin: Origin) -> Sequence[Sequence[float]]:
+    def predict(self, history: History, origin: Origin | None) -> Vector:
         """What each horizon's regressions say; keeps the origin's gain until its last horizon has passed."""
-        features = origin.features
-        if not self._weights:
-            self._weights = [[[0.0] * len(features)] * self._size for _ in self.names]
-            self._covariance = self._certainty(len(features))
-        self._gains[origin.step] = self._gain(np.array(features)).tolist()
-        return [
-            [
-                value_after(origin, sum(map(mul, weights, features))) if learned >= WARM_ORIGINS else math.nan
-                for weights, learned in zip(speed, self._learned, strict=True)
-            ]
-            for speed in self._weights
-        ]
+        if origin is None:
+            raise ValueError("a regression needs an origin")
+        self._gains[origin.step % len(self._gains)] = self._gain(origin.features)
+        return value_after(origin, np.einsum("hkrf,rf->hkr", self._weights, origin.features))
 
-    def learn(self, index: int, origin: Origin, truth: float) -> None:
-        """The horizon's weights move by the origin's gain times the bounded error."""
-        gains = self._gains[origin.step] if index < self._size - 1 else self._gains.pop(origin.step)
-        features, change, means = origin.features, target(origin, truth), self._mean_error[index]
-        for which, gain in enumerate(gains):
-            weights = self._weights[which][index]
-            error = change - sum(map(mul, weights, features))
-            mean = means[which]
-            bound = self.error_max[which] * mean
-            means[which] = mean + 0.01 * (min(abs(error), 3 * mean) - mean)
-            error = max(-bound, min(bound, error))
-            self._weights[which][index] = [weight + part * error for weight, part in zip(weights, gain, strict=True)]
-        self._learned[index] += 1
-
-    def _certainty(self, features_count: int) -> Vector:
-        before_evidence: Vector = self.prior[:, None, None] * np.eye(features_count)
-        return before_evidence
+    def learn(self, which: Rows, origin: Origin, truth: Vector, known: Vector) -> None:
+        """The horizons' weights move by the gain of their origin times the bounded error."""
+        weights, mean = self._weights[which], self._mean_error[which]
+        error = target(origin, truth)[:, None] - np.einsum("hkrf,hrf->hkr", weights, origin.features)
+        size = np.abs(error)
+        bounded = error * np.minimum(1.0, self.error_max[:, None] * mean / np.maximum(size, 1e-300)) * known[:, None]
+        mean += self.mean_rate * known[:, None] * (np.minimum(size, self.mean_max * mean) - mean)
+        weights += bounded[..., None] * self._gains[origin.step % len(self._gains)]
+        self._weights[which], self._mean_error[which] = weights, mean
 
     def _gain(self, features: Vector) -> Vector:
-        spread = self._covariance @ features
-        weight = self.memory + spread @ features
-        if min(weight.tolist()) < 0.5:  # rounding has made a covariance indefinite: start it again, keep the weights
-            self._covariance = self._certainty(features.size)
-            spread = self._covariance @ features
-            weight = self.memory + spread @ features
-        gain: Vector = spread / weight[:, None]
-        covariance = self._covariance
-        covariance -= gain[:, :, None] * spread[:, None, :]
+        """Kinds of memory x series x features: by how much an error moves each weight; the covariance shrinks accordingly."""
+        covariance, memory = self._covariance, self.memory[:, None]
+        spread = (covariance @ features[:, :, None])[..., 0]
+        weight = memory + np.einsum("krf,rf->kr", spread, features)
+        if weight.min() < 0.5:  # rounding has made a covariance indefinite: start it again, keep the weights
+            which, row = np.nonzero(weight < 0.5)
+            covariance[which, row] = self._certainty[which]
+            spread = (covariance @ features[:, :, None])[..., 0]
+            weight = memory + np.einsum("krf,rf->kr", spread, features)
+        gain: Vector = spread / weight[..., None]
+        covariance -= gain[..., :, None] * spread[..., None, :]
         # Forgetting must not grow the uncertainty of what is never excited beyond the prior.
-        trace = covariance.reshape(2, -1)[:, :: features.size + 1].sum(axis=1)
-        covariance /= np.maximum(self.memory, trace / (self.prior * features.size))[:, None, None]
+        trace = np.einsum("krff->kr", covariance)
+        covariance /= np.maximum(memory, trace / (self.prior[:, None] * features.shape[1]))[..., None, None]
         return gain

@@ -32,7 +32,7 @@ def demand(origin_id: str = "o1", **fields: Any) -> Demand:
 
 
 def sessions(seconds: Seconds, now: int) -> list[float]:
-    return [second.sessions for _, second in seconds.until(UnixMs(START + now))]
+    return [seen["a"][0] for _, seen in seconds.until(UnixMs(START + now))]
 
 
 def test_sessions_of_all_origins_add_up() -> None:
@@ -57,7 +57,7 @@ def test_an_origin_that_fell_silent_has_no_sessions() -> None:
 def test_joins_count_once() -> None:
     seconds = Seconds()
     seconds.hear(demand(joins=2), UnixMs(START + 10))
-    assert [second.joins for _, second in seconds.until(UnixMs(START + 3_000))] == [2, 0, 0]
+    assert [seen["a"][1] for _, seen in seconds.until(UnixMs(START + 3_000))] == [2, 0, 0]
 
 
 def test_an_origin_unheard_for_the_memory_is_forgotten() -> None:
