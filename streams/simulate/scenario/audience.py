@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from schemas.errors import UserError
 from streams.simulate.scenario.casting import Find, Part, read_rows
+from streams.simulate.scenario.pool import Floats
 from streams.simulate.scenario.spec import Scenario, Series
 
 Counts = NDArray[np.int64]
-Floats = NDArray[np.float64]
 WHOLE, PARTS, CHUNKED = range(3)
 """Classes of clients: whole segments, parts (LL-HLS), open segments in chunks (LL-DASH)."""
 
@@ -122,7 +122,7 @@ class _Recorded:
 def _means(scenario: Scenario, ranks: NDArray[np.int64], begins: Floats, ends: Floats) -> Floats:
     """Mean viewers of each channel while it is live, so that over all the time there are as many as wanted."""
     weights = ranks.astype(float) ** -scenario.audience.zipf
-    lives = (np.minimum(ends, scenario.end) - np.minimum(begins, scenario.end)) / scenario.end
+    lives = (np.minimum(ends, scenario.end) - np.clip(begins, 0.0, scenario.end)) / scenario.end
     return np.asarray(scenario.audience.viewers * weights / max(float((weights * lives).sum()), 1e-12))
 
 

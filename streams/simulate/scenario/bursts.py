@@ -6,20 +6,20 @@ All channels repeat themselves with their GOPs, so a few seconds stand for a lon
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import floor
 
 import numpy as np
-from numpy.typing import NDArray
 
-from schemas.records import Level
+from schemas.records import Assignment, Level
 from streams.simulate.scenario.line import Line
-from streams.simulate.scenario.pool import Packager, Piece
+from streams.simulate.scenario.pool import Floats, Packager, Piece
 from streams.simulate.scenario.spec import Costs
 
 # Longer than any time within a run: packagers one after the other on one axis do not wait for each other.
 APART = 1e9
 SAMPLE_MS = 4_000.0
-
-Floats = NDArray[np.float64]
+# Instants nearer to each other are the same.
+HALF = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,33 +78,38 @@ SEAT, AT, WORK, UNIT, IS_PART, ENDS = range(6)
 
 def _jobs(seat: int, cores: float, piece: Piece, line: Line, cost: Costs, start_ms: float, end_ms: float, unit: int) -> Floats:
     """Work of a slice by the instant at which it falls due: parts, and what a segment takes at its end."""
-    part, timeline = line.part, line.timeline
-    grid, gop = part.period.grid, line.gop_ms
-    known = {track.track: rate for track, rate in zip(part.period.tracks, part.bytes_per_s, strict=True)}
-    rates = [known[track] for track in piece.given.tracks if track in known]
-    frames = np.array([sum(cut.chunk_frames) for cut in grid], dtype=float)
-    lengths = frames * gop / frames.sum()
-    first = np.floor((start_ms - part.begins_ms) / gop)
-    gops = np.arange(first, np.floor((end_ms - part.begins_ms) / gop) + 1)
-    at = (part.begins_ms + gops[:, None] * gop + np.cumsum(lengths)[None, :]).ravel()
-    is_parts = piece.given.level is Level.PARTS
-    work = np.array([len(rates) * ((cost.per_part if is_parts else 0.0) + cost.per_chunk * len(cut.chunk_frames)) for cut in grid])
-    work = np.tile(work + cost.per_byte * sum(rates) * lengths / 1_000, len(gops))
+    given, timeline, gop, begins = piece.given, piece.timeline, line.gop_ms, line.part.begins_ms
+    if piece.instants is None:
+        piece.instants = _instants(given, line, cost)
+    offsets, work, per_segment = piece.instants
+    gops = np.arange(floor((start_ms - begins) / gop), floor((end_ms - begins) / gop) + 1)
+    at = (begins + gops[:, None] * gop + offsets).ravel()
+    work = np.tile(work, len(gops))
     kept = (at > start_ms) & (at <= end_ms)
     at, work = at[kept], work[kept]
-    ends = np.full(len(at), -1.0)
-    msns = np.array([timeline.open_at(instant - 0.5) for instant in at])
-    is_end = np.array([abs(timeline.end(int(msn)) - instant) < 0.5 for msn, instant in zip(msns, at, strict=True)], dtype=bool)
-    ends[is_end] = msns[is_end]
-    work = work + is_end * len(rates) * cost.per_segment
-    given = piece.given
+    first = timeline.open_at(start_ms)
+    bounds = np.array([timeline.end(msn) for msn in range(first, timeline.open_at(end_ms) + 1)])
+    place = np.searchsorted(bounds, at - HALF)
+    msns, is_end = first + place, np.abs(bounds[place] - at) < HALF
     owns = (msns >= given.from_msn) & (msns % given.turns == given.turn)
     if given.until_msn is not None:
         owns &= msns < given.until_msn
     rows = np.empty((int(owns.sum()), 6))
-    rows[:, SEAT], rows[:, AT], rows[:, WORK] = seat, at[owns], work[owns] * 1_000 / cores
-    rows[:, UNIT], rows[:, IS_PART], rows[:, ENDS] = unit, float(is_parts), ends[owns]
+    rows[:, SEAT], rows[:, AT], rows[:, WORK] = seat, at[owns], (work + is_end * per_segment)[owns] * 1_000 / cores
+    rows[:, UNIT], rows[:, IS_PART], rows[:, ENDS] = unit, float(given.level is Level.PARTS), np.where(is_end, msns, -1.0)[owns]
     return rows
+
+
+def _instants(given: Assignment, line: Line, cost: Costs) -> tuple[Floats, Floats, float]:
+    """Where in a GOP work of a slice falls due, its core-seconds there, and what each end of a segment adds."""
+    period = line.part.period
+    known = {track.track: rate for track, rate in zip(period.tracks, line.part.bytes_per_s, strict=True)}
+    rates = [known[track] for track in given.tracks if track in known]
+    frames = np.array([sum(cut.chunk_frames) for cut in period.grid], dtype=float)
+    lengths = frames * line.gop_ms / frames.sum()
+    per_part = cost.per_part if given.level is Level.PARTS else 0.0
+    work = np.array([len(rates) * (per_part + cost.per_chunk * len(cut.chunk_frames)) for cut in period.grid])
+    return np.cumsum(lengths), work + cost.per_byte * sum(rates) * lengths / 1_000, len(rates) * cost.per_segment
 
 
 def _waits(seat: Floats, at: Floats, work: Floats) -> Floats:

@@ -22,6 +22,8 @@ Find = Callable[[str], Path]
 FRAME_MS = 40
 CHUNKS_PER_PART = 2
 ALLOWANCE_MS = Ms(100)
+# Channels that are live at the beginning have been for so long: there is something to start from.
+BEFORE_MS = 120_000.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +57,7 @@ def cast(scenario: Scenario, find: Find) -> tuple[Part, ...]:
         UserError: The file of their times cannot be read.
     """
     channels, rng = scenario.channels, np.random.default_rng((scenario.seed, 1))
-    lives = _lives(scenario, find, rng) if channels.times else [(0.0, inf)] * channels.count
+    lives = _lives(scenario, find, rng) if channels.times else [(-BEFORE_MS, inf)] * channels.count
     rates = (*channels.video_kbps, *channels.audio_kbps)
     parts = []
     for number, (live, ends) in enumerate(lives):
@@ -125,7 +127,7 @@ def _lives(scenario: Scenario, find: Find, rng: np.random.Generator) -> list[tup
     for line, row in enumerate(read_rows(path, (times.start, times.end)), start=2):
         begins, ends = (_since(row[name], zero, path, line) for name in (times.start, times.end))
         if ends > 0 and begins < scenario.end and ends > begins:
-            lives.append((max(0.0, begins), ends if ends < scenario.end else inf))
+            lives.append((max(-BEFORE_MS, begins), ends if ends < scenario.end else inf))
     if not lives:
         raise UserError(f"{path}: no row is live within the scenario", do="set channels.times.beginning to an instant that the file covers")
     taken = rng.permutation(len(lives))[: scenario.channels.count]

@@ -3,11 +3,15 @@
 from dataclasses import dataclass, field
 from math import inf
 
+import numpy as np
+from numpy.typing import NDArray
+
 from schemas.records import Assignment, Level, PackagerState
 from streams.simulate.scenario.casting import Part
 from streams.simulate.scenario.spec import Costs
 from streams.simulate.scenario.timeline import Timeline
 
+Floats = NDArray[np.float64]
 # Media time, in ms, that is nothing.
 NEAR = 1e-3
 # Turns of a server within one span; each ends a backlog, a wait or the span.
@@ -46,6 +50,7 @@ class Piece:
         done_ms: Media time that it is at: everything of its own before that is made.
         ready_ms: When its holder begins.
         path: Time and media time at each bend within the span, if it did not simply follow.
+        instants: What falls due within a GOP, as `bursts` keeps it.
     """
 
     key: str
@@ -56,6 +61,7 @@ class Piece:
     done_ms: float
     ready_ms: float
     path: list[tuple[float, float]] = field(default_factory=list)
+    instants: tuple[Floats, Floats, float] | None = None
 
     @property
     def limit_ms(self) -> float:
@@ -174,12 +180,11 @@ class Packager:
             for piece, speed in zip(active, speeds, strict=True):
                 at = min(piece.done_ms + speed * (then - now), then, piece.limit_ms)
                 piece.done_ms = then if then - at < NEAR else at
+            for piece in pieces:
                 piece.path.append((then, piece.done_ms))
             self.used_core_ms += used * (then - now)
             now = then
         for piece in pieces:
-            if piece.path[-1][0] < end_ms:
-                piece.path.append((end_ms, piece.done_ms))
             if all(at - done < NEAR for at, done in piece.path):
                 piece.path = []
 

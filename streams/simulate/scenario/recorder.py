@@ -6,12 +6,11 @@ from math import inf
 
 from schemas.records import Decision
 from streams.core.standing import Standing
-from streams.simulate.scenario.bursts import Floats
 from streams.simulate.scenario.crew import Crew
 from streams.simulate.scenario.line import Line, Made
 from streams.simulate.scenario.outcome import ClassOutcome, Moment, Outcome
 from streams.simulate.scenario.players import CLASSES, Players
-from streams.simulate.scenario.pool import Packager
+from streams.simulate.scenario.pool import Floats, Packager
 from streams.simulate.scenario.spec import Scenario
 from streams.simulate.scenario.tally import Tally
 
@@ -41,12 +40,12 @@ class Recorder:
 
     def span(self, lines: Sequence[Line], working: Sequence[Packager], start_ms: float, end_ms: float) -> None:
         """A span has passed."""
-        span = end_ms - start_ms
+        span, sessions = end_ms - start_ms, self._players.sessions.tolist()
         for line in lines:
             if line.begun and line.end_msn == inf:
                 self._live_ms += span
                 self._packaged_ms += span if line.is_on else 0.0
-                counts = self._players.sessions[line.number]
+                counts = sessions[line.number]
                 length = line.timeline.length(line.timeline.open_at(start_ms))
                 self._requests += self._players.requests_per_s(line, counts, length) * span / 1_000
         self._queued_ms += self._queued * span

@@ -206,13 +206,13 @@ class _Run:
         demand, seen = [], {}
         players = self._scenario.players
         phi = sum(players.phi) / len(players.phi)
-        sessions, span_s = self._players.sessions, self._span_s
+        sessions, joined, span_s = self._players.sessions.tolist(), self._joins.sum(axis=1).tolist(), self._span_s
         dice = self._rng.random(len(self._lines))
         for line in self._lines:
             if not line.begun or line.end_msn < inf:
                 continue
-            counts, joins = sessions[line.number], int(self._joins[line.number].sum())
-            total = int(counts.sum())
+            counts, joins = sessions[line.number], joined[line.number]
+            total = sum(counts)
             seen[line.part.channel] = float(total), joins / span_s
             waits = self._players.waiting.get(line.number, ())
             if not total and not joins and not waits:
@@ -222,9 +222,9 @@ class _Run:
             demand.append(
                 ChannelDemand(
                     channel=line.part.channel,
-                    whole_sessions=int(counts[WHOLE]),
-                    part_sessions=int(counts[PARTS]),
-                    chunked_sessions=int(counts[CHUNKED]),
+                    whole_sessions=counts[WHOLE],
+                    part_sessions=counts[PARTS],
+                    chunked_sessions=counts[CHUNKED],
                     joins=int(joins / span_s + dice[line.number]),
                     requests=round(self._players.requests_per_s(line, counts, length)),
                     sent_bytes=round(total * rate),
@@ -295,7 +295,7 @@ class _Run:
         if piece and piece.given == given:
             return
         if piece and (piece.given.life, piece.given.epoch) == (given.life, given.epoch):
-            piece.given, piece.cores = given, self._cores(line, given)
+            piece.given, piece.cores, piece.instants = given, self._cores(line, given), None
             return
         holder = self._crew.holder(given.life)
         if piece:

@@ -164,7 +164,7 @@ class Faults(Table):
 
     kill: tuple[Moment, ...] = ()
     kills_per_hour: NotNegative = 0.0
-    restart: bool = Field(True, description="Whether whoever was killed is started again, under the same name.")
+    restart: bool = Field(True, description="Whether whoever was killed comes back under its name; else whoever scales replaces it.")
 
 
 class PolicySections(Table):
