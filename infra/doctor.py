@@ -20,7 +20,7 @@ from infra.topics import reach, verify, wanted_topics
 from schemas.errors import UserError
 from schemas.settings import Settings, load
 
-PACKAGES = ("finecut", "faust-streaming", "river", "confluent-kafka", "aiokafka", "av", "fastavro", "hypercorn", "starlette")
+PACKAGES = ("finecut", "faust-streaming", "river", "confluent-kafka", "aiokafka", "av", "fastavro", "granian", "aiohttp", "starlette")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WANTED_CORES = 2
 

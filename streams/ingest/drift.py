@@ -7,6 +7,8 @@ WINDOW_MS = 30_000
 # Media rule 6: above this, an alarm; above that, a new period.
 ALARM_MS = 200
 DRIFT_MS_MAX = 1_000
+# Nothing is said of a clock before.
+SETTLED_MS = 10_000
 
 
 class Drift:
@@ -55,13 +57,16 @@ class Drift:
     @property
     def is_alarming(self) -> bool:
         """Whether the period's time is further off than it should be, one way or the other."""
-        return self.drift_ms > ALARM_MS or self.drift_ms < -ALARM_MS
+        return self._seen_ms >= SETTLED_MS and abs(self.drift_ms) > ALARM_MS
 
     @property
     def is_over(self) -> bool:
         """Whether a whole window was later than it may be."""
-        is_whole = self._began is not None and bool(self._skews) and self._skews[-1][0] - self._began >= WINDOW_MS
-        return is_whole and self.drift_ms > DRIFT_MS_MAX
+        return self._seen_ms >= WINDOW_MS and self.drift_ms > DRIFT_MS_MAX
+
+    @property
+    def _seen_ms(self) -> int:
+        return self._skews[-1][0] - self._began if self._began is not None and self._skews else 0
 
 
 def _push(window: deque[tuple[int, int]], at: int, value: int) -> None:

@@ -16,16 +16,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, cast
 
 import structlog
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
+from aiohttp import web
 from prometheus_client import start_http_server
-from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
 from schemas.errors import RejectedError, RetryableError, UserError
 from schemas.records import Level, check_id
@@ -94,14 +88,15 @@ class _Server:
         self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopped.set)
-        app = Starlette(routes=[Route("/{channel}", self._push, methods=["POST", "PUT"]),
-                                Route("/{channel}/{track:path}", self._push, methods=["POST", "PUT"])])  # fmt: skip
-        config = Config()
-        config.bind = [f"fd://{self._listener.fileno()}"]
-        config.accesslog = config.errorlog = None
-        config.include_server_header = False
-        config.graceful_timeout = GRACE_S
-        await serve(cast(Any, app), config, shutdown_trigger=stopped.wait, mode="asgi")
+        app = web.Application()
+        for path in ("/{channel}", "/{channel}/{track:.*}"):
+            for method in ("POST", "PUT"):
+                app.router.add_route(method, path, self._push, expect_handler=self._expect)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_S)
+        await runner.setup()
+        await web.SockSite(runner, self._listener).start()
+        await stopped.wait()
+        await runner.cleanup()
         for channel in list(self._channels.values()):
             await asyncio.to_thread(channel.stop)
         if self._broke:
@@ -110,38 +105,39 @@ class _Server:
 
     # ------------------------------------------------------------ requests
 
-    async def _push(self, request: Request) -> Response:
+    async def _expect(self, request: web.Request) -> web.StreamResponse | None:
+        """FFmpeg asks before it sends, and shows a password only once it was refused."""
         if not _is_allowed(request, self._settings.ingest.token.get_secret_value()):
-            return PlainTextResponse(
-                "show the token: as Authorization: Bearer TOKEN, as the password, or as ?token=TOKEN\n",
-                401,
-                headers={"WWW-Authenticate": 'Basic realm="finecut"'},
-            )
+            return _unauthorized()
+        if request.transport:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return None
+
+    async def _push(self, request: web.Request) -> web.StreamResponse:
+        if not _is_allowed(request, self._settings.ingest.token.get_secret_value()):
+            return _unauthorized()
         try:
-            name = _track_of(request.path_params.get("track", ""))
-            channel = self._channel(check_id(request.path_params["channel"], what="channel"), request)
+            name = _track_of(request.match_info.get("track", ""))
+            channel = self._channel(check_id(request.match_info["channel"], what="channel"), request)
             connection = channel.connect(name)
         except RejectedError as error:
-            return PlainTextResponse(f"{error}\n", 400)
+            return web.Response(text=f"{error}\n", status=400)
         except RetryableError as error:
-            return PlainTextResponse(f"{error}\n", 409, headers={"Retry-After": str(-(-error.retry_after_ms // 1_000))})
+            return web.Response(text=f"{error}\n", status=409, headers={"Retry-After": str(-(-error.retry_after_ms // 1_000))})
         refusal = await asyncio.to_thread(channel.put, connection, b"")
-        with suppress(ClientDisconnect):  # what is whole of it counts; the encoder will come again
-            async for data in request.stream():
-                if data and refusal is None:
-                    refusal = await asyncio.to_thread(channel.put, connection, data)
-                if refusal:
-                    break
+        with suppress(ConnectionResetError, web.RequestPayloadError):  # what is whole of it counts; the encoder will come again
+            while refusal is None and (data := await request.content.readany()):
+                refusal = await asyncio.to_thread(channel.put, connection, data)
         refusal = await asyncio.to_thread(channel.finish, connection) or refusal
         return _answer(refusal)
 
-    def _channel(self, channel: str, request: Request) -> PushedChannel:
+    def _channel(self, channel: str, request: web.Request) -> PushedChannel:
         with self._lock:
             held = self._channels.get(channel)
             if held is None:
                 if len(self._channels) >= CHANNELS_MAX:
                     raise RejectedError(f"{CHANNELS_MAX} channels are being pushed already: run another ingest process")
-                expected = frozenset(_track_of(track) for track in request.query_params.get("tracks", "").split(",") if track)
+                expected = frozenset(_track_of(track) for track in request.query.get("tracks", "").split(",") if track)
                 held = self._channels[channel] = PushedChannel(
                     self._settings, channel, expected=expected, idle_level=_level(request), ended=self._ended
                 )
@@ -155,18 +151,25 @@ class _Server:
             self._stop()
 
 
-def _answer(refusal: Refusal | None) -> Response:
+def _answer(refusal: Refusal | None) -> web.Response:
     if refusal is None:
-        return Response(status_code=204)
-    return PlainTextResponse(refusal.text, refusal.status, headers={"Connection": "close"})
+        return web.Response(status=204)
+    answer = web.Response(text=refusal.text, status=refusal.status)
+    answer.force_close()
+    return answer
 
 
-def _is_allowed(request: Request, token: str) -> bool:
+def _unauthorized() -> web.Response:
+    text = "show the token: as Authorization: Bearer TOKEN, as the password, or as ?token=TOKEN\n"
+    return web.Response(text=text, status=401, headers={"WWW-Authenticate": 'Basic realm="finecut"'})
+
+
+def _is_allowed(request: web.Request, token: str) -> bool:
     if not token:
         return True
-    # Encoders that cannot set a header have an address; FFmpeg begins without the password of one.
-    if "token" in request.query_params:
-        return hmac.compare_digest(request.query_params["token"].encode(), token.encode())
+    # Encoders that cannot set a header have an address.
+    if "token" in request.query:
+        return hmac.compare_digest(request.query["token"].encode(), token.encode())
     scheme, _, shown = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "basic":
         try:
@@ -193,8 +196,8 @@ def _track_of(path: str) -> str:
     return check_id(name, what="track") if name else ""
 
 
-def _level(request: Request) -> Level | None:
-    wanted = request.query_params.get("idle_level")
+def _level(request: web.Request) -> Level | None:
+    wanted = request.query.get("idle_level")
     if wanted is None:
         return None
     if wanted not in list(Level):

@@ -60,7 +60,7 @@ class Ingest:
         return next((line for line in self._errors.read_text().splitlines() if f'"{event}"' in line), "")
 
     def url(self, path: str) -> str:
-        return f"http://{self.host}:{self.port}/{path}?token={TOKEN}"
+        return f"http://encoder:{TOKEN}@{self.host}:{self.port}/{path}"
 
     def post(self, path: str, body: bytes, *, token: str = TOKEN) -> tuple[int, str]:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=30)

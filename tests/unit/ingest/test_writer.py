@@ -207,8 +207,14 @@ def test_an_encoder_that_falls_behind_for_good_is_anchored_anew_without_losing_i
     assert 1_000 < second.anchor_unix_ms - first.anchor_unix_ms - link.ends()[0].parts_reached * 500 < 2_500
 
 
-def test_media_that_comes_ahead_of_its_time_is_alarming_and_no_reason_for_a_period(link: FakeLink, tracks: tuple[Track, ...]) -> None:
+def test_media_that_comes_ahead_of_its_time_is_alarming_and_no_reason_for_a_period(
+    link: FakeLink, tracks: tuple[Track, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = {"now": START_UNIX_MS}
+    monkeypatch.setattr(producer, "_now", lambda: UnixMs(clock["now"]))
     with make_writer(link, tracks[:1], channel="ahead") as writer:
-        feed(writer, pictures(0, 25 * 40))
+        for at, track, sample in pictures(0, 25 * 40):
+            clock["now"] = link.now = START_UNIX_MS + round(at * 500)
+            writer.write(track, sample)
     assert len(link.periods()) == 1
     assert metrics.CLOCK_ALARM.labels(channel="ahead")._value.get() == 1
