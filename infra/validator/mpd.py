@@ -151,7 +151,7 @@ def read_mpd(text: bytes, url: str) -> Mpd:
     """Take an MPD apart; what cannot be read is in ``problems``."""
     try:
         root = ET.fromstring(text)  # noqa: S314 - expat expands no external entities, and the origin is the user's own
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError) as error:  # of an encoding that nobody knows
         return Mpd(url=url, attributes={}, problems=[f"not well-formed: {error}"])
     found = Mpd(url=url, attributes=dict(root.attrib))
     if root.tag != f"{NAMESPACE}MPD":
