@@ -148,13 +148,13 @@ class Worker:
         return self._publishing_bytes[is_live] == 0 or self.held_bytes(is_live=is_live) < (limit - past if is_live else past)
 
     def _hand_out(self, event: Media) -> None:
-        cpu = time.thread_time()
+        began = time.monotonic()
         for key in event.arrival.slices:
             if work := self._works.get(key):
                 work.is_live = event.arrival.is_live
                 self._take(work, event)
         if not event.arrival.is_live:
-            self._pace.spend(time.thread_time() - cpu)
+            self._pace.spend(time.monotonic() - began)
 
     # ------------------------------------------------------------ assignments
 

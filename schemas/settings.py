@@ -108,7 +108,7 @@ class GranularitySettings(_Section):
     """What is packaged and how finely."""
 
     level: Literal["auto", "parts", "segments"] = Field(
-        "parts", description="What a channel in demand gets: parts or whole segments as its viewers fetch, or always the one named."
+        "auto", description="What a channel in demand gets: parts or whole segments as its viewers fetch, or always the one named."
     )
     idle_ms: Positive = Field(30_000, description="Without a request for this long a channel falls to its idle level.")
     segment_ms: Annotated[int, Field(ge=0)] = Field(0, description="Fixed segment length; 0: by the formula.")
@@ -124,15 +124,15 @@ class GranularitySettings(_Section):
     slice_share_max: Share = Field(
         0.05, description="Largest share of the smallest packager that a slice may take before it is dealt finer: max/mean at most 1.05."
     )
-    slices_max: Positive = Field(1, description="Slices that a channel is dealt into at most, groups times turns; 1: whole channels.")
+    slices_max: Positive = Field(16, description="Slices that a channel is dealt into at most, groups times turns; 1: whole channels.")
     copies_max: Annotated[int, Field(ge=1, le=2)] = Field(
-        1, description="Packagers that make the same where much is at stake; 1: never two."
+        2, description="Packagers that make the same where much is at stake; 1: never two."
     )
     copies_viewers: Positive = Field(50, description="Viewers of parts from which a second packager makes the same, while there is room.")
     deal_hold_ms: Annotated[int, Field(ge=0)] = Field(
         60_000, description="How work is dealt (groups, turns, fewer copies) holds at least this long: each change costs handovers."
     )
-    changes_per_tick_max: Positive = Field(32, description="Lengths and deals changed per decision; levels are not limited.")
+    changes_per_tick_max: Positive = Field(64, description="Lengths and deals changed per decision; levels are not limited.")
 
 
 class AssignmentSettings(_Section):
@@ -197,7 +197,7 @@ class PackagerSettings(_Section):
     cores: Annotated[float, Field(ge=0)] = Field(0.0, description="CPU cores it may use; 0: those of its affinity and cgroup.")
     tail_bytes_max: Positive = Field(64 * 2**20, description="Chunks held in memory, over all media partitions.")
     fetch_bytes_max: Positive = Field(8 * 2**20, description="Bytes Kafka's client queues per partition.")
-    catch_up_share: Share = Field(0.5, description="Share of a core that catching up may take while a live edge is followed.")
+    catch_up_share: Share = Field(0.5, description="Share of its time that catching up may take while a live edge is followed.")
     publish_retry_ms: Positive = Field(30_000, description="How long a failing store is retried before a failure is reported.")
     drain_ms: Positive = Field(10_000, description="How long a drain may take.")
     metrics_host: str = Field("127.0.0.1", description="Where metrics are served.")

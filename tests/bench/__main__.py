@@ -31,6 +31,7 @@ BENCHES = {
     "decide": Bench(about="CPU time of a decision over a pool"),
     "packaging": Bench(about="one core through the stages of a packager"),
     "slices": Bench(about="what a level, a slice and a thumbnail cost a packager, side by side"),
+    "catchup": Bench(about="what a backlog does to the live edge of its packager, on a real Kafka"),
     "origin": Bench(about="playlists and parts per second and core, blocked players, beside nginx with files"),
     "control": Bench(about="event to assignment on a real Kafka, idle use, memory"),
     "formula": Bench(about="join time and requests against segment length, in real players, beside the formula"),
