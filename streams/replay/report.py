@@ -61,6 +61,7 @@ def draw(entries: Iterable[Entry], file: Path) -> None:
 
 def _collect(entries: Iterable[Entry]) -> tuple[dict[str, Series], list[float], float]:
     sessions, lengths, cores, slices, packagers = (defaultdict[str, list[tuple[float, float]]](list) for _ in range(5))
+    heard = defaultdict[int, set[str]](set)
     gop_s: dict[str, float] = {}
     deaths: list[float] = []
     begin_ms = float("inf")
@@ -79,13 +80,15 @@ def _collect(entries: Iterable[Entry]) -> tuple[dict[str, Series], list[float], 
             lengths[record.channel].append((at, record.gop_count * gop_s.get(record.channel, 1.0)))
         elif isinstance(record, Heartbeat):
             cores[record.packager_id].append((at, record.use.cores))
+            heard[at // 1_000].add(record.packager_id)
         elif isinstance(record, Decision):
             slices["waiting slices"].append((at, len(record.queued)))
             if record.scaling is not None:
                 packagers["wanted"].append((at, record.scaling.wanted))
-                packagers["alive"].append((at, record.scaling.alive))
             if not record.whole:
                 deaths += [dead.at_unix_ms for dead in record.dead if dead.reason is Reason.PACKAGER_DEAD]
+    if heard:
+        packagers["heard of"] = [(second * 1_000, len(names)) for second, names in sorted(heard.items())]
     for label in list(sessions):
         if not any(value for _, value in sessions[label]):
             del sessions[label]
@@ -93,7 +96,7 @@ def _collect(entries: Iterable[Entry]) -> tuple[dict[str, Series], list[float], 
         "sessions, and their forecast": sessions,
         "segment length as stamped, s": lengths,
         "cores used by packagers": cores,
-        "packagers, as of each decision on them": packagers,
+        "packagers, wanted and heard of in each second": packagers,
     }
     if any(value for _, value in slices["waiting slices"]):
         panels["slices that wait for capacity"] = slices

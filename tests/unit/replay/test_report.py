@@ -15,7 +15,7 @@ def test_a_log_is_drawn_to_an_image(tmp_path: Path) -> None:
     told = file.read_text()
     assert told.count("<!-- a packager is declared dead -->") == 4, "once in the legend of each panel"
     assert "<!-- waiting slices -->" not in told, "what never happened has no panel"
-    assert [word for word in ("news in 5 s, p90", "wanted", "alive", "p1", "p2") if f"<!-- {word} -->" not in told] == []
+    assert [word for word in ("news in 5 s, p90", "wanted", "heard of", "p1", "p2") if f"<!-- {word} -->" not in told] == []
 
 
 def test_nothing_to_draw_and_nowhere_to_draw_to_are_told(tmp_path: Path) -> None:
