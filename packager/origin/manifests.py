@@ -93,6 +93,9 @@ def refusal(view: View, wanted: Blocking) -> str | None:
     period = view.period
     # hls.js asks for the highest part number it has seen, also after longer segments.
     parts_max = -(-period.target_duration_ms // max(1, period.part_target_ms))
+    if wanted.msn == view.open_msn:
+        # All parts of the longest segment may be listed a moment before the segment is: then the next one is still asked for as its part.
+        parts_max = max(parts_max, view.open_count + 1)
     return f"_HLS_part {wanted.part}: a segment has at most {parts_max} parts" if wanted.part >= parts_max else None
 
 

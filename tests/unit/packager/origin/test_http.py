@@ -144,6 +144,16 @@ async def test_a_part_beyond_a_segment_that_ends_early_is_the_next_ones_first(si
     assert (await asked).status_code == 200
 
 
+async def test_the_part_after_all_of_the_longest_segment_is_waited_for_before_the_segment_is_listed(site: Site) -> None:
+    site.live.fold(more(14, 5, 4, 8)[2:])
+    asked = asyncio.create_task(site.http.get("/c1/ll/v0.m3u8?_HLS_msn=5&_HLS_part=8"))
+    await site.waiting()
+    assert await site.status("/c1/ll/v0.m3u8?_HLS_msn=5&_HLS_part=9") == 400
+    site.live.fold(more(14, 5, 4, 9)[8:])
+    site.live.fold(more(18, 6, 1, 1))
+    assert (await asked).status_code == 200
+
+
 async def test_a_reload_that_waits_too_long_is_503(store: DirectoryStore) -> None:
     site = Site(store, blocked_ms_max=1)
     site.live.fold([PERIOD, facts.start(), *facts.run(PERIOD, [2, 2])])
