@@ -1,8 +1,9 @@
-"""Typed fronts of Faust's tables: one per input topic, its rows as JSON under ``pool/key``, one write per record read."""
+"""Typed fronts of Faust's tables: one per input topic, rows as JSON (compressed if long) under ``pool/key``, one write per record."""
 
 import asyncio
 import base64
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,6 +17,11 @@ from schemas.topics import Topic
 from streams.core.state import FOLDS
 
 BYTES = "b64"
+# Rows are JSON objects.
+JSON_BEGINS = b"{"
+# Shorter rows stay readable in the changelog; the quickest level, as rows are rewritten with every record.
+PLAIN_BYTES_MAX = 4_096
+COMPRESSION = 1
 # Table of each input topic; part of the changelog's name, so never renamed.
 NAMES = {
     topics.CHANNELS.title: "channels",
@@ -75,13 +81,15 @@ def changelog_topics(kafka: KafkaSettings) -> tuple[ChangelogTopic, ...]:
 
 
 def encode_row(row: Any) -> bytes:
-    """A row as JSON."""
-    return json.dumps(to_plain(row), default=_tagged, separators=(",", ":")).encode()
+    """A row as JSON; a long one compressed, since a pool's forecasts are written each second and are mostly names of fields."""
+    data = json.dumps(to_plain(row), default=_tagged, separators=(",", ":")).encode()
+    return zlib.compress(data, COMPRESSION) if len(data) > PLAIN_BYTES_MAX else data
 
 
 def decode_row(kind: type[Any], data: bytes) -> Any:
     """The inverse of `encode_row`."""
-    return from_plain(kind, json.loads(data, object_hook=_untagged))
+    plain = data if data[:1] == JSON_BEGINS else zlib.decompress(data)
+    return from_plain(kind, json.loads(plain, object_hook=_untagged))
 
 
 def _tagged(value: Any) -> dict[str, str]:

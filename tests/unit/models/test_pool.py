@@ -197,6 +197,25 @@ def audience(seed: int, count: int) -> list[tuple[float, float]]:
     return seconds
 
 
+def test_a_ramp_of_viewers_is_foreseen() -> None:
+    """As after a push message: for a minute and a half people come, and hardly anybody leaves."""
+    ours, last_value = np.zeros((3, 2)), np.zeros((3, 2))
+    for seed in range(3):
+        joins = np.random.default_rng(seed).poisson(np.repeat((0.1, 8.0, 0.1), (120, 90, 60))).astype(float)
+        sessions, pool = np.cumsum(joins), PoolForecaster()
+        for second, pair in enumerate(zip(sessions.tolist(), joins.tolist(), strict=True)):
+            pool.learn(UnixMs(second * 1_000), {"a": pair})
+            if 120 <= second < 210 and second % 5 == 4:
+                for index, ahead in enumerate((2, 5, 15)):
+                    said, at = only(pool).horizons[index], second + ahead
+                    span = 5 if ahead > 5 else 1
+                    truth = np.array((sessions[at - span + 1 : at + 1].mean(), joins[at - span + 1 : at + 1].mean()))
+                    ours[index] += np.abs(np.array((said.sessions_p50, said.joins_p50)) - truth)
+                    last_value[index] += np.abs(np.array(pair) - truth)
+    assert (ours[:, 0] < np.array((0.6, 0.6, 0.85)) * last_value[:, 0]).all()
+    assert (ours[:, 1] < 0.95 * last_value[:, 1]).all()
+
+
 def error_of_a_newcomer(*, borrows: bool) -> float:
     """Mean absolute error of sessions and joins, 15 s and 60 s ahead, in the first five minutes of a channel, at its own scale."""
     old, total = [audience(seed, 1_500) for seed in range(6)], 0.0

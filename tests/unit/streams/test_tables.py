@@ -9,6 +9,7 @@ from schemas.settings import KafkaSettings
 from schemas.topics import Topic
 from schemas.units import Ms, Msn, UnixMs
 from streams.core.state import FOLDS, State
+from streams.models.pool import PoolForecaster
 from streams.pools import BrokerClock
 from streams.tables import NAMES, changelog_topics, decode_row, encode_row
 from tests.builders import make_period
@@ -27,6 +28,17 @@ def test_a_row_is_equal_after_it_was_kept_in_a_table() -> None:
         for offset, record in enumerate(records):
             row = state.fold(topic.title, record, offset=offset, at=UnixMs(1_000 + offset))
             assert decode_row(FOLDS[topic.title].row, encode_row(row)) == row
+
+
+def test_the_forecasts_of_a_big_pool_take_thirty_bytes_a_horizon_in_their_table() -> None:
+    pool = PoolForecaster()
+    for second in range(30):
+        pool.learn(UnixMs(second * 1_000), {f"channel-{n:03d}": (7.3 * n + (second * n) % 11, (second * n) % 7) for n in range(100)})
+    forecasts = Forecasts(pool=0, at_unix_ms=UnixMs(1), channels=pool.forecast())
+    row = State(0).fold(topics.FORECASTS.title, forecasts, offset=0, at=UnixMs(1_000))
+    kept = encode_row(row)
+    assert decode_row(FOLDS[topics.FORECASTS.title].row, kept) == row
+    assert len(kept) < 30 * 5 * 100
 
 
 def test_every_input_has_a_table_and_every_table_a_changelog_with_the_partitions_of_the_pools() -> None:
