@@ -568,7 +568,7 @@ class Cost:
     per_chunk: float = 0.0002
     per_byte: float = 1e-9
     per_request: float = 0.0005
-    per_thumbnail: float = 0.01
+    per_thumbnail: float = 0.006
     report_count: int = 0
     error: float = 0.0
     prior_error: float = 0.0
