@@ -76,7 +76,7 @@ function refresh() {
   const at = player.playheadMs(), said = player.latency();
   const latency = video.readyState < 2 ? null : at !== null ? (Date.now() + state.clockMs - at) / 1000 : Number.isFinite(said) ? said : null;
   const rendition = video.videoHeight ? `${video.videoWidth}×${video.videoHeight}` : null;
-  Object.assign(measured, { latency_s: latency, buffer_s: meter.buffer_s, rendition, startup_s: meter.startup_s, playing: meter.startup_s !== null });
+  Object.assign(measured, { latency_s: latency, buffer_s: meter.buffer_s, rendition, startup_s: meter.startup_s, playing: meter.startup_s !== null, ended: video.ended });
   const seconds = (value, digits = 1) => (value === null ? '–' : `${value.toFixed(digits)}<small> s</small>`);
   $('latency').innerHTML = seconds(latency);
   $('buffer').innerHTML = seconds(meter.startup_s === null ? null : meter.buffer_s);

@@ -1,0 +1,61 @@
+"""Players of low latency at the ends of periods: an encoder that starts anew, and a channel that ends."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.kafka import LocalBroker
+from schemas.records import Level
+from tests.line import Line, whole_line
+from tests.players.stage import figures, playing
+
+pytestmark = pytest.mark.timeout(240)
+PAGES = {
+    "hls.js-ll": "player=hls&mode=ll",
+    "dash.js-ll": "player=dash&mode=ll",
+    "shaka-ll-dash": "player=shaka&mode=ll-dash",
+    "dash.js": "player=dash&mode=plain",
+}
+# Until the farthest player has seen what happens now: three targets, one of a segment, and a hole of some seconds.
+SEEN_LATER_S = 24.0
+Tell = Callable[[str, object], None]
+
+
+@pytest.fixture(scope="module")
+def line(kafka: LocalBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    with whole_line(kafka, tmp_path_factory.mktemp("edge"), packagers=1) as made:
+        made.play("edge", idle=Level.PARTS)
+        made.goes_on("edge", segments=3)
+        yield made
+
+
+def test_players_play_on_when_the_encoder_starts_anew_and_come_to_the_end_of_the_channel(
+    line: Line, tmp_path: Path, record_testsuite_property: Tell
+) -> None:
+    supervisor = line.run.supervisor
+    (encoder,) = (child for child in supervisor.children.values() if child.role == "encode")
+    with playing(line, tmp_path, {name: f"channel=edge&{query}" for name, query in PAGES.items()}) as stage:
+        line.goes_on("edge", segments=1)
+        supervisor.kill(encoder.name)
+        supervisor.revive(supervisor.children[encoder.name])
+        stage.until(lambda tally: ("edge", 1) in tally.periods, what="the next period")
+        began_s = time.monotonic()
+        stage.play_on(SEEN_LATER_S)
+        # The encoder is told to end: the last segments are listed, then the end.
+        supervisor.stop([encoder.name])
+        stage.until(lambda tally: any(end.channel_ended for end in tally.ends.values()), what="the end of the channel")
+        stage.play_on(SEEN_LATER_S - 8)
+        ended_s = time.monotonic() - began_s
+        seen = stage.end()
+    for name, page in seen.items():
+        record_testsuite_property(f"edge: {name}", json.dumps(figures(page) | {"after_s": round(ended_s, 1)}))
+    for name, page in seen.items():
+        assert page["started"], name
+        # Players tell of every request that they try again; Shaka Player of the part that the end of a period took back (media section 4).
+        assert not [error for error in page["errors"] if error.get("fatal")], figures(page)
+        assert page["page"]["ended"], figures(page)
+        # All after the restart was played but what the hold back keeps, and some seconds before it.
+        assert page["played_s"] >= SEEN_LATER_S - 6, figures(page)
