@@ -53,7 +53,9 @@ BEHIND_SEGMENTS = 5
 WATCHED_TRACKS = 2
 # A viewer's requests are counted after the buffer has filled.
 FILL_S, STAY_S = 5.0, 17.0
-LIMIT_S = 420.0
+# No join begins after this time: a slow machine measures fewer of each cell, as they are shuffled. The rest is for those under way.
+JOINING_S = 360.0
+LIMIT_S = JOINING_S + 60.0
 HERE = Path(__file__).parents[1] / "players"
 
 
@@ -84,10 +86,15 @@ def waits(results: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     [(0.0, 0.0, 0.0, None), (0.5, 1.1, 1.0, 1.1)]
     """
     for player, length in _cells(results):
-        free = median(one["join_s"] for one in results if one["player"] == player and one["phi"] == 0 and one["join_s"] is not None)
+        unslowed = [one["join_s"] for one in results if one["player"] == player and one["phi"] == 0 and one["join_s"] is not None]
+        if not unslowed:
+            continue
+        free = median(unslowed)
         ones = [one for one in results if (one["player"], one["length_s"]) == (player, length)]
         for phi in sorted({one["phi"] for one in ones}):
             played = [one for one in ones if one["phi"] == phi and one["join_s"] is not None]
+            if not played:
+                continue
             join_s, formula_s = median(one["join_s"] for one in played), phi * length
             wait_s = join_s - free
             yield {
@@ -118,6 +125,8 @@ def fits(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
             points.setdefault(row["player"], []).append((row["length_s"], row["wait_s"] / row["phi"]))
     found = {}
     for player, pairs in points.items():
+        if len({x for x, _ in pairs}) < 2:
+            continue
         fit = linear_regression([x for x, _ in pairs], [y for _, y in pairs])
         found[player] = (round(fit.slope, 2), round(fit.intercept, 2))
     return found
@@ -172,7 +181,7 @@ def measure(line: Line, folder: Path, *, joins: int, pages: int) -> tuple[list[d
     line.goes_on(channel_of(max(LENGTHS_S)), segments=BEHIND_SEGMENTS)
     rate = bits_per_s(line)
     spec = {
-        "chromium": shutil.which("chromium"), "origin": line.run.origin_url, "pages": pages,
+        "chromium": shutil.which("chromium"), "origin": line.run.origin_url, "pages": pages, "seconds": JOINING_S,
         "joins": plan_of_joins(rate / 1_000, joins=joins),
     }  # fmt: skip
     (folder / "spec.json").write_text(json.dumps(spec))
@@ -191,7 +200,7 @@ def measure(line: Line, folder: Path, *, joins: int, pages: int) -> tuple[list[d
     return json.loads((folder / "result.json").read_text()), rate
 
 
-def tell(results: Sequence[Mapping[str, Any]], rate: float) -> None:
+def tell(results: Sequence[Mapping[str, Any]], rate: float, *, total: int) -> None:
     """Print the tables."""
     rows = list(waits(results))
     print(f"one rendition and sound, {rate / 1e6:.2f} Mb/s; phi: its share of the line; fetched: segments or parts before it moves")
@@ -208,6 +217,7 @@ def tell(results: Sequence[Mapping[str, Any]], rate: float) -> None:
     for row in asked(results):
         told = f"{row['player']:<10} {row['length_s']:>4} s {row['segment']:>9.2f} {row['part']:>6.2f}"
         print(f"{told} {row['manifest']:>10.2f} {row['formula']:>6.2f}")
+    print(f"\n{len(results)} joins measured of {total} wanted" if len(results) < total else "")
     for one in results:
         if one["errors"] or one["join_s"] is None:
             print(f"{one['name']}: {one['errors'] or 'never played'}")
@@ -226,7 +236,7 @@ def main() -> None:
             results, rate = measure(line, folder, joins=arguments.joins, pages=arguments.pages)
     if arguments.result:
         arguments.result.write_text(json.dumps(results))
-    tell(results, rate)
+    tell(results, rate, total=len(plan_of_joins(rate, joins=arguments.joins)))
 
 
 if __name__ == "__main__":

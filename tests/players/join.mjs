@@ -1,6 +1,7 @@
 // Joins live channels in real Chromium again and again, over a line of a given speed, and measures what each join takes.
 //   node join.mjs SPEC.json RESULT.json
-//   SPEC: {chromium, origin, pages, joins: [{name, channel, choice, kbps, stay_s}]}; kbps 0: the line is not slowed.
+//   SPEC: {chromium, origin, pages, seconds, joins: [{name, channel, choice, kbps, stay_s}]}; kbps 0: the line is not slowed; after so many
+//   seconds no further join begins.
 // A join begins when the page's player is given the address and ends when the playhead moves with a picture: scripts are loaded before, as
 // the formula is about media. One browser; each page takes the next join of the list until none is left. Requests are those the browser
 // makes, none from its cache.
@@ -40,7 +41,7 @@ async function join({ choice, channel, sampleMs, giveUpS, stayS }) {
 
 const kind = (path) => (path.endsWith('.part.m4s') ? 'part' : path.endsWith('.m4s') ? 'segment' : /\.(m3u8|mpd)$/.test(path) ? 'manifest' : 'other');
 
-async function work(browser, joins, results) {
+async function work(browser, joins, results, over) {
   const page = await browser.newPage({ viewport: { width: 400, height: 300 } });
   const line = await page.context().newCDPSession(page), seen = new Map();
   await line.send('Network.enable');
@@ -53,7 +54,7 @@ async function work(browser, joins, results) {
     if (seen.has(requestId)) Object.assign(seen.get(requestId), { had: Date.now(), bytes: encodedDataLength });
   });
   await page.goto(`${spec.origin}/?channel=nobody`, { waitUntil: 'load' });
-  for (let one = joins.shift(); one; one = joins.shift()) {
+  for (let one = joins.shift(); one && Date.now() < over; one = joins.shift()) {
     seen.clear();
     const downloadThroughput = one.kbps ? (one.kbps * 1000) / 8 : -1;
     await line.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput, uploadThroughput: -1 });
@@ -70,8 +71,8 @@ const browser = await chromium.launch({
     '--autoplay-policy=no-user-gesture-required', '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows'],
 });
 try {
-  const joins = [...spec.joins], results = [];
-  await Promise.all(Array.from({ length: spec.pages }, () => work(browser, joins, results)));
+  const joins = [...spec.joins], results = [], over = Date.now() + spec.seconds * 1000;
+  await Promise.all(Array.from({ length: spec.pages }, () => work(browser, joins, results, over)));
   fs.writeFileSync(process.argv[3], JSON.stringify(results));
 } finally {
   await browser.close();
