@@ -47,7 +47,7 @@ class Init:
         defaults: Duration, size, flags of trex.
         scheme: cenc, cbcs or none.
         iv_bytes: Of a sample's IV; 0 for a constant one.
-        has_edit: Whether an edit list is there.
+        edit: Media time at which the edit list begins, in ticks; 0 without one.
     """
 
     digest: bytes
@@ -63,7 +63,7 @@ class Init:
     defaults: tuple[int, int, int] = (0, 0, 0)
     scheme: bytes = b""
     iv_bytes: int = 0
-    has_edit: bool = False
+    edit: int = 0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -215,7 +215,13 @@ def _init_box(init: Init, data: bytes, box: Box) -> None:
         case b"trex":
             init.defaults = struct.unpack_from(">III", data, at + 12)
         case b"elst":
-            init.has_edit = True
+            form, entry_bytes = (">Qq", 20) if data[at] else (">Ii", 12)
+            for index in range(struct.unpack_from(">I", data, at + 4)[0]):
+                # An empty edit (-1) delays; the first other one says where presentation begins.
+                media_time = struct.unpack_from(form, data, at + 8 + index * entry_bytes)[1]
+                if media_time >= 0:
+                    init.edit = media_time
+                    break
         case b"stsd" if not init.entry:
             entry = next(boxes(data, at + 8, box.end), None)
             if entry is not None:

@@ -115,7 +115,7 @@ def _low_latency(look: Look[Mpd]) -> Iterator[Finding]:
                     yield finding(look, 31, "availabilityTimeOffset", "> 0", f"{r.availability_offset_s} in {r.name}")
                 if r.is_complete:
                     yield finding(look, 31, "availabilityTimeComplete", "false", f"true in {r.name}")
-                if not r.producer_times:
+                if not r.producer_times and r.attributes.get("contentType") != "text":
                     yield finding(look, 31, "ProducerReferenceTime", "in every set or representation", f"none in {r.name}")
             ids += sorted({name for r in one.representations for name in r.producer_times})
         for name in {name for name in ids if ids.count(name) > 1}:
@@ -174,8 +174,10 @@ def _entry(evidence: Evidence, look: Look[Mpd], where: tuple[Period, Representat
         return
     if media.start != entry.time:
         yield finding(look, 26, "S@t against tfdt", f"{media.start} of {entry.url}", f"{entry.time} in {r.name}")
-    if media.chunks[0].first_offset:
-        yield finding(look, 26, "first composition offset", f"0 in {entry.url}", media.chunks[0].first_offset)
+    init = evidence.inits.get(evidence.init_of[entry.url])
+    if init is not None and media.chunks[0].first_offset != init.edit:
+        # Presentation begins later than decoding: S@t is not where a player puts the first picture.
+        yield finding(look, 26, "first composition offset", f"{init.edit}, as the edit list, in {entry.url}", media.chunks[0].first_offset)
     timescale = evidence.timescale(entry.url)
     if timescale and timescale != r.timescale:
         yield finding(look, 26, "SegmentTemplate@timescale", f"{timescale} of {r.init_url}", f"{r.timescale} in {r.name}")

@@ -21,6 +21,9 @@ def _constants(evidence: Evidence, _: Limits) -> Iterator[Finding]:
     for group in evidence.groups:
         firsts = [evidence.playlists[url][0].content for url in group]
         for other in firsts[1:]:
+            # Captions may come without parts.
+            if other.is_low_latency != firsts[0].is_low_latency:
+                continue
             for rule, what, name in (
                 (1, "EXT-X-TARGETDURATION", "target"),
                 (8, "PART-TARGET", "part_target_s"),
