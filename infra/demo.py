@@ -130,9 +130,12 @@ def _on_stage(console: Console, *, packagers: int | None) -> Iterator[tuple[Loca
         console.print(f"\n  watch page: [bold]{run.origin_url}/[/]\n  logs: {run.directory / 'logs'}\n", highlight=False, soft_wrap=True)
         teller.begin()
         try:
-            run.go_live(LiveInput(name=f"encode-{ENCODED}", source=clip, channels=(ENCODED,), idle_level=Level.PARTS))
-            run.go_live(LiveInput(name="play-parts", source=recording, channels=PLAYED_IN_PARTS, idle_level=Level.PARTS))
-            run.go_live(LiveInput(name="play-off", source=recording, channels=PLAYED_OFF, idle_level=Level.OFF))
+            for name, source, channels, idle_level in (
+                (f"encode-{ENCODED}", clip, (ENCODED,), Level.PARTS),
+                ("play-parts", recording, PLAYED_IN_PARTS, Level.PARTS),
+                ("play-off", recording, PLAYED_OFF, Level.OFF),
+            ):
+                run.go_live(LiveInput(name=name, source=source, channels=channels, idle_level=idle_level, thumbnails=True))
             yield run, teller
         finally:
             teller.finish()

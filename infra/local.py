@@ -50,12 +50,14 @@ class LiveInput:
         source: What `finecut encode` is given.
         channels: Channels it is written to.
         idle_level: What they get while nobody watches.
+        thumbnails: Whether they get a picture of each segment; else as the settings say.
     """
 
     name: str
     source: Path
     channels: tuple[str, ...]
     idle_level: Level
+    thumbnails: bool = False
 
 
 class LocalRun:
@@ -137,6 +139,7 @@ class LocalRun:
         """Start an encoder, which feeds its source in real time and for ever."""
         named = [word for channel in live.channels for word in ("--channel", channel)]
         words = ["encode", str(live.source), *named, "--realtime", "--loop", "--idle-level", live.idle_level.value]
+        words += ["--thumbnails"] if live.thumbnails else []
         child = self.supervisor.start(live.name, "encode", words)
         self.leave_word()
         return child
