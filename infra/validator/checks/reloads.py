@@ -107,19 +107,16 @@ def _cadence(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
             if listed is None:
                 listed = old.last_msn, old.segments[-1].discontinuity if old.segments else 0, before.answer.done_ms
             if new.last_msn > listed[0]:
-                added = evidence.segments(new.url)[new.last_msn]
+                known = evidence.segments(new.url)
+                added, following = known[new.last_msn], known.get(new.last_msn + 1)
                 # A reload that waits is answered when there is something new; another may come long after it.
                 waits = "_HLS_msn" in look.answer.query
                 took_ms = (look.answer.first_ms if waits else before.answer.first_ms) - listed[2]
-                # A hole in the input is a new period, and nobody's delay.
-                if added.discontinuity == listed[1] and took_ms > 1_500 * new.target_s + limits.jitter_ms:
-                    yield _finding(
-                        look,
-                        5,
-                        "time to the next segment",
-                        f"<= {1.5 * new.target_s:g} s",
-                        f"{took_ms / 1_000:.2f} s before {new.last_msn}",
-                    )
+                # A hole in the input is a new period, and nobody's delay; only the new one tells where the segment before it ends.
+                is_same = added.discontinuity == listed[1] and (following is None or following.discontinuity == added.discontinuity)
+                if is_same and took_ms > 1_500 * new.target_s + limits.jitter_ms:
+                    expected, seen = f"<= {1.5 * new.target_s:g} s", f"{took_ms / 1_000:.2f} s before {new.last_msn}"
+                    yield _finding(look, 5, "time to the next segment", expected, seen)
                 listed = new.last_msn, added.discontinuity, look.answer.done_ms
         yield from _late_parts(looks, limits)
         yield from _silent_end(looks, listed, limits)
