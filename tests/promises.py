@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from schemas.codec import Codec
-from schemas.records import Action, Assignment, Chunk, Decision, MediaMark, Outcome, Reports, Void
+from schemas.records import Action, Assignment, Chunk, Decision, MediaMark, Outcome, Reason, Reports, Void
 from schemas.topics import slice_key
 from streams.core.decide import Cause, Standing, apply, decide, whole
 from streams.core.policy import Policy
@@ -91,12 +91,13 @@ def assert_objects_follow_from_log(objects: Mapping[str, bytes], again: Recut) -
 
 @dataclass(frozen=True, kw_only=True)
 class Owed:
-    """A segment of one track that must be published."""
+    """A segment of one track that must be published, since when it can be, and since when all that it was opened with is in the log."""
 
     channel: str
     msn: int
     track: str
     since: int
+    due: int
 
 
 def packaged(decisions: Sequence[Decision]) -> dict[str, list[tuple[int, int | None]]]:
@@ -116,14 +117,21 @@ def packaged(decisions: Sequence[Decision]) -> dict[str, list[tuple[int, int | N
 def owed(media: Iterable[Sequence[Entry]], again: Recut, decisions: Sequence[Decision]) -> list[Owed]:
     """Every segment that a packaged stretch promises, and since when it could be made."""
     stretches = packaged(decisions)
+    seen: set[tuple[str, int, str, int]] = set()
     whole_at: dict[tuple[str, int, str], int] = {}
+    due_at: dict[tuple[str, int, str], int] = {}
     ended_at: dict[tuple[str, int], int] = {}
     period_of: dict[tuple[str, int, str], tuple[str, int]] = {}
     for partition in media:
         for entry in partition:
             record = entry.record
             if isinstance(record, Chunk):
+                if (chunk := (record.channel, record.period, record.track, record.index)) in seen:
+                    continue  # put into the log twice
+                seen.add(chunk)
                 whole_at[record.channel, record.msn, record.track] = entry.at
+                if record.ends_gop and record.gop + 1 == record.first_gop + record.gop_count:
+                    due_at[record.channel, record.msn, record.track] = entry.at
                 period_of[record.channel, record.msn, record.track] = record.channel, record.period
             elif isinstance(record, MediaMark) and record.ended_period is not None:
                 ended_at.setdefault((record.channel, record.ended_period), entry.at)
@@ -132,7 +140,7 @@ def owed(media: Iterable[Sequence[Entry]], again: Recut, decisions: Sequence[Dec
         if any(first <= msn and (until is None or msn < until) for first, until in stretches.get(channel, ())):
             key = channel, msn, track
             since = max(whole_at[key], ended_at.get(period_of[key], 0) if _is_last(key, period_of) else 0)
-            owing.append(Owed(channel=channel, msn=msn, track=track, since=since))
+            owing.append(Owed(channel=channel, msn=msn, track=track, since=since, due=due_at.get(key, since)))
     return owing
 
 
@@ -143,18 +151,45 @@ def _is_last(key: tuple[str, int, str], period_of: Mapping[tuple[str, int, str],
 
 
 def assert_accounted(owing: Sequence[Owed], reports: Sequence[Entry], *, until: int) -> None:
-    """Every segment owed since before a time is published; nothing is void, since nothing was lost from the log."""
-    done = {
-        (report.channel, report.msn, report.track)
-        for entry in reports
-        if isinstance(entry.record, Reports)
-        for report in entry.record.segments
-        if report.outcome is Outcome.PUBLISHED
-    }
-    voids = sorted((e.record.channel, e.record.msn, e.record.track) for e in reports if isinstance(e.record, Void))
+    """
+    Every segment owed since before a time is published, also what is void for being late: it is still made.
+
+    Nothing is void for another reason, since nothing was lost from the log.
+    """
+    done = published(reports)
+    lost = (e.record for e in reports if isinstance(e.record, Void) and e.record.reason is not Reason.LATE)
+    voids = sorted((void.channel, void.msn, void.track) for void in lost)
     assert not voids, f"declared lost though the log has them: {voids}"
     missing = [o for o in owing if o.since <= until and (o.channel, o.msn, o.track) not in done]
     assert not missing, f"owed and not published: {missing}"
+
+
+def published(reports: Sequence[Entry]) -> dict[tuple[str, int, str], int]:
+    """Offset of the first report of each segment of a track that is published."""
+    done: dict[tuple[str, int, str], int] = {}
+    for entry in reports:
+        for report in entry.record.segments if isinstance(entry.record, Reports) else ():
+            if report.outcome is Outcome.PUBLISHED:
+                done.setdefault((report.channel, report.msn, report.track), entry.offset)
+    return done
+
+
+def assert_late(decisions: Sequence[Decision], owing: Sequence[Owed], reports: Sequence[Entry], *, hold_back_ms: int) -> None:
+    """What is declared late was due a hold back ago, was not yet reported published, and is declared once."""
+    since = {(o.channel, o.msn, o.track): o.due for o in owing}
+    done = published(reports)
+    told: set[tuple[str, int, str]] = set()
+    for decision in decisions:
+        folded = next(offset.next_offset for offset in decision.inputs if offset.topic.endswith("reports"))
+        for void in decision.voids:
+            key = void.channel, void.msn, void.track
+            if void.reason is not Reason.LATE or void.decision != decision.number:
+                continue
+            assert key in since, f"{key} is late though nobody owes it"
+            assert decision.at_unix_ms - since[key] >= hold_back_ms, f"{key} is late after {decision.at_unix_ms - since[key]} ms"
+            assert done.get(key, folded) >= folded, f"{key} was published before it was declared late"
+            assert key not in told, f"{key} is declared late twice"
+            told.add(key)
 
 
 def assert_reports_true(reports: Sequence[Entry], again: Recut, objects: Mapping[str, bytes]) -> None:

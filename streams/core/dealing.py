@@ -51,6 +51,8 @@ def shapes(plan: Plan, facts: ChannelFacts) -> tuple[Shape, ...]:
         facts: The channel: the tracks of its newest period.
     """
     period = facts.period
+    if (plan.groups, plan.turns, plan.copies) == (1, 1, 1) and not period.thumbnails:
+        return (Shape(slice_id=f"{plan.channel}/{WHOLE}/0", tracks=tuple([track.track for track in period.tracks])),)
     weight = weights(period) if plan.groups > 1 else dict.fromkeys((track.track for track in period.tracks), 1.0)
     dealt = deal(plan.channel, weight, groups=plan.groups, turns=plan.turns, copies=plan.copies)
     if period.thumbnails:

@@ -91,9 +91,12 @@ class Progress:
             turns: Number of holders that take turns.
         """
         end = facts.next_opened if until_msn is None else min(facts.next_opened, until_msn)
-        done = self._done_of(facts.channel)
+        done, period, made = self._done_of(facts.channel), None, NO_TRACKS
         for msn in range(from_msn + (turn - from_msn) % turns, end, turns):
-            if not done.get(msn, NO_TRACKS).issuperset(made_of(period_of(facts, Msn(msn)), tracks)):
+            if period is None or facts.period.first_msn > period.first_msn:
+                period = period_of(facts, Msn(msn))
+                made = frozenset(made_of(period, tracks))
+            if not done.get(msn, NO_TRACKS) >= made:
                 yield Msn(msn)
 
     def first_open(
@@ -112,6 +115,8 @@ class Progress:
 
 def period_of(facts: ChannelFacts, msn: Msn) -> Period:
     """The period of a segment. One left empty by the end of its period gives its number to the next one."""
+    if facts.period.first_msn <= msn:
+        return facts.period
     periods = facts.row.periods
     return next((period for period in reversed(periods) if period.first_msn <= msn), periods[0])
 

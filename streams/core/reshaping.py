@@ -116,7 +116,10 @@ def _begun(scene: Scene, facts: ChannelFacts, held: Mapping[str, Assignment], *,
     for key, shape in wanted.items():
         before = held.get(key)
         if before is None:
-            over.wants[key] = want_new(scene, facts, shape, from_msn, read_from(facts, from_msn), reason=word.reason, source=source)
+            siblings = [a for a in held.values() if a.slice_id == shape.slice_id]
+            over.wants[key] = want_new(
+                scene, facts, shape, from_msn, read_from(facts, from_msn), reason=word.reason, source=source, siblings=siblings
+            )
         else:
             over.held[key] = _taken_up_again(scene, facts, shape, before, from_msn, reason=word.reason, source=source)
     return over

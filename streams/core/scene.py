@@ -105,7 +105,7 @@ class Scene:
                     found.setdefault(key, []).append(failure)
         return found
 
-    @property
+    @cached_property
     def has_failures(self) -> bool:
         """Whether any failure is remembered: mostly none is."""
         return any(row.failures for row in self.facts.reports.values())

@@ -7,7 +7,7 @@ from schemas.records import Action, Assignment, Queued, Reason
 from schemas.units import Epoch, UnixMs
 from streams.core.assignment import AssignmentMap, Rank, Slice, place
 from streams.core.backlog import is_behind, split
-from streams.core.dealing import is_backlog
+from streams.core.dealing import is_backlog, takes_all
 from streams.core.facts import ChannelFacts
 from streams.core.liveness import Status
 from streams.core.moves import evened_out, yielding
@@ -68,6 +68,8 @@ def deal(scene: Scene) -> Dealt:
         facts, held_by_key = scene.facts.channels.get(channel), in_force.get(channel, {})
         if facts is None:
             table.ended |= held_by_key.keys()
+        elif _is_steady(scene, facts, held_by_key):
+            table.staying |= held_by_key
         else:
             _deal_channel(scene, facts, held_by_key, table)
     dealt = _place(scene, table)
@@ -93,6 +95,22 @@ def deal(scene: Scene) -> Dealt:
 
 
 # ---------------------------------------------------------------- one channel
+
+
+def _is_steady(scene: Scene, facts: ChannelFacts, in_force: Mapping[str, Assignment]) -> bool:
+    """Whether a channel that is one slice is seen at a glance to go on as it is: that is so of most, at most times."""
+    if len(in_force) != 1 or scene.is_whole or scene.has_failures or not scene.is_packaged(facts.channel):
+        return False
+    ((_, held),) = in_force.items()
+    plan, period, packager = scene.plans.get(facts.channel), facts.period, scene.alive.get(held.packager_id)
+    is_whole_channel = plan is not None and (plan.groups, plan.turns, plan.copies) == (1, 1, 1) and period.thumbnails is None
+    if not is_whole_channel or packager is None or packager.life != held.life:
+        return False
+    tracks = held.tracks[: len(period.tracks)] == tuple([track.track for track in period.tracks])
+    is_same = takes_all(held.slice_id) and held.turns == 1 and held.copy == 0 and held.until_msn is None and held.after is None
+    # An older period may have tracks that the newest has not.
+    is_same = is_same and tracks and held.level is scene.level(facts.channel) and facts.row.periods[0].first_msn == period.first_msn
+    return is_same and is_behind(scene, facts, held) is None
 
 
 def _deal_channel(scene: Scene, facts: ChannelFacts, in_force: Mapping[str, Assignment], table: _Table) -> None:

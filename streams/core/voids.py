@@ -73,7 +73,7 @@ def late(
     for assignment, floor in held:
         channel = assignment.channel
         seen = facts.channels.get(channel)
-        if seen is None or not seen.segments or is_derived(assignment.slice_id):
+        if seen is None or not _may_be_late(seen, floor, facts.now) or is_derived(assignment.slice_id):
             continue
         segments = over.get(channel)
         if segments is None:
@@ -86,9 +86,23 @@ def late(
     return tuple(lost[key] for key in sorted(lost))
 
 
+def _may_be_late(facts: ChannelFacts, floor: Msn, now: UnixMs) -> bool:
+    """Whether the oldest segment that is not known to be done is old enough."""
+    oldest: Segment | None = None
+    for segment in reversed(facts.segments):
+        if segment.msn < floor:
+            break
+        oldest = segment
+    return oldest is not None and now - oldest.durable_unix_ms >= _allowed_ms(facts)
+
+
+def _allowed_ms(facts: ChannelFacts) -> int:
+    return HOLD_BACK_TARGETS * facts.period.target_duration_ms + facts.period.publish_allowance_ms
+
+
 def _over(facts: ChannelFacts, word: Packaging | None, now: UnixMs) -> dict[int, Segment]:
     """Segments that the index remembers whose time to be published is over, done or not, by number in order."""
-    allowed = HOLD_BACK_TARGETS * facts.period.target_duration_ms + facts.period.publish_allowance_ms
+    allowed = _allowed_ms(facts)
     if word and now - word.since_unix_ms < allowed:
         return {}
     ended = {end.period for end in facts.row.ends}

@@ -19,6 +19,7 @@ class Faults:
         control: The planner crashes, or is replaced while it stands still; per second.
         origin: An origin crashes and is started again; per process and second.
         store: The store takes nothing for some seconds; per second.
+        outage: All packagers die and stay away for many seconds; per second.
         drop: Probability that a single heartbeat is lost.
         repeat: Probability that a delivery begins with records delivered before.
         double: Probability that a producer's retry puts a chunk into the log twice.
@@ -34,6 +35,7 @@ class Faults:
     control: float = 0.0
     origin: float = 0.0
     store: float = 0.0
+    outage: float = 0.0
     drop: float = 0.0
     repeat: float = 0.0
     double: float = 0.0

@@ -8,6 +8,7 @@ from random import Random
 from schemas.records import Decision, Level, Load
 from schemas.topics import DECISIONS
 from schemas.units import UnixMs
+from streams.core.policy import Policy
 from streams.core.standing import life_key
 from streams.simulate.audience import Audience
 from streams.simulate.encoder import Encoder
@@ -17,7 +18,7 @@ from streams.simulate.log import Delivery, Log
 from streams.simulate.origin import Origin, Rendered
 from streams.simulate.packager import Packager
 from streams.simulate.planner import Planner, Tables
-from streams.simulate.world import POOL, World
+from streams.simulate.world import POLICY, POOL, World
 
 ORIGINS = 2
 QUIET_MS = 20_000
@@ -28,6 +29,7 @@ FAREWELL_MS = (5_000, 12_000)
 RESTART_MS = (200, 4_000)
 PAUSE_MS = (200, 9_000)
 SHORT_MS = (1_000, 5_000)
+OUTAGE_MS = (9_000, 16_000)
 SLOWNESS = (5.0, 60.0)
 # Capacities in cores: for all channels together, or for two.
 CORES = (1.0, 0.012)
@@ -69,7 +71,17 @@ class Run:
     rejects: list[str] = field(default_factory=list)
 
 
-def simulate(seed: int, *, packagers: int, channels: int, minutes: float, faults: Faults, cast: Cast | None = None) -> Run:
+def simulate(
+    seed: int,
+    *,
+    packagers: int,
+    channels: int,
+    minutes: float,
+    faults: Faults,
+    cast: Cast | None = None,
+    policy: Policy = POLICY,
+    cores: tuple[float, ...] = CORES,
+) -> Run:
     """
     One run: equal arguments give equal runs.
 
@@ -80,6 +92,8 @@ def simulate(seed: int, *, packagers: int, channels: int, minutes: float, faults
         minutes: Virtual minutes, the last 20 s of them without faults.
         faults: What goes wrong before.
         cast: Who plays which part.
+        policy: Settings of the planner.
+        cores: Capacities of packagers, one of which holds for all.
 
     >>> run = simulate(1, packagers=2, channels=1, minutes=0.5, faults=Faults())
     >>> len(run.world.store.objects) > 20, run.rejects
@@ -88,12 +102,12 @@ def simulate(seed: int, *, packagers: int, channels: int, minutes: float, faults
     engine, rng = Engine(), Random(seed)  # noqa: S311
     world = World(
         engine=engine, rng=rng, log=Log(engine), delivery=Delivery(delay_ms=faults.delay_ms, repeat=faults.repeat), drop=faults.drop,
-        double=faults.double,
+        double=faults.double, policy=policy,
     )  # fmt: skip
     end = UnixMs(START + int(minutes * 60_000))
     run = Run(seed=seed, world=world, quiet=UnixMs(max(START, end - QUIET_MS)), end=end)
     site = _Site(run, cast or Cast(), faults)
-    site.start(packagers, channels)
+    site.start(packagers, channels, rng.choice(cores))
     engine.run_until(end)
     for origin in run.origins.values():
         origin.catch_up()
@@ -116,12 +130,11 @@ class _Site:
         self._audiences: dict[str, Audience] = {}
         self._placed: dict[str, tuple[int, Level]] = {}
 
-    def start(self, packagers: int, channels: int) -> None:
+    def start(self, packagers: int, channels: int, cores: float) -> None:
         """Starts everything."""
         rng, run = self._rng, self._run
         names = [f"c{number}" for number in range(channels)]
         shares = rng.random() < 1 / 2
-        cores = rng.choice(CORES)
         for number, name in enumerate(names):
             self._placed[name] = number // 2 if shares else number, rng.choice((Level.OFF, Level.OFF, Level.PARTS))
             self._start_encoder(name)
@@ -172,6 +185,11 @@ class _Site:
         faults = self._faults
         for packager_id in sorted(self._run.packagers):
             self._trouble_packager(packager_id)
+        if faults.outage and self._happens(faults.outage):
+            self._world.note("outage")
+            for packager_id in sorted(self._run.packagers):
+                if self._run.packagers[packager_id].is_up:
+                    self._kill(self._run.packagers[packager_id], packager_id, partial(self._start_packager, packager_id), OUTAGE_MS)
         for channel in sorted(self._encoders):
             self._trouble_encoder(channel)
         self._trouble_planner()
@@ -234,10 +252,10 @@ class _Site:
         elif self._happens(self._faults.pause):
             self._pause(planner, "planner")
 
-    def _kill(self, process: Process, name: str, again: Callable[[], None]) -> None:
+    def _kill(self, process: Process, name: str, again: Callable[[], None], away_ms: tuple[int, int] = RESTART_MS) -> None:
         self._world.note(f"{name} crashes")
         process.crash()
-        self._world.engine.after(self._for(RESTART_MS), again)
+        self._world.engine.after(self._for(away_ms), again)
 
     def _pause(self, process: Process, name: str) -> None:
         self._world.note(f"{name} stands still")

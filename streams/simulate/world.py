@@ -1,6 +1,6 @@
 """What all simulated processes share: the clock, the log, the store, settings, chance, and the diary."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from schemas.records import Level
@@ -19,6 +19,14 @@ POLICY = Policy(
     liveness=LivenessSettings(),
     media=MediaSettings(time_shift_ms=24_000),
     planner=PlannerSettings(tick_ms=200, restate_ms=10_000, memory_ms=60_000, channel_silence_ms=10_000),
+)
+# The same, but short targets, so that work falls far behind within seconds, and channels dealt finely and twice as their viewers change.
+FINE = replace(
+    POLICY,
+    granularity=GranularitySettings(
+        idle_ms=8_000, hold_ms=4_000, deal_hold_ms=4_000, slice_share_max=0.002, slices_max=6, copies_viewers=20
+    ),
+    media=MediaSettings(target_duration_ms=2_000, time_shift_ms=24_000),
 )
 
 

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 
 from schemas.codec import to_json
-from schemas.records import ChannelDemand, Level
+from schemas.records import ChannelDemand, Level, SliceProgress
+from schemas.units import Msn
 from streams.core.decide import decide
 from streams.core.facts import read
 from streams.core.state import FOLDS
@@ -26,7 +27,9 @@ def a_pool(channels: int, packagers: int) -> ControlPlane:
     plane.add("channels", *(a_period(name, idle_level=Level.PARTS) for name in names))
     for second in range(HISTORY_S):
         for half in range(2):
-            plane.add("heartbeats", *(a_heartbeat(f"p{i:03}", number=2 * second + half) for i in range(packagers)))
+            hands = in_hand(plane, second // 4)
+            names_of = [f"p{i:03}" for i in range(packagers)]
+            plane.add("heartbeats", *(a_heartbeat(name, number=2 * second + half, slices=hands.get(name, ())) for name in names_of))
             plane.log.pass_ms(500)
         msn = second // 4
         plane.add("gops", *(a_gop(name, gop=second, msn=msn, first_gop=msn * 4, durable=plane.now) for name in names))
@@ -34,11 +37,23 @@ def a_pool(channels: int, packagers: int) -> ControlPlane:
         plane.add("forecasts", some_forecasts(*(a_forecast(name, sessions=5.0, joins=0.3) for name in names)))
         if second % 4 == 3:
             for held in plane.standing.assignments.values():
-                plane.add("reports", a_report(held.channel, msns=[msn], packager=held.packager_id, durable=plane.now))
+                report = a_report(
+                    held.channel, msns=[msn], packager=held.packager_id, durable=plane.now, tracks=held.tracks, slice_id=held.slice_id
+                )
+                plane.add("reports", report)
         if second < 2 or second % 20 == 0:
             plane.settle()
     plane.settle()
     return plane
+
+
+def in_hand(plane: ControlPlane, msn: int) -> dict[str, tuple[SliceProgress, ...]]:
+    """What each packager says of its slices: each is at the segment that is open."""
+    hands: dict[str, tuple[SliceProgress, ...]] = {}
+    for held in plane.standing.assignments.values():
+        at = SliceProgress(slice_id=held.slice_id, copy=held.copy, epoch=held.epoch, next_msn=Msn(msn))
+        hands[held.packager_id] = (*hands.get(held.packager_id, ()), at)
+    return hands
 
 
 def measure(what: str, call: Callable[[], object]) -> None:
@@ -62,11 +77,12 @@ def main(channels: int, packagers: int) -> None:
     print(f"{channels} channels, {packagers} packagers")
     measure("facts read", lambda: read(plane.state, plane.policy, now=plane.now))
     measure("tick, nothing changed", tick)
-    dead = plane.standing.assignments["c0000/all/0/0"].packager_id
+    dead = next(iter(plane.standing.assignments.values())).packager_id
     for number in range(6):
         plane.log.pass_ms(500)
         alive = (f"p{i:03}" for i in range(packagers) if f"p{i:03}" != dead)
-        plane.add("heartbeats", *(a_heartbeat(name, number=1_000 + number) for name in alive))
+        hands = in_hand(plane, HISTORY_S // 4)
+        plane.add("heartbeats", *(a_heartbeat(name, number=1_000 + number, slices=hands.get(name, ())) for name in alive))
     measure("tick, a packager is dead", tick)
     for title in FOLDS:
         largest = max((len(to_json(row)) for row in plane.state.rows(title).values()), default=0)

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from schemas.records import Action, Load
-from schemas.topics import CHANNELS, DECISIONS, INPUTS, MEDIA, REPORTS, slice_key
+from schemas.records import Action, Assignment, Decision, Load
+from schemas.topics import CHANNELS, DECISIONS, INPUTS, MEDIA, REPORTS
 from streams.core.facts import read
-from streams.core.load import channel_load, usable
-from streams.core.standing import Standing, apply, counts, life_key
+from streams.core.load import slice_load, usable
+from streams.core.standing import NOBODY, Standing, apply, counts, life_key
 from streams.core.state import State
 from streams.core.strategies import Seat, charged
+from streams.core.voids import HOLD_BACK_TARGETS
 from streams.journal import in_force as in_force_by_journal
 from streams.simulate.log import Entry
 from streams.simulate.run import Run
@@ -17,6 +18,7 @@ from tests.promises import (
     assert_accounted,
     assert_decisions_replay,
     assert_epochs_rise,
+    assert_late,
     assert_objects_follow_from_log,
     assert_origins_agree,
     assert_playlists_never_contradict,
@@ -30,6 +32,8 @@ from tests.promises import (
 # After the last fault a segment is published this much after it is whole: detection, takeover, publishing.
 SETTLED_MS = 6_000
 PARTITIONS_MAX = 64
+# After so many segments any number of turns up to six has come round.
+TURNS_PERIOD = 60
 
 
 def assert_promises(run: Run) -> None:
@@ -46,9 +50,12 @@ def assert_promises(run: Run) -> None:
     assert_epochs_rise(decisions)
     standing = assert_decisions_replay(decisions, {topic.title: log.entries(topic, POOL) for topic in INPUTS}, pool=POOL)
     assert_journal_recovers(journal)
+    assert_copies_apart(decisions)
     assert_playlists_never_contradict(run.playlists)
     assert_origins_agree([seen for seen in run.playlists if seen.at == run.end])
-    assert_accounted(owed(media, again, decisions), reports, until=run.end - SETTLED_MS)
+    owing = owed(media, again, decisions)
+    assert_accounted(owing, reports, until=run.end - SETTLED_MS)
+    assert_late(decisions, owing, reports, hold_back_ms=HOLD_BACK_TARGETS * run.world.policy.media.target_duration_ms)
     assert_settled(run, standing)
 
 
@@ -73,8 +80,30 @@ def assert_settled(run: Run, standing: Standing) -> None:
         assert life_key(held.packager_id, held.life) in lives, f"{key} is held by {held.packager_id}/{held.life}, who is gone"
     for channel, word in standing.packaging.items():
         if word.action is Action.START:
-            assert slice_key(f"{channel}/all/0", 0) in standing.assignments, f"{channel} is packaged by nobody"
+            held = [a for a in standing.assignments.values() if a.channel == channel]
+            first = max((a.from_msn for a in held), default=0)
+            for track in {track for a in held for track in a.tracks}:
+                missing = [n for n in range(first, first + TURNS_PERIOD) if not any(makes(a, n, track) for a in held)]
+                assert not missing, f"{track} of {channel}/{missing} is packaged by nobody: {held}"
+            assert held, f"{channel} is packaged by nobody"
     assert_balanced(run, standing)
+
+
+def makes(held: Assignment, msn: int, track: str) -> bool:
+    """Whether a slice that goes on has a segment of a track."""
+    return held.until_msn is None and held.from_msn <= msn and msn % held.turns == held.turn and track in held.tracks
+
+
+def assert_copies_apart(decisions: Sequence[Decision]) -> None:
+    """No packager ever holds two copies of a slice."""
+    standing = Standing.empty(POOL)
+    for decision in decisions:
+        standing = apply(standing, decision)
+        seen: set[tuple[str, str]] = set()
+        for held in standing.assignments.values():
+            if life_key(held.packager_id, held.life) not in standing.dead and held.packager_id != NOBODY:
+                assert (held.slice_id, held.packager_id) not in seen, f"{held.packager_id} has {held.slice_id} twice"
+                seen.add((held.slice_id, held.packager_id))
 
 
 def assert_balanced(run: Run, standing: Standing) -> None:
@@ -96,12 +125,14 @@ def assert_balanced(run: Run, standing: Standing) -> None:
     }
     loads = {}
     for key, held in standing.assignments.items():
-        plan, seen = standing.plans.get(held.channel), facts.channels[held.channel]
-        loads[key] = channel_load(seen, facts.cost, gops_per_segment=plan.gops_per_segment if plan else seen.gops_max)
-    given = [(held.packager_id, loads[key]) for key, held in standing.assignments.items()]
+        if held.until_msn is None:
+            plan, seen, word = standing.plans[held.channel], facts.channels[held.channel], standing.packaging[held.channel]
+            gops = plan.gops_per_segment
+            loads[key] = slice_load(seen, facts.cost, level=word.level, gops_per_segment=gops, tracks=held.tracks, turns=held.turns)
+    given = [(held.packager_id, loads[key]) for key, held in standing.assignments.items() if key in loads]
     seats = {seat.packager_id: seat for seat in charged(seats.values(), given)}
     full = {name for name, seat in seats.items() if seat.share_with(Load()) > 1.0}
     for key, held in standing.assignments.items():
-        if held.packager_id in full:
+        if held.packager_id in full and key in loads:
             roomy = [name for name, seat in seats.items() if name not in full and seat.share_with(loads[key]) <= 1.0]
             assert not roomy, f"{held.packager_id} is overloaded, {roomy} could take {key}"
