@@ -25,6 +25,8 @@ SETTLE_MS = 250
 ORIGIN_SILENCE_MS = 3_000
 # An origin with nothing to tell says nothing: after a longer time, its cores are those of the last part of it only.
 WORD_MS_MAX = 1_500
+# Forecasts are made anew every five seconds and thought fresh for ten.
+RESTATE_MS = 5_000
 
 
 @dataclass(slots=True)
@@ -110,6 +112,7 @@ class Models:
         self._forecaster = PoolForecaster(horizons_ms=tuple(Ms(horizon) for horizon in settings.forecast.horizons_ms))
         self._cost = CostLearner()
         self._heard: dict[str, UnixMs] = {}
+        self._told, self._told_unix_ms = -1, UnixMs(0)
         self._newest = UnixMs(0)
         self._cause = ""
         self._waiting: list[Arrival] | None = []
@@ -124,13 +127,13 @@ class Models:
             self._learn_reports(arrival.record)
 
     async def run(self) -> None:
-        """Relearn, then send forecasts once per step, for ever."""
+        """Relearn, then look once per step whether there are forecasts to send, for ever."""
         while not self._pool.clock.is_known:
             await self._pool.touched.wait()
         await self._relearn()
         while True:
             await asyncio.sleep(self._settings.forecast.step_ms / 1_000)
-            forecasts = self.forecast(self._pool.clock.now())
+            forecasts = self.news(self._pool.clock.now())
             if forecasts is not None:
                 await self._log.append(
                     [
@@ -144,6 +147,15 @@ class Models:
                         )
                     ]
                 )
+
+    def news(self, now: UnixMs) -> Forecasts | None:
+        """What the models say if it may have changed since this was last asked, or was last told long ago; else None."""
+        forecasts = self.forecast(now)
+        edition = self._forecaster.edition
+        if forecasts is None or (edition == self._told and now < self._told_unix_ms + RESTATE_MS):
+            return None
+        self._told, self._told_unix_ms = edition, now
+        return forecasts
 
     def forecast(self, now: UnixMs) -> Forecasts | None:
         """What the models say now; None while they know nothing."""

@@ -41,6 +41,10 @@ class PoolForecaster:
         step_ms: Time between forecasts, a multiple of it.
         borrows: Whether new channels begin with what the pool has learned.
 
+    Attributes:
+        horizons_ms: As given.
+        edition: Rises whenever the forecasts may have changed.
+
     Raises:
         ValueError: The times do not fit together.
 
@@ -61,6 +65,7 @@ class PoolForecaster:
         near = [-(-horizon // sample_ms) for horizon in horizons_ms if horizon <= step_ms and sample_ms < step_ms]
         far = [-(-horizon // step_ms) for horizon in horizons_ms[len(near) :]]
         self.horizons_ms = horizons_ms
+        self.edition = 0
         self._sample_ms, self._steps, self._borrows = sample_ms, step_ms // sample_ms, borrows
         self._near_steps, self._far_steps = tuple(sorted(set(near))), tuple(sorted(set(far)))
         # Several horizons may come to the same number of steps: they are forecast once.
@@ -107,6 +112,7 @@ class PoolForecaster:
                     self._learn(missing)
         if new := [channel for channel in values if channel not in self._rows]:
             self._arrive(sorted(new))
+            self.edition += 1
         self._values[1::KINDS] = 0.0
         for channel, pair in values.items():
             row = self._rows[channel]
@@ -125,6 +131,7 @@ class PoolForecaster:
         self._totals += values
         self._samples += 1
         if ends_step:
+            self.edition += 1
             if self._far:
                 self._far.learn(self._totals / self._samples)
             self._totals[:], self._samples[:] = 0.0, 0.0
@@ -162,7 +169,9 @@ class PoolForecaster:
 
     def forget(self, channels: Iterable[str]) -> None:
         """Channels left; what they taught the pool stays."""
-        self._free += [self._rows.pop(channel) for channel in sorted(set(channels)) if channel in self._rows]
+        gone = [self._rows.pop(channel) for channel in sorted(set(channels)) if channel in self._rows]
+        self.edition += bool(gone)
+        self._free += gone
         self._free.sort()
         if self._values.size > 4 * KINDS * max(1, len(self._rows)):  # most rows are empty: close ranks
             kept = sorted(self._rows, key=lambda channel: self._rows[channel])

@@ -119,6 +119,15 @@ async def test_nothing_is_said_while_nothing_is_known() -> None:
     assert (await relearned(FakeLog(), START)).forecast(START) is None
 
 
+async def test_forecasts_are_told_at_once_of_a_new_channel_and_then_as_often_as_they_are_made() -> None:
+    made, told = await relearned(FakeLog(), START), []
+    for second in range(21):
+        made.learn(arrival(topics.DEMAND, demand(whole_sessions=second + 1), second, START + 1_000 * second))
+        if made.news(UnixMs(START + 1_000 * second + 500)):
+            told.append(second)
+    assert told == [1, 5, 10, 15, 20]
+
+
 async def test_a_channel_that_nobody_speaks_of_is_forgotten() -> None:
     made = await relearned(FakeLog(), START)
     made.learn(arrival(topics.DEMAND, demand(whole_sessions=1), 0, START))
