@@ -35,7 +35,7 @@ BENCHES = {
     "origin": Bench(about="playlists and parts per second and core, blocked players, beside nginx with files"),
     "control": Bench(about="event to assignment on a real Kafka, idle use, memory"),
     "formula": Bench(about="join time and requests against segment length, in real players, beside the formula"),
-    "forecast": Bench(about="forecast error on recorded series against the last value", needs="FINECUT_DATA"),
+    "forecast": Bench(about="forecast error on recorded series beside baselines, coverage, CPU, new channels", needs="FINECUT_DATA"),
 }
 
 
