@@ -132,8 +132,8 @@ def slice_load(
     """
     What a slice takes of who holds it.
 
-    Fewer tracks take less of everything but of the reading: the log is read with all tracks of a partition. A turn of several takes less
-    CPU and writes less; while it has its turn it holds as much and owes as much at one instant as if it were alone.
+    Fewer tracks take less of everything but of the reading: the log is read with all tracks of a partition. So does a turn of several:
+    while it has its turn it holds and owes as much at one instant as if it were alone, but of many turns few have it at once.
 
     Args:
         facts: The channel.
@@ -159,8 +159,8 @@ def slice_load(
     pace = speed / turns
     return Load(
         cores=(count * per_gop / gop_s + cost.per_byte * rate * portion) * pace,
-        memory_bytes=int(rate * portion * HELD_TARGETS * period.target_duration_ms / 1_000),
+        memory_bytes=int(rate * portion * HELD_TARGETS * period.target_duration_ms / 1_000 / turns),
         in_bytes_per_s=int(rate * speed),
         out_bytes_per_s=int(rate * portion * (WRITTEN_TWICE if is_parts else 1) * pace),
-        part_ms=count * per_instant_s * 1_000 if is_parts else 0.0,
+        part_ms=count * per_instant_s * 1_000 / turns if is_parts else 0.0,
     )

@@ -8,6 +8,8 @@ from schemas.settings import GranularitySettings
 from schemas.units import UnixMs
 from streams.core.load import Vector, plus, share_with
 
+# A packager with less than this share of the cores of the middle one does not make slices finer.
+SMALL = 0.25
 # Copies are begun while so much of what is dealt out would be in use with them, and ended when more than the other is.
 COPIES_BEGIN = 0.8
 COPIES_END = 0.95
@@ -40,8 +42,8 @@ def deal_for(load: Vector, smallest: Vector, *, tracks: int, settings: Granulari
     """
     The fewest slices of which none takes more than its share of the smallest packager, nor more part work than its budget.
 
-    Tracks are parted first: that lessens everything but the reading. Turns lessen CPU and writing alone; they are taken when single tracks
-    are still too much.
+    Tracks are parted first: that lessens everything but the reading. Turns lessen CPU and writing, but not what is owed at one instant;
+    they are taken when single tracks are still too much.
 
     Args:
         load: What the whole channel takes.
@@ -134,8 +136,17 @@ def copied(stakes: Iterable[Stake], *, used: Vector, most: Vector, settings: Gra
 
 
 def least_of(capacities: Sequence[Vector]) -> Vector | None:
-    """The smallest of each rate; None with fewer than two packagers: there is nobody to share work with."""
-    if len(capacities) < 2:
+    """
+    The smallest of each rate, but for packagers much smaller than most, which hold little of the pool and take what fits them.
+
+    None with fewer than two packagers: there is nobody to share work with.
+
+    >>> least_of([(0.1, 1, 1, 1, 1), (2.0, 5, 9, 9, 9), (4.0, 4, 9, 9, 9)])
+    (2.0, 4, 9, 9, 9)
+    """
+    typical = sorted(capacity[0] for capacity in capacities)[len(capacities) // 2] if capacities else 0.0
+    counted = [capacity for capacity in capacities if capacity[0] >= SMALL * typical]
+    if len(counted) < 2:
         return None
-    cores, memory, read, written, part_ms = (min(rates) for rates in zip(*capacities, strict=True))
+    cores, memory, read, written, part_ms = (min(rates) for rates in zip(*counted, strict=True))
     return cores, memory, read, written, part_ms

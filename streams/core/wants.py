@@ -111,7 +111,7 @@ def piece_of(scene: Scene, facts: ChannelFacts, held: Assignment, *, barred: fro
         load=scene.slice_load(facts, held.slice_id, held.tracks, held.turns),
         turn=held.turn,
         turns=held.turns,
-        viewers=float(facts.audience.sessions),
+        viewers=facts.audience.at_stake,
         since_unix_ms=waiting.since_unix_ms if waiting else scene.facts.now,
         barred=barred,
         rank=rank,

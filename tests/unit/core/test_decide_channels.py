@@ -102,7 +102,7 @@ def test_a_channel_nobody_asks_for_stops_at_a_segment_that_is_not_open_yet_and_e
     plane.settle()
     live(plane, seconds=28, first=1)
     plane.settle()
-    assert plane.standing.plans["news"].level is Level.PARTS
+    assert plane.standing.plans["news"].level is Level.SEGMENTS
     live(plane, seconds=4, first=29)
     plane.settle()
     assert plane.standing.plans["news"].reason is Reason.IDLE
