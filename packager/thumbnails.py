@@ -53,7 +53,7 @@ def _first_picture(init: bytes, chunk: bytes) -> VideoFrame:
             raise RejectedError(f"{codec} is no video")
         decoder.extradata, decoder.thread_count = extradata, 1
         frames = [*decoder.decode(av.Packet(chunk[start:end])), *decoder.decode(None)]
-    except (av.FFmpegError, IndexError) as error:
+    except av.FFmpegError as error:
         raise RejectedError(f"the first picture cannot be decoded: {error}") from error
     if not frames:
         raise RejectedError("the first sample is no picture")
@@ -64,5 +64,7 @@ def _first_picture(init: bytes, chunk: bytes) -> VideoFrame:
 def _decoder(init: bytes) -> tuple[str, bytes]:
     """Decoder of a track and its configuration, as the init segment says."""
     with av.open(BytesIO(init), format="mp4") as container:
+        if not container.streams.video:
+            raise RejectedError("the init segment has no video")
         context = container.streams.video[0].codec_context
         return context.codec.name, bytes(context.extradata or b"")

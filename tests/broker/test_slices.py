@@ -13,12 +13,13 @@ from confluent_kafka import Consumer, TopicPartition
 
 from infra.kafka import LocalBroker
 from schemas import topics
-from schemas.records import Heartbeat, Level, Outcome, Period, Plan, SegmentReport
+from schemas.records import Fault, Heartbeat, Level, Outcome, Period, Plan, SegmentReport, Thumbnails
 from schemas.settings import MediaSettings
 from schemas.timeline import PART_SUFFIX, THUMBNAIL_SUFFIX
 from schemas.units import Msn
 from streams.ingest.encode import run
 from tests.broker.packaging import WAIT_S, Hall, until
+from tests.builders import make_chunks, make_period, make_start
 from tests.unit.ingest.fakes import make_clip
 from tests.validator.recut import Recut, recut
 
@@ -133,6 +134,26 @@ def test_ranges_of_a_backlog_are_made_beside_each_other_and_without_parts_where_
     starts = {(r.track, r.start_ticks + r.duration_ticks) for r in reports if r.msn == border - 1}
     early = {name for name in whole.objects if any(_is_before(name, track, end) for track, end in starts)}
     assert media(hall) == {name: data for name, data in whole.objects.items() if name not in early or not name.endswith(PART_SUFFIX)}
+
+
+def test_pictures_that_cannot_be_made_are_told_and_cost_no_media(kafka: LocalBroker, tmp_path: Path) -> None:
+    hall, wanted = Hall(kafka, tmp_path), Thumbnails(track="thumb0", source="v0", width=160, height=90)
+    period = make_period(CHANNEL, thumbnails=wanted)
+    try:
+        hall.configure(period)
+        hall.encode(period, [make_start(period), *make_chunks(period, (1, 1))])
+        hall.start("p1")
+        holder = hall.registered("p1")
+        give(hall, period, holder, "all", ("v0", "a0"))
+        give(hall, period, holder, "thumbs", (wanted.track,), after=f"{CHANNEL}/all/0")
+        told = {(r.track, r.msn): (r.outcome, r.fault) for r in hall.wait_for_reports(6)}
+        until(lambda: [now.next_msn for now in hall.beats("p1")[-1].slices] == [2, 2], what="progress of both")
+        assert told == {
+            **{(track, msn): (Outcome.PUBLISHED, None) for track in ("v0", "a0") for msn in (0, 1)},
+            **{("thumb0", msn): (Outcome.FAILED, Fault.INPUT) for msn in (0, 1)},
+        }
+    finally:
+        hall.close()
 
 
 def _is_before(name: str, track: str, ticks: int) -> bool:
