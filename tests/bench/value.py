@@ -30,6 +30,9 @@ BASELINE: Overrides = {
     "policy.granularity.slices_max": 1,
     "policy.granularity.copies_max": 1,
     "policy.planner.demand": "last_value",
+    # Who counts pods knows nothing of parts that fall due at one instant, nor leaves room when it places a channel.
+    "policy.assignment.part_ms_budget": 1e6,
+    "policy.assignment.utilisation_max": 1.0,
 }
 FOUR_S: Overrides = {"channels.target": "4 s", "policy.granularity.segment_ms": 4_000}
 SIX_S: Overrides = {"channels.target": "6 s", "policy.granularity.segment_ms": 6_000}

@@ -22,6 +22,7 @@ from streams.core.folds import INTERVAL_MS
 from streams.core.policy import Policy
 from streams.core.rows import GopsRow, ReportRow, Run, Segment
 from streams.core.state import TITLES, State
+from streams.models.pool import PoolForecaster
 from streams.simulate.engine import START
 from streams.simulate.scenario.forecasts import Forecaster, LastValues
 from streams.simulate.scenario.line import Line
@@ -36,6 +37,7 @@ SEGMENTS_MAX = 75
 # Decisions at one instant: each follows from what the one before put in force.
 DECISIONS_MAX = 50
 SECOND_MS = 1_000
+STEP_MS = 5_000
 
 
 class Brain:
@@ -55,7 +57,7 @@ class Brain:
         self._cost = Cost(**scenario.pool.cost.model_dump())
         self._offset = 0
         sample = Ms(max(SECOND_MS, scenario.step))
-        self._models: Forecaster | None = None if scenario.forecast == "none" else LastValues()
+        self._models = _forecaster(scenario, sample)
         self._sample_ms = sample
         self._sampled_ms = -inf
 
@@ -153,6 +155,16 @@ class Brain:
             use=Load(cores=packager.demanded),
             slices=slices,
         )
+
+
+def _forecaster(scenario: Scenario, sample_ms: Ms) -> Forecaster | None:
+    match scenario.forecast:
+        case "models":
+            return PoolForecaster(sample_ms=sample_ms, step_ms=Ms(sample_ms * -(-STEP_MS // sample_ms)))
+        case "last_value":
+            return LastValues()
+        case "none":
+            return None
 
 
 def _is_same(before: Standing, after: Standing) -> bool:

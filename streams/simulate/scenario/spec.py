@@ -190,7 +190,7 @@ class Scenario(Table):
     warmup: Moment = Field(0, description="Before it: nothing of it is counted.")
     step: Span = 1_000
     seed: Annotated[int, Field(ge=0)] = 1
-    forecast: Literal["last_value", "none"] = Field("last_value", description="What makes forecasts; none: there are none.")
+    forecast: Literal["models", "last_value", "none"] = Field("models", description="What makes forecasts; none: there are none.")
     channels: Channels = Channels()
     audience: Audience = Audience()
     pool: Pool = Pool()
