@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Generic, NamedTuple, TypeVar
 
-from infra.validator import boxes, mpd, playlist
+from infra.validator import fragments, mpd, playlist
+from infra.validator.boxes import BoxError
+from infra.validator.init import Init, read_init
 from infra.validator.recording import Exchange
 
 T = TypeVar("T")
@@ -52,8 +54,8 @@ class Evidence:
         self.playlists: dict[str, list[Look[playlist.Media]]] = defaultdict(list)
         self.mpds: dict[str, list[Look[mpd.Mpd]]] = defaultdict(list)
         self.answers: dict[str, list[Answer]] = defaultdict(list)
-        self.media: dict[str, boxes.Media] = {}
-        self.inits: dict[str, boxes.Init] = {}
+        self.media: dict[str, fragments.Media] = {}
+        self.inits: dict[str, Init] = {}
         self.broken: dict[str, str] = {}
         self.init_of: dict[str, str] = {}
         self.lone_deltas: list[Look[playlist.Media]] = []
@@ -197,8 +199,8 @@ class Evidence:
         if place in self.inits:
             return
         try:
-            self.inits[place] = boxes.read_init(body)
-        except boxes.BoxError as error:
+            self.inits[place] = read_init(body)
+        except BoxError as error:
             self.broken[place] = str(error)
             return
         for url in [url for url in self._waiting if self.init_of[url] == place]:
@@ -210,6 +212,6 @@ class Evidence:
             self._waiting[place] = body
             return
         try:
-            self.media[place] = boxes.read_media(body, init)
-        except boxes.BoxError as error:
+            self.media[place] = fragments.read_media(body, init)
+        except BoxError as error:
             self.broken[place] = str(error)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
@@ -15,6 +14,7 @@ import httpx
 from infra.validator import playlist
 from infra.validator.checks.dash import end_ms
 from infra.validator.evidence import Evidence
+from infra.validator.fetch import Fetcher, Lag, now_ms
 from infra.validator.recording import Exchange
 
 CONNECT_S = 5.0
@@ -28,8 +28,6 @@ MPD_S_MIN, MPD_S_MAX = 0.5, 2.0
 # Every so many reloads one is a delta update, one goes without directives, and one object is asked for again.
 DELTA_EVERY, FULL_EVERY, AGAIN_EVERY, CLOCK_EVERY = 3, 10, 8, 5
 AGAIN_AFTER_S = 5.0
-BYTES_MAX = 64 * 2**20
-LAG_EVERY_S = 0.02
 CHANNELS = "/api/channels"
 # Requests that must be refused (media rule 16): (query, {msn} being the open segment).
 REFUSED = ("_HLS_part=0", "_HLS_msn={beyond}", "_HLS_msn={beyond}&_HLS_part=0", "_HLS_msn={msn}&_HLS_part=1000")
@@ -116,21 +114,7 @@ async def watch(
     return Watched(urls=tuple(urls), lag_ms=lag.worst_ms)
 
 
-class Lag:
-    """How late we come to run."""
-
-    def __init__(self) -> None:
-        self.worst_ms = 0.0
-
-    async def measure(self) -> None:
-        """Take the time again and again, until cancelled."""
-        while True:
-            before_s = time.monotonic()
-            await asyncio.sleep(LAG_EVERY_S)
-            self.worst_ms = max(self.worst_ms, 1_000 * (time.monotonic() - before_s - LAG_EVERY_S))
-
-
-async def _manifests(fetcher: "Fetcher", wanted: Wanted) -> list[str]:
+async def _manifests(fetcher: Fetcher, wanted: Wanted) -> list[str]:
     """What there is to watch at a URL."""
     first = await fetcher.get(wanted.url)
     if not first.status:
@@ -145,7 +129,7 @@ async def _manifests(fetcher: "Fetcher", wanted: Wanted) -> list[str]:
     return [first.place]
 
 
-async def _channels(fetcher: "Fetcher", wanted: Wanted) -> list[str]:
+async def _channels(fetcher: Fetcher, wanted: Wanted) -> list[str]:
     listing = await fetcher.get(urljoin(wanted.url, CHANNELS))
     try:
         channels: list[dict[str, Any]] = json.loads(listing.body)["channels"]
@@ -163,60 +147,6 @@ async def _channels(fetcher: "Fetcher", wanted: Wanted) -> list[str]:
     if not found:
         raise WatchError(f"{wanted.url} has no channel to watch that is not off, of {len(channels)}; name a playlist to start one")
     return found
-
-
-class Fetcher:
-    """Requests that become exchanges, whatever happens to them."""
-
-    def __init__(self, client: httpx.AsyncClient, evidence: Evidence, note: Callable[[Exchange], None]) -> None:
-        """
-        Args:
-            client: Sends them.
-            evidence: Learns from them.
-            note: Called with each.
-        """
-        self._client = client
-        self.evidence = evidence
-        self._note = note
-
-    async def get(self, url: str, *, method: str = "GET") -> Exchange:
-        """Ask, and take down what was answered."""
-        sent_ms = first_ms = now_ms()
-        status, version, headers, body, error = 0, "HTTP/1.1", {}, bytearray(), ""
-        try:
-            async with self._client.stream(method, url, follow_redirects=True) as answer:
-                status, version = answer.status_code, answer.http_version
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                first_ms = now_ms()
-                async for piece in answer.aiter_bytes():
-                    if not body:
-                        first_ms = now_ms()
-                    body += piece
-                    if len(body) > BYTES_MAX:
-                        error = f"more than {BYTES_MAX} bytes"
-                        break
-        except (httpx.HTTPError, httpx.InvalidURL) as problem:
-            error = str(problem) or type(problem).__name__
-        exchange = Exchange(
-            sent_ms=sent_ms,
-            first_ms=first_ms,
-            done_ms=now_ms(),
-            url=url,
-            status=status,
-            headers=headers,
-            body=bytes(body),
-            method=method,
-            version=version,
-            error=error,
-        )
-        self.evidence.take(exchange)
-        self._note(exchange)
-        return exchange
-
-
-def now_ms() -> int:
-    """Unix time."""
-    return time.time_ns() // 1_000_000
 
 
 class Watcher:

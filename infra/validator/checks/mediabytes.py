@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from infra.validator.boxes import Chunk, Media
 from infra.validator.checks.renditions import frame_s
 from infra.validator.evidence import Evidence
 from infra.validator.findings import Finding, Limits
+from infra.validator.fragments import Chunk, Media
 from infra.validator.playlist import Part, Segment
 
 BRANDS = {b"cmfc", b"cmf2", b"cmfs", b"cmff"}

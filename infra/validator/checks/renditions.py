@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from infra.validator.boxes import Init
 from infra.validator.evidence import Evidence, Look
 from infra.validator.findings import Finding, Limits
+from infra.validator.init import Init
 from infra.validator.playlist import Media, Multivariant, Segment, Variant
 
 # An audio frame where its length is not known: 2048 samples at 24 kHz, the longest in use.

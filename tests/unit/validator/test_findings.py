@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.validator import boxes, mpd, playlist
+from infra.validator import fragments, mpd, playlist
 from infra.validator.checks import check
 from infra.validator.evidence import Evidence
 from infra.validator.findings import Finding, Limits
+from infra.validator.init import Init
 from infra.validator.mpd import Mpd
 from infra.validator.playlist import Media
 from infra.validator.recording import Exchange, load, save
@@ -29,8 +30,8 @@ def read_once() -> Iterator[None]:
     """A spoiled copy differs from the good one in little: what is equal is taken apart once."""
     manifests: dict[tuple[str, str], Media] = {}
     mpds: dict[tuple[bytes, str], Mpd] = {}
-    objects: dict[tuple[bytes, bytes], boxes.Media] = {}
-    read_playlist, read_mpd, read_object = playlist.read_media, mpd.read_mpd, boxes.read_media
+    objects: dict[tuple[bytes, bytes], fragments.Media] = {}
+    read_playlist, read_mpd, read_object = playlist.read_media, mpd.read_mpd, fragments.read_media
 
     def media(text: str, url: str) -> Media:
         if (text, url) not in manifests:
@@ -42,7 +43,7 @@ def read_once() -> Iterator[None]:
             mpds[text, url] = read_mpd(text, url)
         return mpds[text, url]
 
-    def segment(data: bytes, init: boxes.Init | None) -> boxes.Media:
+    def segment(data: bytes, init: Init | None) -> fragments.Media:
         key = (data, init.digest if init else b"")
         if key not in objects:
             objects[key] = read_object(data, init)
@@ -51,7 +52,7 @@ def read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(playlist, "read_media", media)
         patch.setattr(mpd, "read_mpd", dash)
-        patch.setattr(boxes, "read_media", segment)
+        patch.setattr(fragments, "read_media", segment)
         yield
 
 
