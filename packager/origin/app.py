@@ -114,7 +114,7 @@ class Origin:
             latency: How soon parts could be fetched.
             ask: Called with a channel of which somebody wants what is not packaged.
             is_ready: Whether the topics were read to their ends and are followed.
-            now: Wall time.
+            now: Time, by the clock that anchors of periods are of.
             blocked_ms_max: Longest wait of a request.
         """
         self._live = live

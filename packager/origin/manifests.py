@@ -107,7 +107,7 @@ class Manifests:
         Args:
             live: The presentations.
             ask: Called with a channel of which somebody wants what is not packaged.
-            now: Wall time.
+            now: Time, by the clock that anchors of periods are of.
             blocked_ms_max: Longest wait.
         """
         self._live = live

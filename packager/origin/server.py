@@ -14,6 +14,7 @@ from confluent_kafka import Producer
 
 from packager.origin import metrics
 from packager.origin.app import Origin
+from packager.origin.clock import BrokerClock
 from packager.origin.demand import Audience
 from packager.origin.finish import Finisher
 from packager.origin.follow import Fact, Follower
@@ -74,6 +75,7 @@ class _Process:
         self._origin_id = origin_id
         self._listener = listener
         self._live = Live(waiting_max=settings.origin.waiting_max)
+        self._clock = BrokerClock(monotonic_s=time.monotonic, wall=_now)
         self._latency = Latency(random.Random())  # noqa: S311
         self._wanted_since: dict[str, UnixMs] = {}
         self._slots = threading.Semaphore(BATCHES_MAX)
@@ -102,7 +104,7 @@ class _Process:
             deliver=deliver,
             reject=Rejects(kafka, producer, origin_id=self._origin_id).put,
         )
-        report = DemandReport(kafka, self._audience, producer, origin_id=self._origin_id, pool_of=self._pool_of, now=_now)
+        report = DemandReport(kafka, self._audience, producer, origin_id=self._origin_id, pool_of=self._pool_of, now=self._clock.now)
         store = DirectoryStore(settings.store)
         finisher = Finisher(self._live, store)
         origin = Origin(
@@ -112,7 +114,7 @@ class _Process:
             latency=self._latency,
             ask=report.ask,
             is_ready=lambda: follower.is_ready,
-            now=_now,
+            now=self._clock.now,
             blocked_ms_max=Ms(settings.origin.blocked_ms_max),
         )
 
@@ -160,6 +162,8 @@ class _Process:
         changed: set[str] = set()
         try:
             for fact in facts:
+                if fact.is_live:
+                    self._clock.hear(fact.at_unix_ms)
                 changed |= self._fold(fact)
         except Exception as error:  # noqa: BLE001 - the loop would log it and go on with holes; `main` raises it
             self._failure = error

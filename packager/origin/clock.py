@@ -1,0 +1,53 @@
+"""The broker's clock, as an origin that follows its topics knows it: anchors of periods are its times, so players must be told of it."""
+
+from collections.abc import Callable
+
+from schemas.units import UnixMs
+
+# Clocks of machines drift apart by some milliseconds in this time.
+WINDOW_S = 60.0
+
+
+class BrokerClock:
+    """
+    Time of the broker, behind by the quickest delivery of a record in the last minute or two: a few milliseconds.
+
+    A record is delivered some time after it was appended, never before: of all recent ones the latest append, counted on by a clock that
+    only rises, is nearest to the broker's time.
+    """
+
+    def __init__(self, *, monotonic_s: Callable[[], float], wall: Callable[[], UnixMs]) -> None:
+        """
+        Args:
+            monotonic_s: Seconds of a clock that only rises.
+            wall: Time of this machine, used until a record comes.
+        """
+        self._monotonic_s = monotonic_s
+        self._wall = wall
+        self._lead_ms: float | None = None
+        self._newer_ms: float | None = None
+        self._since_s = 0.0
+
+    def hear(self, appended: UnixMs) -> None:
+        """A record was delivered that was appended at this time."""
+        now_s = self._monotonic_s()
+        lead_ms = appended - now_s * 1_000
+        if self._lead_ms is None or self._newer_ms is None:
+            self._lead_ms = self._newer_ms = lead_ms
+            self._since_s = now_s
+        elif now_s - self._since_s > WINDOW_S:
+            self._lead_ms, self._newer_ms, self._since_s = max(self._newer_ms, lead_ms), lead_ms, now_s
+        else:
+            self._lead_ms, self._newer_ms = max(self._lead_ms, lead_ms), max(self._newer_ms, lead_ms)
+
+    def now(self) -> UnixMs:
+        """
+        The broker's time.
+
+        >>> clock = BrokerClock(monotonic_s=lambda: 10.0, wall=lambda: UnixMs(5))
+        >>> clock.now()
+        5
+        >>> clock.hear(UnixMs(70_000)); clock.hear(UnixMs(69_990)); clock.now()
+        70000
+        """
+        return self._wall() if self._lead_ms is None else UnixMs(round(self._monotonic_s() * 1_000 + self._lead_ms))
