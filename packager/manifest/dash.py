@@ -84,9 +84,9 @@ def manifest(view: View, *, time_url: str, low_latency: bool = False) -> str:
 
 
 def finished(view: View) -> str:
-    """The MPD of a channel that has ended, to be kept: it begins at 0, and nobody needs a clock. Thumbnails may still lag behind."""
+    """The MPD of a channel that has ended, to be kept: it begins at 0, nobody needs a clock, and without thumbnails, which may lag behind."""
     base, edge = view.segments[0], view.segments[-1]
-    form = _Form(low_latency=False, clock="", pictures=view.pictures, base=base)
+    form = _Form(low_latency=False, clock="", pictures={}, base=base)
     attributes = {"type": "static", "mediaPresentationDuration": duration(edge.end_ms - base.start_ms)}
     return _document(view.period, attributes, [], view.segments, form)
 
