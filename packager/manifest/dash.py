@@ -26,8 +26,7 @@ LONGER_MS_MAX = 500
 # More tracks than any period has: ids of producer reference times do not collide.
 TRACKS_MAX = 64
 HEADER = (
-    '<?xml version="1.0" encoding="UTF-8"?>\n'
-    '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-live:2011"'
+    '<?xml version="1.0" encoding="UTF-8"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-live:2011"'
 )
 
 
@@ -84,7 +83,7 @@ def manifest(view: View, *, time_url: str, low_latency: bool = False) -> str:
 
 
 def finished(view: View) -> str:
-    """The MPD of a channel that has ended, to be kept: it begins at 0, nobody needs a clock, and without thumbnails, which may lag behind."""
+    """The MPD of a channel that has ended, to be kept: it begins at 0 and needs no clock; thumbnails may lag behind and are left out."""
     base, edge = view.segments[0], view.segments[-1]
     form = _Form(low_latency=False, clock="", pictures={}, base=base)
     attributes = {"type": "static", "mediaPresentationDuration": duration(edge.end_ms - base.start_ms)}
