@@ -7,7 +7,7 @@ from math import ceil
 from schemas.records import Action, Assignment, DeadLife, Decision, Level, Load, Packaging, Plan, Queued, Reason, Scaling, Void
 from schemas.units import Msn, UnixMs
 from streams.core.facts import ChannelFacts, Facts, read
-from streams.core.granularity import SESSIONS_EXPECTED, Granted, choose_plans, gops_ahead
+from streams.core.granularity import SESSIONS_EXPECTED, Granted, choose_plans
 from streams.core.liveness import Packager, Status, judge
 from streams.core.load import channel_load, share, usable
 from streams.core.policy import Policy
@@ -260,8 +260,7 @@ def _scaling(scene: Scene, dealt: Dealt, granted: Granted, alive: Sequence[Load]
         if asked is Level.OFF and (horizon is None or horizon.sessions_p90 < SESSIONS_EXPECTED):
             continue
         level = unwatched if asked is Level.OFF else asked
-        gops = gops_ahead(seen, facts.cost, settings, ahead_ms=ahead_ms, window_ms=facts.window_ms)
-        gops = plan.gops_per_segment if gops is None else min(plan.gops_per_segment, gops)
+        gops = granted.ahead.get(channel, plan.gops_per_segment)
         is_same = (level, gops) == (plan.level, plan.gops_per_segment)
         loads.append(scene.load(channel) if is_same else channel_load(seen, facts.cost, gops_per_segment=gops, level=level))
     budget = policy.assignment.part_ms_budget

@@ -170,9 +170,11 @@ class ChannelFacts:
 
     def horizon(self, ahead_ms: int) -> HorizonForecast | None:
         """Forecast for the nearest horizon that is at least this far ahead; the farthest if none is."""
-        if not self.forecast or not self.forecast.horizons:
-            return None
-        return next((h for h in self.forecast.horizons if h.horizon_ms >= ahead_ms), self.forecast.horizons[-1])
+        found = None
+        for found in self.forecast.horizons if self.forecast else ():
+            if found.horizon_ms >= ahead_ms:
+                break
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

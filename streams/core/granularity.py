@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from schemas.records import Cost, Level, Load, Plan, Reason
 from schemas.settings import GranularitySettings
-from schemas.units import Ms, UnixMs
+from schemas.units import UnixMs
 from streams.core.facts import ChannelFacts, Facts
 from streams.core.length import (
     Balance,
@@ -37,11 +37,14 @@ class Granted:
     Attributes:
         plans: Granularity of every channel after the decision, by id in order; a plan itself where nothing changes.
         wanted: Level that each channel would have with capacity enough, by id.
+        ahead: GOPs per segment that channels want at the start-up horizon of packagers at no price, by id; absent where what they have will
+            do.
         price: Price of the pool's capacity.
     """
 
     plans: Mapping[str, Plan]
     wanted: Mapping[str, Level] = field(default_factory=dict)
+    ahead: Mapping[str, int] = field(default_factory=dict)
     price: float = 1.0
 
 
@@ -57,6 +60,7 @@ class _Draft:
     gops: int
     load: Vector = NOTHING
     terms: Terms | None = None
+    least: int = 0
     length: Choice | None = None
     deal: Deal = WHOLE
     copies: int = 1
@@ -117,7 +121,9 @@ def choose_plans(
     _bound(drafts, policy.granularity)
     made = {draft.facts.channel: _plan(draft, facts.now, number) for draft in drafts}
     plans = {channel: plan for channel in facts.channels if (plan := made.get(channel) or before.get(channel))}
-    return Granted(plans=plans, wanted={draft.facts.channel: draft.wanted.level for draft in drafts}, price=price)
+    return Granted(
+        plans=plans, wanted={draft.facts.channel: draft.wanted.level for draft in drafts}, ahead=_ahead(drafts, facts, policy), price=price
+    )
 
 
 # ---------------------------------------------------------------- lengths and their price
@@ -147,7 +153,7 @@ def _priced(drafts: Sequence[_Draft], before: float, policy: Policy, *, cores: f
         weighed, gop_s = draft.terms, draft.facts.gop_ms / 1_000
         if weighed is None or policy.granularity.segment_ms:
             continue
-        least = ideal_gops(draft.facts, weighed.at(1.0)) if weighed.waiting else draft.facts.gops_max
+        least = draft.least = ideal_gops(draft.facts, weighed.at(1.0)) if weighed.waiting else draft.facts.gops_max
         if least != draft.gops:
             load += weighed.packaging / gop_s * (1 / least - 1 / draft.gops)
         if least < draft.facts.gops_max:
@@ -164,6 +170,24 @@ def _lengthen(drafts: Sequence[_Draft], facts: Facts, policy: Policy, price: flo
             draft.gops = draft.length.gops
             if draft.is_on:
                 draft.load = vector(channel_load(draft.facts, facts.cost, gops_per_segment=draft.gops, level=draft.level))
+
+
+def _ahead(drafts: Sequence[_Draft], facts: Facts, policy: Policy) -> dict[str, int]:
+    """Lengths that capacity must be ready for, without hysteresis."""
+    ahead, settings, startup_ms = {}, policy.granularity, policy.scaling.startup_ms
+    for draft in drafts:
+        seen = draft.facts
+        horizon = seen.horizon(startup_ms)
+        if horizon is None or settings.segment_ms:
+            continue
+        if draft.least and (draft.gops == seen.gops_min or horizon is seen.horizon(present_gops(seen, draft.before) * seen.gop_ms)):
+            least = draft.least  # as short as can be, or weighed for that horizon already
+        else:
+            weighed = terms(seen, facts.cost, settings, ahead_ms=startup_ms, window_ms=facts.window_ms)
+            least = ideal_gops(seen, weighed.at(1.0)) if weighed and weighed.waiting else seen.gops_max
+        if least < draft.gops:
+            ahead[seen.channel] = least
+    return ahead
 
 
 # ---------------------------------------------------------------- overflow: what nobody watches
@@ -269,16 +293,6 @@ def _plan(draft: _Draft, now: UnixMs, number: int) -> Plan:
     )
 
 
-def gops_ahead(facts: ChannelFacts, cost: Cost, settings: GranularitySettings, *, ahead_ms: int, window_ms: Ms) -> int | None:
-    """
-    GOPs per segment that a channel will want so far ahead, without hysteresis and at no price: what capacity must be ready for.
-
-    None where nobody is expected to wait: what it has is enough.
-    """
-    weighed = terms(facts, cost, settings, ahead_ms=ahead_ms, window_ms=window_ms)
-    return ideal_gops(facts, weighed.at(1.0)) if weighed and weighed.waiting else None
-
-
 __all__ = [
     "PREPARE_MS",
     "SESSIONS_EXPECTED",
@@ -290,6 +304,5 @@ __all__ = [
     "choose_length",
     "choose_level",
     "choose_plans",
-    "gops_ahead",
     "segment_gops",
 ]

@@ -78,8 +78,11 @@ def level_since(plan: Plan) -> UnixMs:
 
 def expected_sessions(facts: ChannelFacts) -> float:
     """Median of the sessions that are expected so soon that it is to be prepared for."""
-    horizons = facts.forecast.horizons if facts.forecast else ()
-    return max((horizon.sessions_p50 for horizon in horizons if horizon.horizon_ms <= PREPARE_MS), default=0.0)
+    most = 0.0
+    for horizon in facts.forecast.horizons if facts.forecast else ():
+        if horizon.horizon_ms <= PREPARE_MS and horizon.sessions_p50 > most:
+            most = horizon.sessions_p50
+    return most
 
 
 def low_latency_share(facts: ChannelFacts, pool: Facts | None) -> float:

@@ -1,6 +1,8 @@
 """What the demand of the last minutes says of a channel's viewers, beside what the settings take for granted before there is any."""
 
+from bisect import bisect_left
 from math import sqrt
+from operator import attrgetter
 
 from schemas.records import HorizonForecast, TrackKind
 from schemas.units import Ms
@@ -29,7 +31,13 @@ def requests_per_object(facts: ChannelFacts, prior: float) -> float:
     past = facts.audience.past
     if not past.active:
         return prior
-    segments = sum(1 for segment in facts.segments if segment.opened_unix_ms // DEMAND_INTERVAL_MS in past.active)
+    # Mostly whole segments were asked for in every interval since the first: then a search finds where to count from.
+    first, last = min(past.active), max(past.active)
+    begin = bisect_left(facts.segments, first * DEMAND_INTERVAL_MS, key=attrgetter("opened_unix_ms"))
+    segments = len(facts.segments) - begin
+    if len(past.active) <= last - first:
+        opened = (segment.opened_unix_ms // DEMAND_INTERVAL_MS for segment in facts.segments[begin:])
+        segments = sum(1 for number in opened if number in past.active)
     objects = segments * len(facts.period.tracks)
     if not objects:
         return prior
