@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -155,6 +156,7 @@ def _curve(scenario: Scenario, parts: Sequence[Part], ranks: NDArray[np.int64], 
     return _Made(np.array([0.0]), np.array([1.0]), everyone)
 
 
+@lru_cache(maxsize=64)
 def read_series(series: Series, path: Path) -> Floats:
     """
     Values of a recorded series, its mean being 1; what is missing is as before.

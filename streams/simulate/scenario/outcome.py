@@ -93,6 +93,7 @@ class Outcome:
         moves: Slices given to another packager, by reason.
         plan_changes: Granularities changed.
         decisions: Made.
+        slices: Slices in hand, mean over time.
         queued_s: Slice-seconds in the queue.
         requests: That reached origins.
         load_ratio: Highest over mean use of packagers, mean over time.
@@ -127,6 +128,7 @@ class Outcome:
     moves: Counter[str]
     plan_changes: int
     decisions: int
+    slices: float
     queued_s: float
     requests: float
     load_ratio: float
@@ -164,7 +166,7 @@ class Outcome:
             ("stalls", f"{self.stalls}, {self.stall_s_per_h:.3f} s per viewer-hour"),
             ("moves", moves),
             ("plan changes", f"{self.plan_changes} in {self.decisions} decisions"),
-            ("queue", f"{self.queued_s:.0f} slice-seconds"),
+            ("slices", f"{self.slices:.1f} in hand; {self.queued_s:.0f} slice-seconds waiting"),
             ("requests", f"{self.requests:.0f} at origins"),
         ]
         if self.takeovers_ms:

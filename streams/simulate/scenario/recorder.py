@@ -29,7 +29,7 @@ class Recorder:
         self.plan_changes = 0
         self.takeovers: list[int] = []
         self._made = self._back = self._void = self._decisions = 0
-        self._packaged_ms = self._live_ms = self._queued_ms = self._requests = 0.0
+        self._packaged_ms = self._live_ms = self._queued_ms = self._requests = self._slices_ms = 0.0
         self._ratio_ms = self._ratio_span_ms = 0.0
         self._queued = 0
         self._late_since = 0.0
@@ -49,6 +49,7 @@ class Recorder:
                 length = line.timeline.length(line.timeline.open_at(start_ms))
                 self._requests += self._players.requests_per_s(line, counts, length) * span / 1_000
         self._queued_ms += self._queued * span
+        self._slices_ms += sum(len(packager.pieces) for packager in working) * span
         shares = [packager.demanded / packager.cores for packager in working]
         if shares and sum(shares):
             self._ratio_ms += max(shares) / (sum(shares) / len(shares)) * span
@@ -148,6 +149,7 @@ class Recorder:
             moves=self.moves,
             plan_changes=self.plan_changes,
             decisions=self._decisions,
+            slices=self._slices_ms / span,
             queued_s=self._queued_ms / 1_000,
             requests=self._requests,
             load_ratio=self._ratio_ms / self._ratio_span_ms if self._ratio_span_ms else 1.0,
