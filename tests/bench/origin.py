@@ -7,10 +7,12 @@ second and quantiles say less than requests per core-second.
 
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +23,7 @@ import psutil
 
 from infra.process import spawn, terminate
 from infra.summary import quantiles
+from packager.origin.serving import allow_files
 
 SECONDS = 5
 CONNECTIONS = 64
@@ -136,6 +139,23 @@ def blocked(url: str, server: psutil.Process, said: Path, players: int) -> str:
     )
 
 
+def crowd(url: str, server: psutil.Process) -> Iterator[str]:
+    """Memory of the origin while many do not finish their requests, or do not read what they asked for; how soon others are answered."""
+    at = urllib.parse.urlsplit(url)
+    half, whole = b"GET /time HTTP/1.1\r\nhost: bench\r\nx: ", b"GET /bench/0/v0/0.part.m4s HTTP/1.1\r\nhost: bench\r\n\r\n" * 40
+    for count, said, what in ((10_000, half, "half a request"), (1_000, whole, "40 parts asked for and none read")):
+        before = server.memory_info().rss
+        with ExitStack() as stack:
+            for _ in range(count):
+                one = stack.enter_context(socket.create_connection((str(at.hostname), int(at.port or 0)), timeout=30))
+                one.sendall(said)
+            time.sleep(2)
+            began = time.perf_counter()
+            fetch(url + "/time")
+            took_ms, grown = 1_000 * (time.perf_counter() - began), server.memory_info().rss - before
+            yield f"{count:>6} connections, {what}: {grown / 2**20:.0f} MiB more, another request is answered in {took_ms:.0f} ms"
+
+
 def fetch(url: str) -> bytes:
     """Body of an answer."""
     with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - of servers that were started here
@@ -166,6 +186,9 @@ def main() -> int:
             print(load("nginx, one worker: the part as a file", still + part, worker))
         for players in PLAYERS:
             print(blocked(url, server, folder / "said", players))
+        allow_files(10_000)
+        for line in crowd(url, server):
+            print(line)
     return 0
 
 
