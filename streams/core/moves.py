@@ -86,16 +86,16 @@ def yielding(dealt: AssignmentMap, staying: Mapping[str, Slice], holders: Mappin
         load = vector(piece.load)
         best: tuple[int, int, str, list[str]] | None = None
         for packager in sorted(held.keys() & used.keys() - piece.barred):
-            left, keys, rank = used[packager], list[str](), 0
+            left, keys, worth = used[packager], list[str](), -len(Rank)
             for negative_rank, key in sorted(held[packager]):
                 if key in dropped or share_with(left, load, most[packager]) <= 1.0:
                     continue
                 left = less(left, vector(staying[key].load))
                 keys.append(key)
-                rank = max(rank, negative_rank)
+                worth = max(worth, negative_rank)
             fits = share_with(left, load, most[packager]) <= 1.0
-            if fits and keys and (best is None or (rank, len(keys), packager) < best[:3]):
-                best = rank, len(keys), packager, keys
+            if fits and keys and (best is None or (worth, len(keys), packager) < best[:3]):
+                best = worth, len(keys), packager, keys
         if best is not None:
             _, _, packager, keys = best
             dropped.update(keys)

@@ -9,7 +9,6 @@ from streams.core.load import slice_load, usable
 from streams.core.standing import NOBODY, Standing, apply, counts, life_key
 from streams.core.state import State
 from streams.core.strategies import Seat, charged
-from streams.core.voids import HOLD_BACK_TARGETS
 from streams.journal import in_force as in_force_by_journal
 from streams.simulate.log import Entry
 from streams.simulate.run import Run
@@ -32,6 +31,8 @@ from tests.promises import (
 # After the last fault a segment is published this much after it is whole: detection, takeover, publishing.
 SETTLED_MS = 6_000
 PARTITIONS_MAX = 64
+# What plain players hold back, in target durations.
+HOLD_BACK_TARGETS = 3
 # After so many segments any number of turns up to six has come round.
 TURNS_PERIOD = 60
 

@@ -1,6 +1,8 @@
 """Broken parts must be caught: a simulation that cannot fail proves nothing. Each part here breaks one law in one way."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,9 @@ from packager.cutter import CutPart, CutSegment, Scope
 from packager.slicing import SliceCutter
 from schemas.records import Assignment, Decision, Parts, Reports
 from schemas.units import Epoch, Ticks, UnixMs
+from streams.core import backlog, reshaping, voids
 from streams.core.decide import Cause
+from streams.core.progress import Progress
 from streams.simulate.faults import Faults
 from streams.simulate.log import Entry
 from streams.simulate.origin import Origin
@@ -17,6 +21,7 @@ from streams.simulate.packager import Packager
 from streams.simulate.planner import Planner
 from streams.simulate.run import Cast, simulate
 from tests.sim.checks import assert_promises
+from tests.sim.test_promises import a_run
 
 SEEDS = range(6)
 
@@ -97,6 +102,53 @@ class OriginThatEdits(Origin):
         super()._fold(entry)
 
 
+class PackagerOfOneTrack(Packager):
+    """Makes the first track of a slice alone."""
+
+    def _cutter(self, assignment: Assignment) -> SliceCutter:
+        return SliceCutter(replace(Scope.of(assignment), tracks=frozenset(assignment.tracks[:1])), check=check_chunk)
+
+
+def slices_that_begin_late(patch: pytest.MonkeyPatch) -> None:
+    """A segment lies between the slices of two shapes."""
+    begun = reshaping.want_new
+    patch.setattr(reshaping, "want_new", lambda scene, facts, shape, msn, *args, **more: begun(scene, facts, shape, msn + 1, *args, **more))
+
+
+def ranges_with_gaps(patch: pytest.MonkeyPatch) -> None:
+    """The last segment of what a slice was behind with is in no range."""
+    cut = backlog._ranges
+
+    def short(*args: Any) -> Any:
+        return [replace(piece, until_msn=piece.until_msn - 1) for piece in cut(*args)]
+
+    patch.setattr(backlog, "_ranges", short)
+
+
+def late_is_done(patch: pytest.MonkeyPatch) -> None:
+    """What those who watch have given up is never made."""
+    given_up = Progress.is_given_up
+
+    def is_open(self: Progress, facts: Any, **work: Any) -> Any:
+        for msn in made(self, facts, **work):
+            if not any(given_up(self, facts.channel, msn, track.track) for track in facts.period.tracks):
+                yield msn
+
+    made = Progress.open_segments
+    patch.setattr(Progress, "open_segments", is_open)
+
+
+def late_too_soon(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(voids, "HOLD_BACK_TARGETS", 1)
+
+
+RULES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "slices that begin late": slices_that_begin_late,
+    "ranges with gaps": ranges_with_gaps,
+    "what is late is never made": late_is_done,
+    "late too soon": late_too_soon,
+}
+
 MUTANTS = {
     "packager with its own boundary": Cast(packager=PackagerWithItsOwnBoundary),
     "packager that names by its life": Cast(packager=PackagerThatNamesByItsLife),
@@ -107,6 +159,8 @@ MUTANTS = {
     "origin that lists what is not published": Cast(origin=OriginThatListsUnpublished),
     "origin that edits": Cast(origin=OriginThatEdits),
 }
+# Runs in which channels are dealt finely and packagers are away for long.
+FINE_SEEDS = range(1, 49, 4)
 
 
 def run_all(cast: Cast) -> None:
@@ -114,7 +168,24 @@ def run_all(cast: Cast) -> None:
         assert_promises(simulate(seed, packagers=4, channels=3, minutes=1, faults=Faults.all(), cast=cast))
 
 
+def run_fine() -> None:
+    for seed in FINE_SEEDS:
+        assert_promises(a_run(seed))
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_part_is_caught(name: str) -> None:
     with pytest.raises(AssertionError):
         run_all(MUTANTS[name])
+
+
+def test_a_packager_that_makes_one_track_of_a_slice_is_caught() -> None:
+    with pytest.raises(AssertionError):
+        assert_promises(a_run(0, Cast(packager=PackagerOfOneTrack)))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_broken_rule_is_caught_though_each_decision_follows_from_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    RULES[name](monkeypatch)
+    with pytest.raises(AssertionError):
+        run_fine()
