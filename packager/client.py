@@ -190,6 +190,10 @@ class Client:
         """
         return cast(Chunk, self._codec.decode(arrival.data))
 
+    def pass_over(self, arrival: Arrival) -> None:
+        """Counts a record whose payload no slice needed: what groups and turns of a channel read in vain."""
+        self._source.overread_bytes += len(arrival.data)
+
     def announce(self, parts: tuple[Part, ...]) -> None:
         """Tells the origins of parts that can be fetched."""
         self._send(topics.PARTS, self.packager_id, Parts(packager_id=self.packager_id, life=self.life, parts=parts))

@@ -20,7 +20,7 @@ from packager.slicing import PeriodUnknownError, SliceCutter
 from packager.store import Store
 from packager.thumbnails import jpeg
 from schemas.errors import ConflictError, FinecutError, RejectedError, RetryableError
-from schemas.records import Assignment, Chunk, Fault, PackagerState, Part, SegmentReport
+from schemas.records import Assignment, Chunk, Fault, MediaMark, PackagerState, Part, SegmentReport
 from schemas.settings import Settings
 from schemas.units import Ms
 
@@ -148,11 +148,13 @@ class Worker:
         return self._publishing_bytes[is_live] == 0 or self.held_bytes(is_live=is_live) < (limit - past if is_live else past)
 
     def _hand_out(self, event: Media) -> None:
-        began = time.monotonic()
+        began, is_needed = time.monotonic(), isinstance(event.record, MediaMark)
         for key in event.arrival.slices:
             if work := self._works.get(key):
                 work.is_live = event.arrival.is_live
-                self._take(work, event)
+                is_needed |= self._take(work, event)
+        if not is_needed:
+            self._client.pass_over(event.arrival)
         if not event.arrival.is_live:
             self._pace.spend(time.monotonic() - began)
 
@@ -166,6 +168,7 @@ class Worker:
         fresh = _Work(key=event.key, assignment=new, cutter=SliceCutter(Scope.of(new), check=check_chunk))
         if work:
             fresh.jobs = work.jobs
+            self._client.meter.drop(event.key)  # it may have had parts, and have none now
         self._works[event.key] = fresh
         self._client.follow(event.key, new)
 
@@ -200,9 +203,10 @@ class Worker:
 
     # ------------------------------------------------------------ cutting
 
-    def _take(self, work: _Work, event: Media) -> None:
+    def _take(self, work: _Work, event: Media) -> bool:
+        """Cuts what is to be cut; whether the payload was needed."""
         if work.is_stopped or work.waits_for:
-            return
+            return False
         arrival, record = event.arrival, event.record
         began, cpu = time.perf_counter(), time.thread_time_ns()
         try:
@@ -212,12 +216,12 @@ class Worker:
             cuts = work.cutter.feed(record, offset=arrival.offset, durable_unix_ms=arrival.durable_unix_ms, periods=periods)
         except RejectedError as error:
             self._client.reject(arrival, str(error))
-            return
+            return True
         except PeriodUnknownError as missing:
             log.info("period_awaited", slice=work.key, period=missing.period)
             work.waits_for = (missing.period, arrival.offset)
             self._client.pause(work.key)
-            return
+            return False
         if isinstance(record, Chunk):
             track = record.track if record.track in work.assignment.tracks else OTHERS
             work.cpu_us[track] = work.cpu_us.get(track, 0) + (time.thread_time_ns() - cpu) // 1_000
@@ -226,6 +230,7 @@ class Worker:
         work.beyond = work.cutter.chunks_beyond
         for cut in cuts:
             self._dispatch(work, cut, event)
+        return record is not event.record
 
     def _dispatch(self, work: _Work, cut: Cut, event: Media) -> None:
         if isinstance(cut, CutReject):
