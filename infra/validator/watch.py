@@ -20,7 +20,7 @@ from infra.validator.recording import Exchange
 CONNECT_S = 5.0
 # A blocking reload may take three target durations, and those are not known before the first answer.
 ANSWER_S = 60.0
-FETCHES_MAX = 8
+FETCHES_MAX = 4
 PLAIN_S = 0.5
 AFTER_FAILURE_S = 0.5
 MULTIVARIANT_S = 5.0

@@ -146,7 +146,7 @@ def _blocking(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
                     yield _answered(answer, "directives after the end are ignored", "200")
                 continue
             yield from _directives(
-                answer, before, [c for sent, _, c in edges if sent >= answer.exchange.done_ms][:1], target_ms, part_ms, limits
+                answer, before, [c for sent, _, c in edges if sent >= answer.exchange.sent_ms][:1], target_ms, part_ms, limits
             )
         for look in looks:
             yield from _has_what_was_asked(look)
@@ -170,8 +170,10 @@ def _directives(
             yield _answered(answer, f"_HLS_msn more than {MSN_AHEAD_MAX} ahead", f"400, the last is {last}")
         return
     part = int(part_text) if part_text is not None and part_text.isdigit() else None
-    # hls.js asks for the highest part number it has seen, also after longer segments.
-    if part is not None and msn > newest and part >= -(-target_ms // part_ms):
+    # hls.js asks for the highest part number it has seen, also after longer segments; and the part after all of the longest segment's
+    # is asked for by its number as long as the segment is not listed.
+    listed = before[-1].edge[1] if before[-1].edge[0] == msn else 0
+    if part is not None and msn > newest and part >= max(-(-target_ms // part_ms), listed + 1):
         if exchange.status != 400:
             yield _answered(answer, "_HLS_part beyond any segment", "400")
         return

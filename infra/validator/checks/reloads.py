@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from infra.validator.evidence import Evidence, Look
 from infra.validator.findings import Finding, Limits
-from infra.validator.playlist import Media, Part, Segment
+from infra.validator.playlist import Media, Part, Segment, unix_ms
 
 MS_S = 0.001
 
@@ -179,4 +179,17 @@ def _is_needless(evidence: Evidence, before: Segment, after: Segment) -> bool:
     return abs(after.start_ms - before.start_ms - before.duration_s * 1_000) <= 1.01
 
 
-CHECKS = (_constants, _immutable, _sequence, _cadence, _discontinuities)
+def _dateranges(evidence: Evidence, _: Limits) -> Iterator[Finding]:
+    """Rules 3 and 33: what was said of a date range stays, and its time is one."""
+    for looks in evidence.playlists.values():
+        starts: dict[str, str] = {}
+        for look in looks:
+            for fields in look.content.dateranges:
+                name, start = fields.get("ID", ""), fields.get("START-DATE", "")
+                if not name or unix_ms(start) is None:
+                    yield _finding(look, 33, "EXT-X-DATERANGE", "an ID and a START-DATE that is a time", fields)
+                elif starts.setdefault(name, start) != start:
+                    yield _finding(look, 3, "START-DATE of a date range changed", f"{starts[name]} of {name}", start)
+
+
+CHECKS = (_constants, _immutable, _sequence, _cadence, _discontinuities, _dateranges)

@@ -184,6 +184,11 @@ def one_moved(pattern: str) -> Edit:
     return apply
 
 
+def dated(start: str) -> Edit:
+    """A playlist with a date range."""
+    return swap(HLS, r"^(#EXT-X-MEDIA-SEQUENCE)", rf'#EXT-X-DATERANGE:ID="ad-1",START-DATE="{start}"\n\1')
+
+
 def slow(exchange: Exchange) -> Exchange:
     return replace(exchange, done_ms=exchange.done_ms + 5_000)
 
@@ -212,6 +217,8 @@ HLS_MUTATIONS: tuple[tuple[int, str, Edit], ...] = (
     (3, "a playlist goes back", gone_back),
     (3, "the parts of a segment change", text(LL, lambda b: re.sub(r"(DURATION=0\.4)80", r"\g<1>81", b), share=0.9)),
     (3, "the end is taken back", text(HLS, lambda b: b + "#EXT-X-ENDLIST\n", share=0.4, until=0.5)),
+    (3, "a date range moves", chain(dated("2026-01-01T00:00:00Z"), swap(HLS, "2026-01-01", "2026-01-02", share=LATE))),
+    (33, "a date range without a time", dated("soon")),
     (4, "a live playlist has a type", swap(HLS, r"^(#EXT-X-MEDIA-SEQUENCE)", r"#EXT-X-PLAYLIST-TYPE:EVENT\n\1")),
     (4, "a live playlist shrinks", text(HLS, shrunk, share=LATE)),
     (5, "no new segment for 9 s", frozen(HLS, 0.3, 9)),
