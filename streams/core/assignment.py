@@ -182,10 +182,10 @@ def _portion(load: Load, portion: float, turns: int) -> Load:
         return load
     return Load(
         cores=load.cores * portion / turns,
-        memory_bytes=int(load.memory_bytes * portion),
+        memory_bytes=int(load.memory_bytes * portion / turns),
         in_bytes_per_s=load.in_bytes_per_s,
         out_bytes_per_s=int(load.out_bytes_per_s * portion / turns),
-        part_ms=load.part_ms * portion,
+        part_ms=load.part_ms * portion / turns,
     )
 
 

@@ -18,8 +18,7 @@ from streams.core.standing import NOBODY, Standing, assignment_key, life_key
 from streams.core.strategies import Seat
 from streams.core.voids import broken, late
 
-# A picture of a segment: its first frame decoded and written as a JPEG.
-PICTURE_CPU_S = 0.02
+# What thumbnails write and hold: a picture of some tens of kilobytes per segment, one frame decoded.
 PICTURE_BYTES_PER_S = 20_000
 PICTURE_MEMORY_BYTES = 8 * 2**20
 # Cores that a packager gives to catching up while it follows a live edge (`packager.catch_up_share`), and the most that one range gets of
@@ -218,7 +217,7 @@ class Scene:
         if is_derived(slice_id):
             segment_s = self._gops(facts) * facts.gop_ms / 1_000
             return Load(
-                cores=PICTURE_CPU_S / segment_s,
+                cores=self.facts.cost.per_thumbnail / segment_s,
                 memory_bytes=PICTURE_MEMORY_BYTES,
                 in_bytes_per_s=int(facts.bytes_per_s),
                 out_bytes_per_s=PICTURE_BYTES_PER_S,
