@@ -9,7 +9,7 @@ from schemas.timeline import gops_per_segment_max
 from schemas.units import Ms, Msn, UnixMs
 from streams.core.folds import DEMAND_INTERVAL_MS
 from streams.core.policy import Policy
-from streams.core.rows import ChannelAudience, ChannelRow, DemandRow, ForecastRow, GopsRow, HeartbeatRow, Interval, ReportRow, Segment
+from streams.core.rows import ChannelAudience, ChannelRow, DemandRow, ForecastRow, GopsRow, HeartbeatRow, ReportRow, Segment
 from streams.core.state import State
 
 # Origins speak every second; after this an origin that fell silent no longer counts its sessions.
@@ -61,11 +61,17 @@ class Audience:
     @cached_property
     def past(self) -> "Past":
         """What was seen within memory."""
-        past = Past()
-        for audience in self.seen:
-            for interval in audience.intervals:
-                past.add(interval)
-        return past
+        intervals = [interval for audience in self.seen for interval in audience.intervals]
+        return Past(
+            joins=sum([i.joins for i in intervals]),
+            returns=sum([i.returns for i in intervals]),
+            whole_requests=sum([i.whole_requests for i in intervals]),
+            whole_s=sum([i.whole_s for i in intervals]),
+            low_latency_s=sum([i.low_latency_s for i in intervals]),
+            told_s=sum([i.told_s for i in intervals]),
+            told_kbits=sum([i.told_kbits for i in intervals]),
+            active={i.number for i in intervals if i.whole_requests},
+        )
 
 
 @dataclass(slots=True)
@@ -85,18 +91,6 @@ class Past:
     told_s: int = 0
     told_kbits: int = 0
     active: set[int] = field(default_factory=set)
-
-    def add(self, interval: Interval) -> None:
-        """Counts an interval of an origin."""
-        self.joins += interval.joins
-        self.returns += interval.returns
-        self.whole_requests += interval.whole_requests
-        self.whole_s += interval.whole_s
-        self.low_latency_s += interval.low_latency_s
-        self.told_s += interval.told_s
-        self.told_kbits += interval.told_kbits
-        if interval.whole_requests:
-            self.active.add(interval.number)
 
     @property
     def low_latency_share(self) -> float | None:

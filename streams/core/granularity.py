@@ -180,8 +180,9 @@ def _ahead(drafts: Sequence[_Draft], facts: Facts, policy: Policy) -> dict[str, 
         horizon = seen.horizon(startup_ms)
         if horizon is None or settings.segment_ms:
             continue
-        if draft.least and (draft.gops == seen.gops_min or horizon is seen.horizon(present_gops(seen, draft.before) * seen.gop_ms)):
-            least = draft.least  # as short as can be, or weighed for that horizon already
+        weighed_for = seen.horizon(present_gops(seen, draft.before) * seen.gop_ms) if draft.least else None
+        if weighed_for and weighed_for.joins_p50 >= horizon.joins_p50 and weighed_for.joins_p90 >= horizon.joins_p90:
+            least = draft.least  # no fewer are expected sooner
         else:
             weighed = terms(seen, facts.cost, settings, ahead_ms=startup_ms, window_ms=facts.window_ms)
             least = ideal_gops(seen, weighed.at(1.0)) if weighed and weighed.waiting else seen.gops_max

@@ -62,9 +62,9 @@ def choose_level(facts: ChannelFacts, plan: Plan | None, policy: Policy, *, now:
             level = Level.PARTS
         elif level is Level.SEGMENTS and expected * low_latency_share(facts, pool) >= SESSIONS_EXPECTED:
             reason, level = Reason.FORECAST, Level.PARTS
-    if RANK[held] > RANK[level]:
+    if held is not level and RANK[held] > RANK[level]:
         reason, level = Reason.HELD, held
-    if RANK[idle_level] > RANK[level] or (idle_level is level and not is_watched):
+    if (idle_level is level and not is_watched) or (idle_level is not Level.OFF and RANK[idle_level] > RANK[level]):
         reason, level = (Reason.IDLE_LEVEL if idle_level is not Level.OFF else Reason.IDLE), idle_level
     if settings.level != "auto" and level is not Level.OFF:
         level = Level(settings.level)
