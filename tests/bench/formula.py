@@ -13,7 +13,6 @@ import argparse
 import json
 import random
 import shutil
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -192,7 +191,7 @@ def measure(line: Line, folder: Path, *, joins: int, pages: int) -> tuple[list[d
     finally:
         terminate(process, timeout_s=30)
     if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, "join.mjs", (folder / "join.log").read_text())
+        raise RuntimeError(f"join.mjs ended with status {process.returncode}:\n{(folder / 'join.log').read_text()[-2_000:]}")
     lengths = {channel: line.tally.segment_lengths_s(channel) for channel in channels}
     wrong = [channel for channel, length in channels.items() if set(lengths[channel]) != {float(length)}]
     if wrong:
