@@ -212,7 +212,9 @@ class Origin:
         # Its bytes are those of the finished object; one that is broken off is not stored by caches (RFC 9111, 3.3).
         headers = {**CORS, "cache-control": FOREVER}
         if request.method == "HEAD":
-            return Response(headers=headers, media_type=MP4)
+            head = Response(headers=headers, media_type=MP4)
+            del head.headers["content-length"]  # nobody knows it yet
+            return head
 
         async def counted() -> AsyncIterator[bytes]:
             async for data in self._open_segments.read(opened):

@@ -169,6 +169,27 @@ async def test_directives_are_ignored_once_the_channel_has_ended(site: Site) -> 
     assert "#EXT-X-ENDLIST" in answer.text
 
 
+async def test_an_open_segment_is_sent_to_its_end_and_its_reader_is_told_of_as_one(site: Site) -> None:
+    records = more(14, 5, 4, 9)
+    parts = [part for record in records[:8] for part in getattr(record, "parts", ()) if part.track == "v0"]
+    for part in parts[:3]:
+        site.store.create_if_absent(object_name("c1", 0, "v0", part.start_ticks, PART_SUFFIX), [b"%d;" % part.index])
+    site.live.fold(records[2:3])
+    opened = f"/{object_name('c1', 0, 'v0', parts[0].segment_start_ticks)}"
+    head = await site.http.head(opened)
+    assert (head.status_code, head.content) == (200, b"")
+    assert "content-length" not in head.headers
+    asked = asyncio.create_task(site.http.get(opened))
+    await site.waiting()
+    for part in parts[3:]:
+        site.store.create_if_absent(object_name("c1", 0, "v0", part.start_ticks, PART_SUFFIX), [b"%d;" % part.index])
+    site.live.fold(records[3:])
+    answer = await asked
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"0;1;2;3;4;5;6;7;", "video/mp4")
+    told = site.audience.close(site.now_ms)["c1"]
+    assert (told.chunked_sessions, told.whole_sessions, told.sent_bytes) == (1, 0, 16)
+
+
 async def test_a_hinted_part_is_waited_for_and_delivered_whole(site: Site) -> None:
     part = facts.part(PERIOD, PERIOD.tracks[0], 5, 14, 4, 2)
     name = object_name("c1", 0, "v0", part.start_ticks, PART_SUFFIX)
