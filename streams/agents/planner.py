@@ -153,6 +153,11 @@ class Planner:
                         metrics.event_to_assignment_ms.observe(ack.at_unix_ms - projection.record.cause_unix_ms)
         if standing.scaling is not None:
             metrics.wanted.labels(pool).set(standing.scaling.wanted)
+            metrics.price.labels(pool).set(standing.scaling.price)
+            metrics.unfit.labels(pool).set(standing.scaling.unfit_slices)
+        on = [plan for plan in standing.plans.values() if plan.level is not Level.OFF]
+        metrics.dealt.labels(pool, "first").set(sum(plan.groups * plan.turns for plan in on))
+        metrics.dealt.labels(pool, "copy").set(sum(plan.groups * plan.turns * (plan.copies - 1) for plan in on))
         for level in Level:
             metrics.channels.labels(pool, level.value).set(sum(plan.level is level for plan in standing.plans.values()))
 
