@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,16 @@ From = Annotated[str | None, typer.Option("--from", help="Offset (1200), time (2
 To = Annotated[str | None, typer.Option("--to", help="The same, excluded; else the end.")]
 
 
+class Role(StrEnum):
+    """Keys of `infra.access.RULES`, without importing it for a help page."""
+
+    ENCODER = "encoder"
+    CONTROL = "control"
+    PACKAGER = "packager"
+    ORIGIN = "origin"
+    READER = "reader"
+
+
 @topics.command()
 def create() -> None:
     """Make the topics that are missing and check the others."""
@@ -30,6 +41,21 @@ def create() -> None:
     wanted = wanted_topics(settings)
     made = ensure(reach(settings.kafka), wanted, replication_factor=settings.kafka.replication_factor)
     typer.echo(f"{len(made)} topics made, {len(wanted) - len(made)} were there and are right")
+
+
+@topics.command()
+def grant(
+    role: Annotated[Role, typer.Argument(help="What the user runs.")],
+    user: Annotated[str, typer.Argument(help="Its name, as Kafka knows it.")],
+) -> None:
+    """Allow a user of a secured cluster what its role needs, and nothing else; needs a user that may alter the cluster."""
+    from infra.access import RULES, allow
+    from infra.state import settings_at_hand
+    from infra.topics import reach
+
+    kafka = settings_at_hand().kafka
+    for line in allow(reach(kafka), kafka, RULES[role.value], user):
+        typer.echo(line)
 
 
 @topics.command()

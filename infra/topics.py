@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # re-exported, not in __all__
@@ -15,6 +16,8 @@ from schemas.topics import TOPICS
 
 REACH_S = 5.0
 ANSWER_S = 30.0
+# Why a broker that is there does not talk to us.
+REFUSALS = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})  # noqa: SLF001
 POLL_S = 0.02
 
 
@@ -55,10 +58,19 @@ def reach(kafka: KafkaSettings, *, timeout_s: float = REACH_S) -> AdminClient:
     Raises:
         UserError: None does.
     """
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0, "socket.connection.setup.timeout.ms": 2_000})
+    told: list[KafkaError] = []
+    client: dict[str, Any] = {**kafka.client(), "log_level": 0, "socket.connection.setup.timeout.ms": 2_000, "error_cb": told.append}
+    admin = AdminClient(client)
     try:
         admin.list_topics(timeout=timeout_s)
     except KafkaException as error:
+        admin.poll(0)
+        refused = next((other.str() for other in told if other.code() in REFUSALS), None)
+        if refused:
+            raise UserError(
+                f"Kafka at {kafka.bootstrap_servers} refuses us: {refused}",
+                do="correct FINECUT_KAFKA__SECURITY_PROTOCOL, the user and its password, or FINECUT_KAFKA__SSL_CA",
+            ) from error
         raise UserError(
             f"no Kafka answers at {kafka.bootstrap_servers}: {_text(error)}",
             do="start it (`finecut up` brings its own), or correct FINECUT_KAFKA__BOOTSTRAP_SERVERS",

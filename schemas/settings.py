@@ -39,10 +39,56 @@ class KafkaSettings(_Section):
     control_retention_ms: Positive = Field(72 * HOUR_MS, description="How long decisions and what they read stay for replay.")
     delivery_timeout_ms: Positive = Field(30_000, description="After this a record not acknowledged is an error.")
     fetch_wait_ms: Positive = Field(50, description="Longest wait of a fetch; a produce wakes it at once.")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How brokers are spoken to; SASL_SSL in production."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("SCRAM-SHA-512", description="How a user is proved.")
+    sasl_username: str = Field("", description="User; `finecut topics grant ROLE USER` gives it what its role needs.")
+    sasl_password: SecretStr = Field(SecretStr(""), description="Its password; from the environment or a file that others cannot read.")
+    ssl_ca: Path | None = Field(None, description="Whom brokers' certificates must be signed by (PEM); else the system's.")
+    ssl_certificate: Path | None = Field(None, description="Our own certificate, where brokers ask for one (PEM).")
+    ssl_key: Path | None = Field(None, description="Its private key (PEM).")
+
+    @model_validator(mode="after")
+    def _relations(self) -> Self:
+        if self.has_sasl and not (self.sasl_username and self.sasl_password.get_secret_value()):
+            raise ValueError(f"security_protocol {self.security_protocol} needs sasl_username and sasl_password")
+        if (self.ssl_certificate is None) != (self.ssl_key is None):
+            raise ValueError("ssl_certificate and ssl_key belong together")
+        for name in ("ssl_ca", "ssl_certificate", "ssl_key"):
+            path: Path | None = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise ValueError(f"{name}: there is no file {path}")
+        return self
+
+    @property
+    def has_sasl(self) -> bool:
+        """Whether brokers ask for a user."""
+        return self.security_protocol.startswith("SASL")
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether what is said to brokers is encrypted."""
+        return self.security_protocol.endswith("SSL")
 
     def client(self) -> dict[str, str | int]:
         """What every client of librdkafka is configured with."""
-        return {"bootstrap.servers": self.bootstrap_servers, "message.max.bytes": self.message_bytes_max}
+        return {"bootstrap.servers": self.bootstrap_servers, "message.max.bytes": self.message_bytes_max, **self.security()}
+
+    def security(self) -> dict[str, str | int]:
+        """How clients of librdkafka speak to brokers; nothing where that is in the clear."""
+        said: dict[str, str | int] = {}
+        if self.security_protocol != "PLAINTEXT":
+            said["security.protocol"] = self.security_protocol
+        if self.has_sasl:
+            said |= {
+                "sasl.mechanism": self.sasl_mechanism,
+                "sasl.username": self.sasl_username,
+                "sasl.password": self.sasl_password.get_secret_value(),
+            }
+        files = {"ssl.ca.location": self.ssl_ca, "ssl.certificate.location": self.ssl_certificate, "ssl.key.location": self.ssl_key}
+        said.update({name: str(path) for name, path in files.items() if path is not None and self.has_tls})
+        return said
 
 
 class MediaSettings(_Section):

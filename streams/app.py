@@ -26,7 +26,7 @@ from streams.metrics import Metrics
 from streams.pools import Pools
 from streams.shell import Arrival, Shell
 from streams.tables import Table, Tables, app_id
-from streams.transport import Consumer, broker_urls
+from streams.transport import Consumer, broker_urls, credentials
 
 log = structlog.get_logger()
 
@@ -66,6 +66,7 @@ def new_app(settings: Settings) -> App:
     return App(
         app_id(kafka),
         broker=broker_urls(kafka.bootstrap_servers, fetch_wait_ms=kafka.fetch_wait_ms),
+        broker_credentials=credentials(kafka),
         version=1,
         autodiscover=False,
         store="memory://",

@@ -15,6 +15,7 @@ from schemas.records import Decision
 from schemas.settings import KafkaSettings
 from schemas.units import UnixMs
 from streams.core.standing import Projection, Standing, apply, counts, orphans, projections
+from streams.transport import security
 
 # Decisions looked at in one step back in search of a whole one: a minute of a busy pool.
 BLOCK = 500
@@ -216,6 +217,7 @@ class KafkaLog:
             enable_idempotence=True,
             max_request_size=self._kafka.message_bytes_max,
             request_timeout_ms=self._kafka.delivery_timeout_ms,
+            **security(self._kafka),
         )
         await self._producer.start()
         return self
@@ -246,6 +248,7 @@ async def _consumer(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
         enable_auto_commit=False,
         auto_offset_reset="none",
         fetch_max_wait_ms=kafka.fetch_wait_ms,
+        **security(kafka),
     )
     await consumer.start()
     try:

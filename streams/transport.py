@@ -1,14 +1,18 @@
 """Our Faust transport, scheme ``finecut://``: the fetch wait is a setting, no first record is lost, and commits can be watched."""
 
+import ssl
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
 import aiokafka
+from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.transport import drivers
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from yarl import URL
+
+from schemas.settings import KafkaSettings
 
 SCHEME = "finecut"
 FETCH_WAIT = "fetch_wait_ms"
@@ -23,6 +27,40 @@ def broker_urls(bootstrap_servers: str, *, fetch_wait_ms: int) -> list[URL]:
     [URL('finecut://10.0.0.1:9092/?fetch_wait_ms=50'), URL('finecut://b:9093/?fetch_wait_ms=50')]
     """
     return [URL(f"{SCHEME}://{server.strip()}").with_query({FETCH_WAIT: fetch_wait_ms}) for server in bootstrap_servers.split(",")]
+
+
+def security(kafka: KafkaSettings) -> dict[str, Any]:
+    """How clients of aiokafka speak to brokers; nothing where that is in the clear."""
+    said: dict[str, Any] = {"security_protocol": kafka.security_protocol} if kafka.security_protocol != "PLAINTEXT" else {}
+    if kafka.has_tls:
+        said["ssl_context"] = tls(kafka)
+    if kafka.has_sasl:
+        said |= {
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.sasl_username,
+            "sasl_plain_password": kafka.sasl_password.get_secret_value(),
+        }
+    return said
+
+
+def credentials(kafka: KafkaSettings) -> Credentials | None:
+    """The same for Faust."""
+    if kafka.has_sasl:
+        return SASLCredentials(
+            username=kafka.sasl_username,
+            password=kafka.sasl_password.get_secret_value(),
+            mechanism=kafka.sasl_mechanism,
+            ssl_context=tls(kafka) if kafka.has_tls else None,
+        )
+    return SSLCredentials(tls(kafka)) if kafka.has_tls else None
+
+
+def tls(kafka: KafkaSettings) -> ssl.SSLContext:
+    """Brokers' certificates are checked, their names too; ours is shown where there is one."""
+    context = ssl.create_default_context(cafile=str(kafka.ssl_ca) if kafka.ssl_ca else None)
+    if kafka.ssl_certificate and kafka.ssl_key:
+        context.load_cert_chain(kafka.ssl_certificate, kafka.ssl_key)
+    return context
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
