@@ -6,7 +6,7 @@ from schemas.records import Assignment, Reason
 from schemas.units import UnixMs
 from streams.core.assignment import AssignmentMap, Rank, Slice
 from streams.core.load import bounds, less, plus, share_with, vector
-from streams.core.rebalance import is_uneven, rebalance
+from streams.core.rebalance import is_uneven, leaving, rebalance
 from streams.core.resuming import resume
 from streams.core.scene import Scene, Source
 from streams.core.strategies import Seat
@@ -21,11 +21,11 @@ def evened_out(scene: Scene, staying: Mapping[str, Assignment], seats: Sequence[
     if not is_uneven(seats):
         return {}
     seated = {seat.packager_id: seat.life for seat in seats}
-    now = scene.facts.now
+    now, full = scene.facts.now, leaving(seats)
     movable = {
         key: held
         for key, held in staying.items()
-        if held.until_msn is None and seated.get(held.packager_id) == held.life and _is_settled(held, now)
+        if held.packager_id in full and held.until_msn is None and seated[held.packager_id] == held.life and _is_settled(held, now)
     }
     holders: dict[str, set[str]] = {}
     for held in staying.values():

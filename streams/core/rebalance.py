@@ -20,6 +20,13 @@ def is_uneven(seats: Sequence[Seat]) -> bool:
     return len(shares) > 1 and max(shares) - _mean(shares) > _tolerance(_mean(shares))
 
 
+def leaving(seats: Sequence[Seat]) -> set[str]:
+    """Packagers that work may leave."""
+    shares = {seat.packager_id: share(seat.used, seat.usable) for seat in seats}
+    mean = _mean(list(shares.values()))
+    return {packager for packager, carried in shares.items() if carried - mean > _tolerance(mean) / 2}
+
+
 def _mean(shares: Sequence[float]) -> float:
     return fsum(shares) / len(shares)
 

@@ -197,7 +197,7 @@ def _place(scene: Scene, table: _Table) -> AssignmentMap:
         [want.slice for want in table.wants.values()],
         charged(scene.seats, held),
         strategy=scene.policy.assignment.strategy,
-        last=_picked_last(scene.standing),
+        last=_picked_last(scene.standing) if table.wants else "",
         placed={held.slice_id for held in table.staying.values()},
     )
 
