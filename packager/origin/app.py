@@ -313,7 +313,12 @@ def _client(request: Request) -> str:
 
 
 def _report(request: Request) -> cmcd.Report | None:
-    return cmcd.read_request(request.query_params.get("CMCD"), request.headers)
+    scope = request.scope
+    # Most requests say nothing, which costs nothing.
+    query = request.query_params.get("CMCD") if scope["query_string"] else None
+    if query is None and not any(name.startswith(b"cmcd-") for name, _ in scope["headers"]):
+        return None
+    return cmcd.read_request(query, request.headers)
 
 
 async def _not_found(request: Request, _: Exception) -> Response:
