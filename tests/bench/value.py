@@ -1,7 +1,7 @@
 """
 What deciding granularity is worth on recorded audiences, against pools scaled by count.
 
-    FINECUT_DATA=FOLDER python -m tests.bench.value [--hours 24] [--channels 400] [--seeds 1] [--rows TEXT]
+    FINECUT_DATA=FOLDER python -m tests.bench.value [--hours 6] [--channels 160] [--viewers 9.6] [--seed 1] [--rows TEXT]
 
 Channels go live as recorded on one platform and are watched as recorded on another: a composition, since no public record has both.
 All rows have the same channels, viewers, costs, start-up time, kills, placement and takeover. A baseline packages every live channel as
@@ -115,10 +115,10 @@ def measure(overrides: Overrides) -> tuple[Outcome, float]:
     return outcome, time.process_time() - began
 
 
-def main(hours: float, channels: int, seed: int, only: str) -> None:
+def main(hours: float, channels: int, viewers: float, seed: int, only: str) -> None:
     """Print the table, a row as soon as it is there."""
-    common: Overrides = {"duration": f"{hours:g} h", "channels.count": channels, "seed": seed}
-    print(f"| {hours:g} h, at most {channels} channels, seed {seed} | " + " | ".join(COLUMNS) + " |")
+    common: Overrides = {"duration": f"{hours:g} h", "channels.count": channels, "seed": seed, "audience.per_channel": viewers}
+    print(f"| {hours:g} h, {channels} channels of the day, {viewers:g} viewers each in the mean | " + " | ".join(COLUMNS) + " |")
     print("|---|" + "---|" * len(COLUMNS))
     found: dict[str, Outcome] = {}
     for row in ROWS:
@@ -152,11 +152,12 @@ def conclude(found: dict[str, Outcome]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hours", type=float, default=24.0)
-    parser.add_argument("--channels", type=int, default=400)
+    parser.add_argument("--hours", type=float, default=6.0)
+    parser.add_argument("--channels", type=int, default=160)
+    parser.add_argument("--viewers", type=float, default=9.6, help="mean viewers of a live channel")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rows", default="", help="only rows whose name has this text")
     arguments = parser.parse_args()
     if not os.environ.get("FINECUT_DATA"):
         sys.exit("value: name the folder of recorded series in FINECUT_DATA")
-    main(arguments.hours, arguments.channels, arguments.seed, arguments.rows)
+    main(arguments.hours, arguments.channels, arguments.viewers, arguments.seed, arguments.rows)

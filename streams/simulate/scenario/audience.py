@@ -124,7 +124,8 @@ def _means(scenario: Scenario, ranks: NDArray[np.int64], begins: Floats, ends: F
     """Mean viewers of each channel while it is live, so that over all the time there are as many as wanted."""
     weights = ranks.astype(float) ** -scenario.audience.zipf
     lives = (np.minimum(ends, scenario.end) - np.clip(begins, 0.0, scenario.end)) / scenario.end
-    return np.asarray(scenario.audience.viewers * weights / max(float((weights * lives).sum()), 1e-12))
+    viewers = scenario.audience.per_channel * float(lives.sum()) or scenario.audience.viewers
+    return np.asarray(viewers * weights / max(float((weights * lives).sum()), 1e-12))
 
 
 def _classes(scenario: Scenario, rng: np.random.Generator, count: int) -> Floats:

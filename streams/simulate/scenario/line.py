@@ -118,9 +118,10 @@ class Line:
             self.has_trouble, self.there_ms = True, inf
         self.level, self.level_from_ms = level, self.timeline.start(from_msn)
 
-    def raise_to(self, from_msn: int, level: Level) -> None:
-        """Another level from a segment on."""
-        self.level, self.level_from_ms = level, self.timeline.start(from_msn)
+    def change(self, level: Level, from_msn: int, now_ms: float) -> None:
+        """A level holds from a segment on."""
+        if level is not self.level:
+            self.level, self.level_from_ms = level, max(now_ms, self.timeline.start(from_msn))
 
     def stop(self, from_msn: int) -> None:
         """It is no longer packaged from a segment on: nobody joins any more."""
@@ -230,6 +231,8 @@ class Line:
         times = sorted({end_ms, *(at for piece in pieces for at, _ in piece.path)})
         if self.next_msn:
             self.edge_ms = max(self.edge_ms, self.timeline.start(self.next_msn))
+        last = min(self.wanted[-1].until_msn, self.end_msn)
+        ends = self.timeline.start(int(last)) if last < inf else inf
         said = []
         for at in times:
             if at < start_ms:
@@ -244,7 +247,7 @@ class Line:
                 units[piece.given.slice_id] = max(done, units.get(piece.given.slice_id, 0.0))
             if len(covered) >= self.tracks:
                 self.edge_ms = max(self.edge_ms, min(at, *units.values()))
-            lag = max(0.0, at - self.edge_ms)
+            lag = max(0.0, min(at, ends) - self.edge_ms)
             self.caught_ms = inf if lag > NEAR else min(self.caught_ms, at)
             said.append((at, lag))
         return said

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.errors import UserError
 from streams.simulate.scenario.spec import Scenario
 
-FIX = "correct the line; README, Scenarios, tells every key"
+FIX = "correct the line; streams/simulate/scenarios/README.md tells every key"
 
 
 def read_scenario(path: Path, overrides: dict[str, Any] | None = None) -> Scenario:

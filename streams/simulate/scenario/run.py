@@ -272,10 +272,10 @@ class _Run:
         self._words[word.channel] = word
         if word.action is Action.STOP:
             line.stop(word.from_msn)
-        elif before and before.action is Action.START:
-            line.raise_to(word.from_msn, word.level)
-        else:
+            return
+        if not before or before.action is not Action.START:
             line.start(word.from_msn, word.level, now_ms)
+        line.change(word.level, max(word.from_msn, word.parts_from_msn), now_ms)
 
     def _cores(self, line: Line, given: Assignment) -> float:
         length = line.timeline.newest_length

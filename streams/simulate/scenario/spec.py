@@ -34,24 +34,24 @@ class Table(BaseModel):
 class Times(Table):
     """When channels are live, from a file of starts and ends; without it all are live from the beginning to the end."""
 
-    file: str
-    start: str = "start_utc"
-    end: str = "end_utc"
+    file: str = Field(description="CSV with a header, beside the scenario or in FINECUT_DATA.")
+    start: str = Field("start_utc", description="Column of starts.")
+    end: str = Field("end_utc", description="Column of ends.")
     beginning: datetime = Field(description="The instant of the file at which the simulation begins.")
 
 
 class Channels(Table):
     """The channels; all have the same shape."""
 
-    count: Annotated[int, Field(ge=1, le=CHANNELS_MAX)] = 4
-    video_kbps: tuple[Positive, ...] = (400.0, 900.0, 1_500.0)
-    audio_kbps: tuple[Positive, ...] = (96.0,)
-    gop: Span = 1_000
-    part: Span = 500
-    target: Span = 4_000
-    idle_level: Level = Level.OFF
+    count: Annotated[int, Field(ge=1, le=CHANNELS_MAX)] = Field(4, description="At most so many, with times; else exactly.")
+    video_kbps: tuple[Positive, ...] = Field((400.0, 900.0, 1_500.0), description="Bit rate of each rendition.")
+    audio_kbps: tuple[Positive, ...] = Field((96.0,), description="Bit rate of each sound track.")
+    gop: Span = Field(1_000, description="Length of a GOP, whole frames of 40 ms.")
+    part: Span = Field(500, description="Length of a part, about.")
+    target: Span = Field(4_000, description="Target duration.")
+    idle_level: Level = Field(Level.OFF, description="What is packaged while nobody watches: off, segments, parts.")
     low_latency_share: Share = Field(0.25, description="Share of channels that have viewers who fetch parts or read open segments.")
-    times: Times | None = None
+    times: Times | None = Field(None, description="When channels are live; none: all are, from the beginning to the end.")
 
     @model_validator(mode="after")
     def _relations(self) -> Self:
@@ -67,17 +67,18 @@ class Channels(Table):
 class Series(Table):
     """One recorded series."""
 
-    file: str
-    column: str
-    step: Span
-    skip: Moment = 0
+    file: str = Field(description="CSV with a header, beside the scenario or in FINECUT_DATA.")
+    column: str = Field(description="Column of the values.")
+    step: Span = Field(description="Time between two rows.")
+    skip: Moment = Field(0, description="Left out at its beginning.")
 
 
 class Audience(Table):
     """Who comes: a shape in time, spread over the channels by their popularity."""
 
-    kind: Literal["constant", "ramp", "flash", "trace"] = "constant"
+    kind: Literal["constant", "ramp", "flash", "trace"] = Field("constant", description="Shape in time: constant, ramp, flash, trace.")
     viewers: NotNegative = Field(100.0, description="Mean viewers over all channels.")
+    per_channel: NotNegative = Field(0.0, description="Above 0: instead, mean viewers of a live channel.")
     zipf: NotNegative = Field(0.0, description="Viewers of the channel of rank k are in proportion to k to the power of minus this.")
     stay: Span = Field(15 * 60_000, description="Mean time a viewer stays on a channel.")
     to: NotNegative = Field(0.0, description="ramp: viewers at the end.")
@@ -98,11 +99,11 @@ class Audience(Table):
 class Costs(Table):
     """Core-seconds that work takes; the defaults are what the models start from."""
 
-    per_segment: NotNegative = Cost().per_segment
-    per_part: NotNegative = Cost().per_part
-    per_chunk: NotNegative = Cost().per_chunk
-    per_byte: NotNegative = Cost().per_byte
-    per_request: NotNegative = Cost().per_request
+    per_segment: NotNegative = Field(Cost().per_segment, description="Per segment and track.")
+    per_part: NotNegative = Field(Cost().per_part, description="Per part and track.")
+    per_chunk: NotNegative = Field(Cost().per_chunk, description="Per chunk.")
+    per_byte: NotNegative = Field(Cost().per_byte, description="Per byte.")
+    per_request: NotNegative = Field(Cost().per_request, description="Per request at an origin.")
 
 
 class Pool(Table):
@@ -120,10 +121,10 @@ class Pool(Table):
 class Scaler(Table):
     """Who says how many packagers there are."""
 
-    kind: Literal["finecut", "hpa", "keda", "fixed"] = "finecut"
+    kind: Literal["finecut", "hpa", "keda", "fixed"] = Field("finecut", description="finecut: as decisions want; hpa, keda, fixed.")
     packagers: Count = Field(1, description="fixed: so many.")
-    least: Count = 1
-    most: Count = 200
+    least: Count = Field(1, description="Never fewer.")
+    most: Count = Field(200, description="Never more.")
     target: Annotated[float, Field(gt=0, le=1)] = Field(0.6, description="hpa: share of a packager's cores aimed at.")
     sync: Span = Field(15_000, description="hpa, keda: time between two looks of the autoscaler.")
     tolerance: Share = Field(0.1, description="hpa, keda: a ratio so near to one changes nothing.")
@@ -147,7 +148,7 @@ class Players(Table):
     parts_buffer: Moment = Field(0, description="The same; 0: three parts.")
     chunked_buffer: Span = Field(2_500, description="The same.")
     caches: Annotated[int, Field(ge=0)] = Field(1, description="Caches in front of origins, each asking once per object; 0: none.")
-    rtt: Moment = 40
+    rtt: Moment = Field(40, description="Round trip; joining takes four before the first media byte.")
     phi: tuple[Positive, ...] = Field((0.08, 0.15, 0.2, 0.3, 0.5), description="Bit rate over throughput, equally likely values.")
 
     @model_validator(mode="after")
@@ -162,8 +163,8 @@ class Players(Table):
 class Faults(Table):
     """Packagers that are killed."""
 
-    kill: tuple[Moment, ...] = ()
-    kills_per_hour: NotNegative = 0.0
+    kill: tuple[Moment, ...] = Field((), description="After the warm-up: a working packager, any of them, is killed.")
+    kills_per_hour: NotNegative = Field(0.0, description="The same at random times.")
     restart: bool = Field(True, description="Whether whoever was killed comes back under its name; else whoever scales replaces it.")
 
 
@@ -185,11 +186,13 @@ class PolicySections(Table):
 class Scenario(Table):
     """A whole scenario."""
 
-    about: str = ""
-    duration: Span = 10 * 60_000
+    about: str = Field("", description="What it is, in a sentence.")
+    duration: Span = Field(10 * 60_000, description="What is counted.")
     warmup: Moment = Field(0, description="Before it: nothing of it is counted.")
-    step: Span = 1_000
-    seed: Annotated[int, Field(ge=0)] = 1
+    step: Span = Field(
+        1_000, description="Between two times that all is heard and decided; faults and starts come between. 1 s in detail, 1 min for days."
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(1, description="Determines all chance.")
     forecast: Literal["models", "last_value", "none"] = Field("models", description="What makes forecasts; none: there are none.")
     channels: Channels = Channels()
     audience: Audience = Audience()

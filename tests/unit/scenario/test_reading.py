@@ -1,13 +1,17 @@
 """A scenario file says what is wrong with it: the line, and what was expected."""
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 
 from schemas.errors import UserError
 from streams.simulate.scenario.reading import read_scenario, scenario_of
 from streams.simulate.scenario.run import run
+from streams.simulate.scenario.spec import Scenario, Table
 
 FOLDER = Path(__file__).parents[3] / "streams" / "simulate" / "scenarios"
 
@@ -64,3 +68,17 @@ def test_a_series_that_is_none_is_refused_with_its_line(tmp_path: Path, table: s
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.toml")), ids=lambda file: file.stem)
 def test_the_scenarios_kept_here_can_be_read(file: Path) -> None:
     assert read_scenario(file).about
+
+
+def keys(table: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in table.model_fields.items():
+        kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type) and issubclass(kind, Table)]
+        if kinds and name != "policy":
+            yield from keys(kinds[0], f"{prefix}{name}[]." if name == "series" else f"{prefix}{name}.")
+        elif name != "policy":
+            yield f"{prefix}{name}"
+
+
+def test_every_key_is_told_of() -> None:
+    text = (FOLDER / "README.md").read_text()
+    assert [key for key in keys(Scenario) if f"| `{key}` |" not in text] == []
