@@ -17,6 +17,7 @@ VERSION_PLAIN = 8  # EXT-X-GAP
 VERSION_LOW_LATENCY = 9  # EXT-X-SKIP
 HOLD_BACK_TARGETS = 3
 SKIP_TARGETS = 6  # RFC 8216bis 4.4.3.8: at least six target durations
+SKIP_MARGIN_MS = 100  # segments of sound may together be a few frames shorter than those of the picture
 PART_HOLD_BACK_PARTS = 3  # RFC 8216bis 4.4.3.8: SHOULD be at least three part targets
 AUDIO_GROUP = "audio"
 
@@ -147,7 +148,7 @@ def _header(view: View, *, low_latency: bool, is_archive: bool) -> Iterator[str]
 
 def _skipped(view: View) -> int:
     # RFC 8216bis 4.4.5.2: what lies further from the end than the boundary, by durations: a hole in time between periods has none.
-    left_ms = SKIP_TARGETS * view.period.target_duration_ms
+    left_ms = SKIP_TARGETS * view.period.target_duration_ms + SKIP_MARGIN_MS
     for index in range(len(view.segments), 0, -1):
         if left_ms <= 0:
             return index

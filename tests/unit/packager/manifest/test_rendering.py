@@ -144,7 +144,7 @@ def test_pictures_without_captions_are_said_to_have_none_and_only_they(known: bo
     assert all(("CLOSED-CAPTIONS=NONE" in line) == is_said for line in lines)
 
 
-def test_a_delta_update_keeps_six_targets_of_media_however_long_the_encoder_was_away() -> None:
+def test_a_delta_update_keeps_at_least_six_targets_of_media_however_long_the_encoder_was_away() -> None:
     first = facts.period(time_shift_ms=120_000)
     second = facts.period(number=1, start_ms=60_000, first_msn=8, time_shift_ms=120_000)
     made = [*facts.run(first, [4] * 8), *facts.run(second, [4] * 3, first_msn=8)]
@@ -159,4 +159,4 @@ def test_a_delta_update_keeps_six_targets_of_media_however_long_the_encoder_was_
         ]
     )
     text = hls.media(view, "v0", low_latency=True, skip=True)
-    assert text.count("#EXTINF") * 4 == 24
+    assert text.count("#EXTINF") * 4 == 28
