@@ -67,6 +67,19 @@ def test_a_segment_that_was_never_announced_is_not_waited_for(line: Line) -> Non
     assert time.monotonic() - began < 2
 
 
+def test_asking_for_the_low_latency_mpd_of_a_channel_that_is_off_raises_it_to_parts(line: Line) -> None:
+    line.play("quiet", idle=Level.OFF)
+    line.until(lambda tally: ("quiet", 0) in tally.periods, what="period of the channel")
+    began = time.monotonic()
+    answers: list[int] = []
+    while answers[-1:] != [200] and time.monotonic() - began < WAIT_S:
+        status, text = line.get("/quiet/ll/manifest.mpd", timeout_s=30)  # held while it starts; then told to come back
+        answers.append(status)
+    assert set(answers[:-1]) <= {404, 503}
+    assert 'availabilityTimeComplete="false"' in text
+    line.until(lambda tally: any(plan.level is Level.PARTS for plan in tally.plans["quiet"]), what="level of parts")
+
+
 def test_a_channel_that_ended_plays_from_the_store_by_a_server_of_static_files(line: Line) -> None:
     line.goes_on("edge", segments=1)
     line.end()
