@@ -14,17 +14,18 @@ from typing import Any, TypeVar
 from unittest import mock
 from uuid import uuid4
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from infra.clip import ensure_clip
 from infra.kafka import LocalBroker
-from infra.local import LiveInput, LocalRun, running
+from infra.local import POOL, LiveInput, LocalRun, running
 from infra.processes import Child
 from infra.tally import Tally
 from packager.store import DirectoryStore
-from schemas.records import Level
+from schemas.codec import Codec
+from schemas.records import Gop, Level, Plan
 from schemas.settings import load
-from schemas.topics import MEDIA, TOPICS, Topic
+from schemas.topics import MEDIA, PLANS, TOPICS, Topic
 from streams.ingest.ladder import LADDER
 from streams.ingest.recording import make_recording
 from streams.replay.entries import Entry
@@ -35,18 +36,21 @@ CACHE = Path(__file__).parents[1] / ".cache"
 # Picture and sound end together after 8 s; two renditions are enough for players to switch between.
 RECORDING_S = 8
 RENDITIONS = 2
+PRESET = "superfast"
 QUIET = tuple(topic for topic in TOPICS if topic is not MEDIA)
 # A few seconds on a free machine.
 WAIT_S = 90.0
+# Outranks every decision that a run of minutes makes.
+BY_HAND = 2**40
 ANSWER_S = 20.0
 LISTEN_S = 0.3
 T = TypeVar("T")
 
 
-def recording() -> Path:
-    """A small ladder, encoded the first time it is asked for and kept."""
-    folder = CACHE / "recording" / f"tests-{RENDITIONS}-{RECORDING_S}"
-    make_recording(str(ensure_clip(CACHE)), folder, RECORDING_S, ladder=LADDER[:RENDITIONS])
+def recording(*, preset: str = PRESET) -> Path:
+    """A small ladder, encoded the first time it is asked for and kept; with another preset of x264 its parameter sets are others."""
+    folder = CACHE / "recording" / f"tests-{RENDITIONS}-{RECORDING_S}{'' if preset == PRESET else f'-{preset}'}"
+    make_recording(str(ensure_clip(CACHE)), folder, RECORDING_S, ladder=LADDER[:RENDITIONS], preset=preset)
     return folder
 
 
@@ -58,11 +62,27 @@ class Line:
         self.tally = Tally()
         self.revives = revives
         self.onlooker = Onlooker(run.origin_url)
+        self.gops: dict[str, Gop] = {}
+        """Newest GOP of each channel."""
+        self._encoders = 0
         self._log = follow(run.settings.kafka, QUIET, from_start=True)
+        self._producer: Producer | None = None
 
-    def play(self, *channels: str, idle: Level) -> Child:
-        """Play the recording into channels, each from its own beginning."""
-        return self.run.go_live(LiveInput(name=f"play-{channels[0]}", source=recording(), channels=channels, idle_level=idle))
+    def play(self, *channels: str, idle: Level, preset: str = PRESET) -> Child:
+        """Play the recording into channels, each from its own beginning; who played into them before is superseded."""
+        self._encoders += 1
+        name = f"play-{channels[0]}-{self._encoders}"
+        return self.run.go_live(LiveInput(name=name, source=recording(preset=preset), channels=channels, idle_level=idle))
+
+    def tell(self, topic: Topic, key: str, record: object) -> None:
+        """Write a record into the pool's partition of a topic, as the control plane would."""
+        self._producer = self._producer or Producer(self.run.settings.kafka.client())
+        self._producer.produce(topic.name(self.run.settings.kafka), Codec().encode(record), key, POOL)
+        assert self._producer.flush(ANSWER_S) == 0
+
+    def pin(self, channel: str, gops: int) -> None:
+        """The next segments of a channel get this length, whatever the planner wants."""
+        self.tell(PLANS, channel, Plan(channel=channel, level=Level.PARTS, gops_per_segment=gops, decision=BY_HAND))
 
     def until(self, ask: Callable[[Tally], T | None], *, what: str, timeout_s: float = WAIT_S) -> T:
         """The first answer that is neither None nor False, asked after every batch of the log; meanwhile everything must run."""
@@ -80,6 +100,8 @@ class Line:
         for entry in self._log:
             if entry is not None:
                 self.tally.absorb(entry)
+                if isinstance(entry.record, Gop):
+                    self.gops[entry.record.channel] = entry.record
             self.run.scale(entry)
             if entry is None or time.monotonic() > until_s:
                 break

@@ -1,14 +1,19 @@
 // Plays pages of the watch page in real Chromium and measures what a viewer sees, from the outside.
 //   node play.mjs SPEC.json RESULT.json
-//   SPEC: {chromium, seconds, pages: [{name, url}], screenshots: folder or ""}; SIGTERM ends it early, with its result.
+//   SPEC: {chromium, seconds, choose_s, pages: [{name, url}], screenshots: folder or ""}; SIGTERM ends it early, with its result. If
+//   choose_s is not 0, each page is made to switch to its next rendition so often.
 //   It says "NAME playing" on stdout when a page begins to play, and "NAME silent" if it does not within START_MS.
-// A stall is a playhead that stands still for 0.18 s or more after the start for want of media; if there is media ahead of it without a
-// gap, the machine was too slow to decode it: a hitch. A jump is a playhead that moves back, or further than elapsed x rate + 0.12 s.
-// Errors are those that the page's player reports and exceptions of the page.
+// A stall is a playhead that stands still for 0.18 s or more after the start for want of media. It is a hitch, of the machine, if there is
+// media ahead of it without a gap, which was not decoded; or if the page itself did not run for half of the time that its buffer usually
+// lasts, so that it fetched nothing. A jump is a playhead that moves back, or further than elapsed x rate + 0.12 s.
+// Errors are those that the page's player reports and exceptions of the page; requests and answers are seen from outside it.
 import { chromium } from 'playwright-core';
 import fs from 'node:fs';
 
 const STALL_S = 0.18, MEDIA_S = 0.5, JUMP_S = 0.12, SETTLE_S = 0.3, SAMPLE_MS = 60, START_MS = 90_000;
+// A page that is late for its next sample by more than this did not run; what it missed is looked for so long before a stall.
+const LATE_S = 0.1, BEFORE_S = 5;
+const MEDIA = /\.(m3u8|mpd|m4s)$/;
 const spec = JSON.parse(fs.readFileSync(process.argv[2]));
 
 function watch(sampleMs) {
@@ -21,8 +26,15 @@ function watch(sampleMs) {
     for (let i = 0; i < video.buffered.length; i++) {
       if (video.buffered.start(i) <= video.currentTime + 0.1 && video.buffered.end(i) > video.currentTime) ahead = video.buffered.end(i) - video.currentTime;
     }
-    samples.push([performance.now() / 1000, video.currentTime, video.playbackRate, video.paused, ahead, quality.droppedVideoFrames, quality.totalVideoFrames]);
+    samples.push([performance.now() / 1000, video.currentTime, video.playbackRate, video.paused, ahead, quality.droppedVideoFrames, quality.totalVideoFrames,
+      window.finecut?.latency_s ?? null, video.videoHeight]);
   }, sampleMs);
+}
+
+// The select's first option is the automatic choice.
+function choose(turn) {
+  const count = document.querySelectorAll('#rendition option').length - 1;
+  if (count > 0) window.finecut.choose(turn % count);
 }
 
 function judge(samples) {
@@ -31,10 +43,17 @@ function judge(samples) {
   if (started < 0) return { started: false };
   const played = samples.filter((s) => s[0] >= samples[started][0] + SETTLE_S);
   if (!played.length) return { started: false };
+  const buffers = played.map((s) => s[4]).sort((a, b) => a - b), last = samples.at(-1);
+  const latencies = played.map((s) => s[7]).filter((s) => s !== null).sort((a, b) => a - b);
+  const late = played.slice(1).map((s, i) => [s[0], Math.max(0, s[0] - played[i][0] - SAMPLE_MS / 1000 - LATE_S)]);
+  const lateWithin = (from, to) => late.reduce((sum, [at, seconds]) => (at >= from && at <= to ? sum + seconds : sum), 0);
   const stalls = [], hitches = [], jumps = [];
   let still = 0, ahead = Infinity;
   const goesOn = (before) => {
-    if (still >= STALL_S) (ahead < MEDIA_S ? stalls : hitches).push({ at_s: +before[1].toFixed(2), seconds: +still.toFixed(2), ahead_s: +ahead.toFixed(2) });
+    if (still >= STALL_S) {
+      const late_s = lateWithin(before[0] - still - BEFORE_S, before[0]), isTrue = ahead < MEDIA_S && late_s < buffers[buffers.length >> 1] / 2;
+      (isTrue ? stalls : hitches).push({ at_s: +before[1].toFixed(2), seconds: +still.toFixed(2), ahead_s: +ahead.toFixed(2), late_s: +late_s.toFixed(2) });
+    }
     [still, ahead] = [0, Infinity];
   };
   for (let i = 1; i < played.length; i++) {
@@ -44,11 +63,31 @@ function judge(samples) {
     if (moved < -0.02 || moved > elapsed * Math.max(1, played[i][2]) + JUMP_S) jumps.push({ at_s: +played[i - 1][1].toFixed(2), seconds: +moved.toFixed(2) });
   }
   goesOn(played.at(-1));
-  const buffers = played.map((s) => s[4]).sort((a, b) => a - b), last = samples.at(-1);
+  const heights = played.map((s) => s[8]).filter((height) => height > 0);
   return {
     started: true, startup_s: +samples[started][0].toFixed(2), played_s: +(played.at(-1)[1] - played[0][1]).toFixed(2), stalls, hitches, jumps,
     buffer_min_s: +buffers[0].toFixed(2), buffer_median_s: +buffers[buffers.length >> 1].toFixed(2), dropped_frames: last[5], frames: last[6],
+    latency_median_s: latencies.length ? +latencies[latencies.length >> 1].toFixed(2) : null, latency_max_s: latencies.length ? +latencies.at(-1).toFixed(2) : null,
+    switches_seen: heights.filter((height, i) => i && height !== heights[i - 1]).length, page_late_s: +Math.max(0, ...late.map(([, seconds]) => seconds)).toFixed(2),
   };
+}
+
+// What a page asks for and how it is answered; a request that the player takes back itself is none that failed.
+function listen(page) {
+  const asked = { media: 0, with_cmcd: 0, events: 0, refused: {}, failed: {} };
+  page.on('request', (request) => {
+    const url = new URL(request.url());
+    if (MEDIA.test(url.pathname)) {
+      asked.media++;
+      if (url.searchParams.has('CMCD')) asked.with_cmcd++;
+    } else if (url.pathname.endsWith('/cmcd')) asked.events++;
+  });
+  page.on('response', (answer) => { if (answer.status() >= 400) asked.refused[answer.status()] = (asked.refused[answer.status()] ?? 0) + 1; });
+  page.on('requestfailed', (request) => {
+    const why = request.failure()?.errorText ?? 'unknown';
+    if (why !== 'net::ERR_ABORTED') asked.failed[why] = (asked.failed[why] ?? 0) + 1;
+  });
+  return asked;
 }
 
 const browser = await chromium.launch({
@@ -59,21 +98,28 @@ const browser = await chromium.launch({
 try {
   const over = new Promise((resolve) => { process.once('SIGTERM', resolve); setTimeout(resolve, spec.seconds * 1000).unref(); });
   const pages = [];
+  let turn = 0;
+  if (spec.choose_s) {
+    setInterval(() => {
+      turn++;
+      for (const { page, crashes } of pages) page.evaluate(choose, turn).catch((error) => crashes.push(`no switch: ${error}`));
+    }, spec.choose_s * 1000).unref();
+  }
   // One after the other: a page that starts costs a core for seconds, which is no matter of the stream.
   for (const { name, url } of spec.pages) {
-    const page = await browser.newPage({ viewport: { width: 1280, height: 860 } }), crashes = [];
+    const page = await browser.newPage({ viewport: { width: 1280, height: 860 } }), crashes = [], asked = listen(page);
     page.on('pageerror', (error) => crashes.push(String(error)));
     await page.addInitScript(watch, SAMPLE_MS);
     await page.goto(url);
-    pages.push({ name, page, crashes });
+    pages.push({ name, page, crashes, asked });
     const plays = page.waitForFunction(() => (document.querySelector('video')?.currentTime ?? 0) > 0, null, { timeout: START_MS });
     await Promise.race([over, plays.then(() => process.stdout.write(`${name} playing\n`), () => process.stdout.write(`${name} silent\n`))]);
   }
   await over;
   // All are measured before the first screenshot, which takes a slow machine seconds.
-  const results = await Promise.all(pages.map(async ({ name, page, crashes }) => {
+  const results = await Promise.all(pages.map(async ({ name, page, crashes, asked }) => {
     const seen = await page.evaluate(() => ({ samples: window.__samples, page: window.finecut ?? null }));
-    return { name, ...judge(seen.samples), errors: [...crashes, ...(seen.page?.errors ?? [])], page: seen.page };
+    return { name, ...judge(seen.samples), errors: [...crashes, ...(seen.page?.errors ?? [])], asked, page: seen.page };
   }));
   fs.writeFileSync(process.argv[3], JSON.stringify(results));
   if (spec.screenshots) for (const { name, page } of pages) await page.screenshot({ path: `${spec.screenshots}/${name}.png` });

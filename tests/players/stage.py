@@ -31,15 +31,17 @@ class Stage:
         folder: For specification, result and screenshots.
         pages: Query of the watch page by name.
         seconds: They end by themselves after this time.
+        choose_s: Each is made to switch to its next rendition so often; 0: never.
     """
 
-    def __init__(self, line: Line, folder: Path, pages: Mapping[str, str], *, seconds: float = 120) -> None:
+    def __init__(self, line: Line, folder: Path, pages: Mapping[str, str], *, seconds: float = 240, choose_s: float = 0) -> None:
         self._line = line
         self._folder = folder
-        self._names = tuple(pages)
+        self.names = tuple(pages)
         spec = {
             "chromium": shutil.which("chromium"),
             "seconds": seconds,
+            "choose_s": choose_s,
             "pages": [{"name": name, "url": f"{line.run.origin_url}/?{query}"} for name, query in pages.items()],
             "screenshots": str(folder),
         }
@@ -49,7 +51,7 @@ class Stage:
 
     def all_play(self) -> None:
         """Return when every page plays."""
-        self.until(lambda _: all(f"{name} playing" in self.said for name in self._names), what="playing", timeout_s=START_S)
+        self.until(lambda _: all(f"{name} playing" in self.said for name in self.names), what="playing", timeout_s=START_S)
 
     def until(self, ask: Callable[[Tally], bool], *, what: str, timeout_s: float = 60) -> None:
         """As `Line.until`, while the pages play."""
@@ -84,9 +86,9 @@ class Stage:
 
 
 @contextmanager
-def playing(line: Line, folder: Path, pages: Mapping[str, str]) -> Iterator[Stage]:
-    """Pages that all play; the browser ends with the context."""
-    stage = Stage(line, folder, pages)
+def playing(line: Line, folder: Path, pages: Mapping[str, str], *, seconds: float = 240, choose_s: float = 0) -> Iterator[Stage]:
+    """Pages that all play; the browser ends with the context, the pages after so many seconds at the latest."""
+    stage = Stage(line, folder, pages, seconds=seconds, choose_s=choose_s)
     try:
         stage.all_play()
         yield stage
