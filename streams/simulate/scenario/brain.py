@@ -93,7 +93,7 @@ class Brain:
         for line in self._lines:
             if line.begun and line.end_msn == inf:
                 self._offset += 1
-                row = GopsRow(offset=self._offset, at_unix_ms=_unix(at_ms), segments=_segments(line, at_ms))
+                row = GopsRow(offset=self._offset, at_unix_ms=_unix(at_ms), segments=segments_of(line, at_ms))
                 self._state.put("gops", line.part.channel, row)
 
     def hear_demand(self, demand: Sequence[ChannelDemand], at_ms: float) -> None:
@@ -188,7 +188,7 @@ def _unix(at_ms: float) -> UnixMs:
     return UnixMs(START + round(at_ms))
 
 
-def _segments(line: Line, at_ms: float) -> tuple[Segment, ...]:
+def segments_of(line: Line, at_ms: float) -> tuple[Segment, ...]:
     """The newest segments of a channel, up to the one that has its first GOP."""
     timeline, gop_ms, part = line.timeline, line.gop_ms, line.part
     opened = timeline.open_at(at_ms)

@@ -89,10 +89,10 @@ class _Run:
                 self._crew.reset()
             is_killed = self._kill_due(now)
             is_woken = self._crew.woken(now)
-            if is_step or is_woken or is_killed:
-                self._instant(now, is_step=is_step, hears=not is_killed)
             if not self._crew.obeys:
                 self._crew.scale(now, wanted=0, lag_chunks=self._lag_chunks(now))
+            if is_step or is_woken or is_killed:
+                self._instant(now, is_step=is_step, hears=not is_killed)
         return self._recorder.outcome(self._lines, self._crew)
 
     # ------------------------------------------------------------ spans

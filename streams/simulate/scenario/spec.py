@@ -130,7 +130,7 @@ class Scaler(Table):
     tolerance: Share = Field(0.1, description="hpa, keda: a ratio so near to one changes nothing.")
     stabilise: Span = Field(300_000, description="hpa, keda: scale-in takes the highest word of so long.")
     poll: Span = Field(30_000, description="keda: time between two readings of the lag.")
-    lag_chunks: Positive = Field(100.0, description="keda: lag that one packager is wanted for.")
+    lag_chunks: Positive = Field(1_000.0, description="keda: chunks of lag that one packager is wanted for; about a second of a full one.")
 
     @model_validator(mode="after")
     def _relations(self) -> Self:
