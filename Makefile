@@ -20,7 +20,7 @@ CLIP := .cache/clip/bigbuckbunny.mp4
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo up test check lint bench probe-starts
+.PHONY: demo up test players check lint bench probe-starts
 demo: env  ## start everything, tell a story of about 90 s, stop, print a summary (ARGS="--seconds 60 --summary out.json")
 	@exec $(BIN)/finecut demo $(ARGS)
 
@@ -29,6 +29,9 @@ up: env  ## start everything and stay until Ctrl-C
 
 test: env browser  ## everything that must pass, real Kafka and real players included
 	@exec tests/run.sh lint types imports unit sim broker players
+
+players: env browser  ## every scenario in hls.js, dash.js and Shaka Player, as one table: about an hour (ARGS="kill --players hls.js-ll")
+	@exec $(BIN)/python -m tests.players $(ARGS)
 
 check: .venv/project.stamp  ## the fast half of test, for every few minutes
 	@exec tests/run.sh lint types imports unit

@@ -37,6 +37,8 @@ CACHE = Path(__file__).parents[1] / ".cache"
 RECORDING_S = 8
 RENDITIONS = 2
 PRESET = "superfast"
+# A recording encoded so has other parameter sets.
+OTHER_PRESET = "ultrafast"
 QUIET = tuple(topic for topic in TOPICS if topic is not MEDIA)
 # A few seconds on a free machine.
 WAIT_S = 90.0

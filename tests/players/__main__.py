@@ -1,11 +1,11 @@
 """
 The long set: every scenario in every player, a few pages at a time, as one table with JSON beside it.
 
-    make players [ARGS="lengths swap --players hls.js shaka-ll --at-once 2 --minutes 3 --result FILE"]
+    make players [ARGS="lengths swap --players hls.js shaka-ll --at-once 2 --minutes 3"]
 
-A scenario has a line of its own, and each group of players a channel. Stalls, jumps and errors are judged by `tests.players.report`; latency is told
-as median and most, the buffer as median and least, CMCD as the share of requests with a report and the events posted. What the machine
-did stands under each group: an encoder that was late, a page that did not run.
+A scenario has a line of its own, and each group of players a channel. `tests.players.report` judges stalls, jumps and errors. Start: from
+the player having its address; latency: median and most; buffer: median and least; CMCD: share of requests with a report, and events
+posted. What the machine did stands under each group: an encoder that was late, a page that did not run.
 """
 
 import argparse
@@ -89,16 +89,16 @@ def act(
     else:
         line.goes_on(channel, segments=3)
     with playing(line, folder, queries, seconds=scenario.seconds + BESIDE_S, choose_s=scenario.choose_s) as stage:
-        scenario.act(line, stage, channel, scenario.seconds)
+        done = scenario.act(line, stage, channel, scenario.seconds)
         seen = stage.end()
     line.run.supervisor.stop([child.name for child in line.run.supervisor.children.values() if child.role == "encode" and child.is_alive])
-    _say(f"   {channel}: {time.monotonic() - began:.0f} s")
+    _say(f"   {channel}: {time.monotonic() - began:.0f} s{done and ', '}{done}")
     return seen, holes_s(line, channel)
 
 
 def _machine(line: Line, channel: str, rows: Sequence[dict[str, Any]]) -> str:
     """What may explain a stall that is nobody's fault."""
-    took = [at - durable for name, _, durable, at in line.tally.part_times if name.startswith(channel)]
+    took, _ = line.tally.part_latencies_ms()
     parts = f"parts announced {quantiles(took, n=100)[98]:.0f} ms after they were durable (p99)" if len(took) > 1 else "no parts"
     lag = max((ms for name, ms in line.tally.encoder_lag_ms.items() if name.startswith(channel)), default=0)
     late = max((one.get("page_late_s", 0.0) for one in rows), default=0.0)

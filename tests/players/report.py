@@ -10,8 +10,8 @@ ADVISORY = ("shaka-ll", "shaka-ll-dash")
 # What a new period may miss of the frame grid; anything longer is a hole, which players may wait at and jump over.
 HOLE_S = 0.1
 HEAD = (
-    "scenario", "player", "start s", "played s", "stalls", "hitches", "jumps", "switches", "errors", "dropped", "latency s", "buffer s", "CMCD",
-    "refused", "verdict",
+    "scenario", "player", "start s", "played s", "stalls", "hitches", "jumps", "switches", "errors", "dropped", "latency s", "buffer s",
+    "CMCD", "refused", "verdict",
 )  # fmt: skip
 
 
@@ -26,7 +26,9 @@ def row(scenario: str, page: Mapping[str, Any], *, holes_s: Sequence[float] = ()
         at_least_s: What must have been played.
     """
     told = {key: value for key, value in page.items() if key not in {"page", "name"}}
-    return {"scenario": scenario, "player": page["name"], "verdict": verdict(page, holes_s=holes_s, at_least_s=at_least_s), **told}
+    join_s = (page.get("page") or {}).get("startup_s")
+    judged = verdict(page, holes_s=holes_s, at_least_s=at_least_s)
+    return {"scenario": scenario, "player": page["name"], "verdict": judged, "join_s": join_s, **told}
 
 
 def verdict(page: Mapping[str, Any], *, holes_s: Sequence[float] = (), at_least_s: float = 10.0) -> str:
@@ -79,11 +81,12 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     cmcd = f"{100 * asked['with_cmcd'] // max(1, asked['media'])} % + {asked['events']}"
     refused = {**asked["refused"], **asked["failed"]}
     return (
-        row["scenario"], row["player"], f"{row['startup_s']:.1f}", f"{row['played_s']:.0f}",
+        row["scenario"], row["player"], _number(row["join_s"]), f"{row['played_s']:.0f}",
         _times(row["stalls"]), _times(row["hitches"]), _times(row["jumps"]), str(row["switches_seen"]),
         f"{fatal} fatal, {len(notes) - fatal}" if notes else "0", f"{row['dropped_frames']}/{row['frames']}",
-        f"{_number(row['latency_median_s'])} ({_number(row['latency_max_s'])})", f"{row['buffer_median_s']:.1f} ({row['buffer_min_s']:.1f})",
-        cmcd, " ".join(f"{count} x {what}" for what, count in refused.items()) or "0", row["verdict"],
+        f"{_number(row['latency_median_s'])} ({_number(row['latency_max_s'])})",
+        f"{row['buffer_median_s']:.1f} ({row['buffer_min_s']:.1f})", cmcd,
+        " ".join(f"{count} x {what}" for what, count in refused.items()) or "0", row["verdict"],
     )  # fmt: skip
 
 

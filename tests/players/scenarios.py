@@ -1,7 +1,8 @@
 """What is done to a line while players play it: each scenario with its settings; the same acts in `make test` and in `make players`."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import cycle
 from typing import Any
@@ -11,7 +12,7 @@ from schemas.records import Assignment, Level
 from schemas.timeline import frames_per_gop
 from schemas.topics import ASSIGNMENTS
 from schemas.units import Epoch, Msn
-from tests.line import BY_HAND, PRESET, Line
+from tests.line import BY_HAND, OTHER_PRESET, PRESET, Line
 from tests.players.stage import Stage
 
 TARGET_S = 4.0
@@ -21,8 +22,6 @@ SEEN_LATER_S = 7 * TARGET_S
 SOON_S = 3 * TARGET_S
 # What a length is played for before the next.
 EACH_S = 8.0
-# A recording encoded so has other parameter sets.
-OTHER_PRESET = "ultrafast"
 # Segments of this many GOPs let the next holder be named while the segment before its first is open.
 SWAP_GOPS = 2
 CONTROL = "control"
@@ -41,8 +40,8 @@ PLAYERS = PLAIN | {
     "shaka-ll-dash": "player=shaka&mode=ll-dash",
     "shaka-dash": "player=shaka&mode=dash",
 }
-Act = Callable[[Line, Stage, str, float], None]
-"""What is done while pages play a channel, for about so many seconds if its length is a matter of choice."""
+Act = Callable[[Line, Stage, str, float], str]
+"""What is done while pages play a channel, for about so many seconds if its length is a matter of choice; it tells what was done."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,28 +86,30 @@ def seen_later_s(stage: Stage) -> float:
 # ---------------------------------------------------------------- acts
 
 
-def change_lengths(line: Line, stage: Stage, channel: str, _: float) -> None:
+def change_lengths(line: Line, stage: Stage, channel: str, _: float) -> str:
     """Segments of 4, 1, 2 and 4 s."""
     for gops in (1, 2, 4):
         until_length(line, stage, channel, gops)
         stage.play_on(EACH_S)
     stage.play_on(seen_later_s(stage) - EACH_S)
+    return f"segments of {line.tally.segment_lengths_s(channel)} s"
 
 
-def kill_in_mid_segment(line: Line, stage: Stage, channel: str, _: float) -> None:
+def kill_in_mid_segment(line: Line, stage: Stage, channel: str, _: float) -> str:
     """The packager that makes a channel dies within a segment; where somebody plays parts, another makes the same."""
     copies = 2 if any(map(is_low_latency, stage.names)) else 1
     stage.until(lambda _: len(holders(line, channel)) >= copies, what=f"{copies} holders of {channel}")
     stage.play_on(TARGET_S)
     until_mid_segment(line, stage, channel)
-    (killed, *_rest) = holders(line, channel)
+    killed = first_holder(line, stage, channel)
     line.run.supervisor.kill(killed)
     stage.play_on(seen_later_s(stage))
     assert killed not in holders(line, channel), f"{killed} still holds {channel}"
     line.run.supervisor.revive(line.run.supervisor.children[killed])
+    return f"{killed} killed, one of {copies}"
 
 
-def swap_holders(line: Line, stage: Stage, channel: str, seconds: float) -> None:
+def swap_holders(line: Line, stage: Stage, channel: str, seconds: float) -> str:
     """Two packagers take a channel from each other with every segment, as no planner would: without one, by hand."""
     supervisor = line.run.supervisor
     until_length(line, stage, channel, SWAP_GOPS)
@@ -124,37 +125,41 @@ def swap_holders(line: Line, stage: Stage, channel: str, seconds: float) -> None
     stage.play_on(seen_later_s(stage))
     makers = {life for name, life, _, at in line.tally.part_times if name == channel}
     assert len(makers) > 1, f"only {makers} made parts of {channel}"
+    return f"{swaps} swaps of {len(makers)} packagers"
 
 
-def only_play(_: Line, stage: Stage, __: str, seconds: float) -> None:
+def only_play(_: Line, stage: Stage, __: str, seconds: float) -> str:
     """Nothing is done but what the scenario says of the pages."""
     stage.play_on(seconds)
+    return ""
 
 
-def renew_encoder(line: Line, stage: Stage, channel: str, _: float) -> None:
+def renew_encoder(line: Line, stage: Stage, channel: str, _: float) -> str:
     """Another encoder takes the channel over without a gap: with the same parameter sets, then with others."""
     for preset in (PRESET, OTHER_PRESET):
         succeed_encoder(line, stage, channel, preset=preset)
         stage.play_on(SOON_S)
     stage.play_on(seen_later_s(stage))
+    return "two encoders more"
 
 
-def crash_encoder(line: Line, stage: Stage, channel: str, _: float) -> None:
+def crash_encoder(line: Line, stage: Stage, channel: str, _: float) -> str:
     """The encoder dies and is started again: there is a hole."""
     restart_encoder(line, stage, channel)
     stage.play_on(seen_later_s(stage))
+    return "one encoder killed"
 
 
-def do_everything(line: Line, stage: Stage, channel: str, seconds: float) -> None:
+def do_everything(line: Line, stage: Stage, channel: str, seconds: float) -> str:
     """Lengths, deaths and departures of packagers and new encoders in turn, while renditions are switched."""
     supervisor, over, lengths, presets = line.run.supervisor, time.monotonic() + seconds, cycle((1, 2, 4)), cycle((OTHER_PRESET, PRESET))
 
     def die() -> None:
         until_mid_segment(line, stage, channel)
-        supervisor.kill(holders(line, channel)[0])
+        supervisor.kill(first_holder(line, stage, channel))
 
     def leave() -> None:
-        line.run.drain_packager(holders(line, channel)[0])
+        line.run.drain_packager(first_holder(line, stage, channel))
 
     def come_back() -> None:
         for name in line.run.packagers:
@@ -162,21 +167,21 @@ def do_everything(line: Line, stage: Stage, channel: str, seconds: float) -> Non
                 until_ended(stage, supervisor.children[name])
                 supervisor.revive(supervisor.children[name])
 
-    deeds: Iterator[Callable[[], object]] = cycle(
-        (
-            lambda: line.pin(channel, next(lengths)),
-            die,
-            come_back,
-            lambda: line.pin(channel, next(lengths)),
-            lambda: succeed_encoder(line, stage, channel, preset=next(presets)),
-            leave,
-            come_back,
-        )
-    )
-    while time.monotonic() < over:
-        next(deeds)()
+    def cut() -> None:
+        line.pin(channel, next(lengths))
+
+    def renew() -> None:
+        succeed_encoder(line, stage, channel, preset=next(presets))
+
+    done = Counter[str]()
+    for deed in cycle((cut, die, come_back, cut, renew, leave, come_back)):
+        if time.monotonic() >= over:
+            break
+        deed()
+        done[deed.__name__] += 1
         stage.play_on(EVERY_S)
     stage.play_on(seen_later_s(stage))
+    return ", ".join(f"{count} x {deed}" for deed, count in done.items())
 
 
 # ---------------------------------------------------------------- what acts do
@@ -186,6 +191,12 @@ def holders(line: Line, channel: str) -> list[str]:
     """Packagers that make a channel's newest segments, that of the first copy first."""
     held = sorted((key, a.packager_id) for key, a in line.tally.holders.items() if a.channel == channel and a.until_msn is None)
     return [packager for _, packager in held]
+
+
+def first_holder(line: Line, stage: Stage, channel: str) -> str:
+    """The packager that makes the first copy, once there is one."""
+    stage.until(lambda _: bool(holders(line, channel)), what=f"holder of {channel}")
+    return holders(line, channel)[0]
 
 
 def until_length(line: Line, stage: Stage, channel: str, gops: int) -> None:
@@ -256,8 +267,8 @@ def holes_s(line: Line, channel: str) -> list[float]:
     return found
 
 
-QUICK = {"GRANULARITY__HOLD_MS": 2_000}
-TWICE = {"GRANULARITY__COPIES_VIEWERS": 1, "GRANULARITY__DEAL_HOLD_MS": 2_000}
+QUICK: dict[str, Any] = {"GRANULARITY__HOLD_MS": 2_000}
+TWICE: dict[str, Any] = {"GRANULARITY__COPIES_VIEWERS": 1, "GRANULARITY__DEAL_HOLD_MS": 2_000}
 SCENARIOS = {
     "lengths": Scenario(about="segments of 4, 1, 2, 4 s", act=change_lengths),
     "kill": Scenario(about="a packager dies within a segment; parts have two copies", act=kill_in_mid_segment, settings=TWICE),
