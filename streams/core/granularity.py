@@ -14,6 +14,7 @@ from streams.core.length import (
     balance,
     choose_length,
     ideal_gops,
+    joins_horizon,
     present_gops,
     segment_gops,
     settle_length,
@@ -177,10 +178,10 @@ def _ahead(drafts: Sequence[_Draft], facts: Facts, policy: Policy) -> dict[str, 
     ahead, settings, startup_ms = {}, policy.granularity, policy.scaling.startup_ms
     for draft in drafts:
         seen = draft.facts
-        horizon = seen.horizon(startup_ms)
+        horizon = joins_horizon(seen, startup_ms)
         if horizon is None or settings.segment_ms:
             continue
-        weighed_for = seen.horizon(present_gops(seen, draft.before) * seen.gop_ms) if draft.least else None
+        weighed_for = joins_horizon(seen, present_gops(seen, draft.before) * seen.gop_ms) if draft.least else None
         if weighed_for and weighed_for.joins_p50 >= horizon.joins_p50 and weighed_for.joins_p90 >= horizon.joins_p90:
             least = draft.least  # no fewer are expected sooner
         else:

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from math import inf, sqrt
 
-from schemas.records import Cost, Plan, Reason
+from schemas.records import Cost, HorizonForecast, Plan, Reason
 from schemas.settings import GranularitySettings
 from schemas.units import Ms, UnixMs
 from streams.core.facts import ChannelFacts
 from streams.core.measured import phi, requests_per_object, whole_joins_per_s
 from streams.core.policy import Policy
+
+# Joins are counted over no less: below it the forecast's median of a channel with a join per second is now 0, now 2.
+JOINS_AHEAD_MS = 15_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +110,11 @@ def balance(
     ).at(price)
 
 
+def joins_horizon(facts: ChannelFacts, ahead_ms: int) -> HorizonForecast | None:
+    """The forecast that lengths are weighed by: in a few seconds single viewers come or do not, and a length holds for longer."""
+    return facts.horizon(max(ahead_ms, JOINS_AHEAD_MS))
+
+
 def terms(facts: ChannelFacts, cost: Cost, settings: GranularitySettings, *, ahead_ms: int, window_ms: Ms) -> Terms | None:
     """
     The balance of a channel so far ahead, from what is measured and forecast; None without a forecast.
@@ -118,7 +126,7 @@ def terms(facts: ChannelFacts, cost: Cost, settings: GranularitySettings, *, ahe
         ahead_ms: How far ahead.
         window_ms: Time that the memory of demand covers.
     """
-    horizon = facts.horizon(ahead_ms)
+    horizon = joins_horizon(facts, ahead_ms)
     if horizon is None:
         return None
     joins = whole_joins_per_s(facts, horizon, window_ms=window_ms)
