@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 BATCH_MAX = 2_000
 POLL_S = 0.5
+UNSETTLED = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+SETTLE_S = 0.1
 START_TIMEOUT_S = 30.0
 PROBE_TIMEOUT_S = 1.0
 # Staleness is noticed within a fraction of what is allowed.
@@ -109,7 +111,7 @@ class Follower(threading.Thread):
                 }
             )
             try:
-                self._assign(consumer)
+                self._begin(consumer)
                 self._follow(consumer)
             finally:
                 consumer.close()
@@ -118,6 +120,19 @@ class Follower(threading.Thread):
             self.failure = error
 
     # ------------------------------------------------------------ where to begin
+
+    def _begin(self, consumer: Consumer) -> None:
+        """Assigned, also by a broker that has just started and does not lead its partitions yet."""
+        deadline = self._monotonic_s() + START_TIMEOUT_S
+        while True:
+            try:
+                self._assign(consumer)
+            except KafkaException as error:
+                if error.args[0].code() not in UNSETTLED or self._monotonic_s() > deadline:
+                    raise
+                self._stopping.wait(SETTLE_S)
+            else:
+                return
 
     def _assign(self, consumer: Consumer) -> None:
         known = consumer.list_topics(timeout=START_TIMEOUT_S).topics

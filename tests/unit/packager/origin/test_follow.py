@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from packager.origin.follow import Fact, Follower
 from packager.origin.server import _Process
@@ -128,3 +129,16 @@ async def test_a_bug_in_a_fold_ends_the_process_instead_of_leaving_holes() -> No
         asyncio.get_running_loop().call_soon(process._take, [stored])
         await asyncio.wait_for(process._stopped.wait(), 5)
     assert isinstance(process._failure, TypeError)
+
+
+def test_a_broker_that_does_not_lead_its_partitions_yet_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    follower = Desk().follower
+    answers = iter([KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION)), ZeroDivisionError()])
+
+    def assign(_: Any) -> None:
+        raise next(answers)
+
+    monkeypatch.setattr(follower, "_assign", assign)
+    follower.start()
+    follower.join()
+    assert isinstance(follower.failure, ZeroDivisionError)
