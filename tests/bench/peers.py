@@ -16,21 +16,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infra.clip import ensure_clip
-from packager.boxes import check_chunk
-from packager.cuts import CutPart, CutSegment
-from packager.publisher import Publisher
-from packager.scope import Scope
-from packager.slicing import SliceCutter
-from packager.store import DirectoryStore
 from schemas.codec import Codec
-from schemas.records import Chunk
-from schemas.settings import StoreSettings
-from schemas.units import Ms, Msn, UnixMs
 from streams.ingest.ladder import LADDER
 from streams.ingest.recording import load_recording, make_recording
+from tests.bench import stages
 from tests.bench.programs import CACHE, AbsentError, ffmpeg, shaka_packager, version
 from tests.recorded import chunks_of, period_of
 
+ROOT = Path(__file__).parents[2]
 RENDITION = LADDER[2:3]
 RECORDING_S = 8
 SEGMENT_S = 2
@@ -42,7 +35,6 @@ MEMORY = Path("/dev/shm")
 INPUT, LOG = "input.mp4", "input.log"
 # Four times the largest output beside the input, which is as large.
 ROOM_TIMES = 4
-LENGTH_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,47 +66,29 @@ def write_input(folder: Path, seconds: int) -> int:
     """One file for the others, one for us, of the same chunks; the number of media bytes."""
     source = CACHE / "recording" / f"peers-{RENDITION[0].track}-{RECORDING_S}"
     make_recording(str(ensure_clip(CACHE)), source, RECORDING_S, ladder=RENDITION)
-    recording, codec, size = load_recording(source), Codec(), 0
+    recording, codec = load_recording(source), Codec()
     video = next(track for track in recording.tracks if track.width)
     period = period_of(recording)
-    with (folder / INPUT).open("wb") as whole, (folder / LOG).open("wb") as log:
+    chunks = chunks_of(recording, period, (SEGMENT_S,) * (seconds // SEGMENT_S))
+    with (folder / INPUT).open("wb") as whole:
         whole.write(video.init)
-        for chunk in chunks_of(recording, period, (SEGMENT_S,) * (seconds // SEGMENT_S)):
-            if chunk.track == video.track:
-                record = codec.encode(chunk)
-                whole.write(chunk.payload)
-                log.write(len(record).to_bytes(LENGTH_BYTES, "big") + record)
-                size += len(chunk.payload)
-    return size
 
+        def records() -> Iterator[bytes]:
+            yield codec.encode(replace(period, tracks=(video,)))
+            for chunk in chunks:
+                if chunk.track == video.track:
+                    whole.write(chunk.payload)
+                    yield codec.encode(chunk)
 
-def package(folder: Path, into: Path, *, parts: bool) -> None:
-    """Our own stages over the log, as a packager goes through them; run in a process of its own."""
-    recording = load_recording(CACHE / "recording" / f"peers-{RENDITION[0].track}-{RECORDING_S}")
-    period = period_of(recording)
-    video = next(track for track in recording.tracks if track.width)
-    alone = {0: replace(period, tracks=(video,))}
-    codec = Codec()
-    cutter = SliceCutter(Scope(tracks=frozenset({video.track}), from_msn=Msn(0), parts=parts), check=check_chunk)
-    publisher = Publisher(DirectoryStore(StoreSettings(directory=into, free_bytes_min=1)), retry_ms=Ms(1))
-    for offset, record in enumerate(_records(folder / LOG)):
-        chunk = codec.decode(record)
-        assert isinstance(chunk, Chunk)
-        for cut in cutter.feed(chunk, offset=offset, durable_unix_ms=UnixMs(0), periods=alone):
-            if isinstance(cut, CutPart | CutSegment):
-                publisher.publish(cut.name, cut.pieces)
-
-
-def _records(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as log:
-        while head := log.read(LENGTH_BYTES):
-            yield log.read(int.from_bytes(head, "big"))
+        stages.write(records(), folder / LOG)
+        return whole.tell() - len(video.init)
 
 
 def cpu_s(command: Sequence[object], *, cwd: Path) -> float:
     """CPU seconds of a program, its own and the kernel's for it."""
     with (cwd / "said").open("wb") as said:
-        process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=cwd)
+        words, environment = [str(word) for word in command], os.environ | {"PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=cwd, env=environment)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -154,10 +128,10 @@ def others() -> Commands:
 
 def ours() -> Commands:
     """Our stages, with parts as objects of their own and without."""
-    stages = [sys.executable, "-m", "tests.bench.peers", "--package"]
+    program = [sys.executable, "-m", "tests.bench.stages"]
     return {
-        "finecut, segments": lambda source: [*stages, "segments", source],
-        "finecut, segments and parts (bytes twice)": lambda source: [*stages, "parts", source],
+        "finecut, segments": lambda source: [*program, source / LOG, "segments"],
+        "finecut, segments and parts (bytes twice)": lambda source: [*program, source / LOG, "parts"],
     }
 
 
@@ -203,7 +177,4 @@ def main(seconds: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--package"]:
-        package(Path(sys.argv[3]), Path.cwd(), parts=sys.argv[2] == "parts")
-    else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 480)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 480)
