@@ -1,15 +1,16 @@
 """What the folds say of each channel at one instant: the only view of the state that decisions read."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import Any
 
 from schemas.records import ChannelForecast, Cost, HorizonForecast, PartFrames, Period, PeriodEnd
 from schemas.timeline import gops_per_segment_max
 from schemas.units import Ms, Msn, UnixMs
 from streams.core.folds import DEMAND_INTERVAL_MS
 from streams.core.policy import Policy
-from streams.core.rows import ChannelAudience, ChannelRow, DemandRow, ForecastRow, GopsRow, HeartbeatRow, ReportRow, Segment
+from streams.core.rows import ChannelAudience, ChannelRow, DemandRow, ForecastRow, GopsRow, HeartbeatRow, Interval, ReportRow, Segment
 from streams.core.state import State
 
 # Origins speak every second; after this an origin that fell silent no longer counts its sessions.
@@ -18,6 +19,8 @@ AUDIENCE_FRESH_MS = 3_000
 FORECAST_FRESH_MS = 10_000
 # Segments that the byte rate is taken from: a few, so that it follows and yet is no noise.
 RATE_SEGMENTS = 8
+# Before any is learned.
+UNLEARNED = Cost()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,8 @@ class Audience:
         asked_offset: Its offset in `demand`.
         low_latency_unix_ms: Broker time at which somebody last had or wanted parts; 0: nobody within memory.
         seen: What each origin saw.
+        fresh: How many of those count now: the others have not told of it lately.
+        takeover_ms: How long a buffer must last.
     """
 
     whole_sessions: int = 0
@@ -46,6 +51,8 @@ class Audience:
     asked_offset: int = 0
     low_latency_unix_ms: UnixMs = UnixMs(0)
     seen: tuple[ChannelAudience, ...] = ()
+    fresh: int = 0
+    takeover_ms: int = 0
 
     @property
     def sessions(self) -> int:
@@ -61,17 +68,11 @@ class Audience:
     @cached_property
     def past(self) -> "Past":
         """What was seen within memory."""
-        intervals = [interval for audience in self.seen for interval in audience.intervals]
-        return Past(
-            joins=sum([i.joins for i in intervals]),
-            returns=sum([i.returns for i in intervals]),
-            whole_requests=sum([i.whole_requests for i in intervals]),
-            whole_s=sum([i.whole_s for i in intervals]),
-            low_latency_s=sum([i.low_latency_s for i in intervals]),
-            told_s=sum([i.told_s for i in intervals]),
-            told_kbits=sum([i.told_kbits for i in intervals]),
-            active={i.number for i in intervals if i.whole_requests},
-        )
+        past = Past()
+        for audience in self.seen:
+            for interval in audience.intervals:
+                past.add(interval)
+        return past
 
 
 @dataclass(slots=True)
@@ -91,6 +92,18 @@ class Past:
     told_s: int = 0
     told_kbits: int = 0
     active: set[int] = field(default_factory=set)
+
+    def add(self, interval: Interval) -> None:
+        """One interval of one origin more."""
+        self.joins += interval.joins
+        self.returns += interval.returns
+        self.whole_s += interval.whole_s
+        self.low_latency_s += interval.low_latency_s
+        self.told_s += interval.told_s
+        self.told_kbits += interval.told_kbits
+        if interval.whole_requests:
+            self.whole_requests += interval.whole_requests
+            self.active.add(interval.number)
 
     @property
     def low_latency_share(self) -> float | None:
@@ -133,12 +146,19 @@ class ChannelFacts:
     chunks_per_gop: int
 
     @cached_property
+    def memo(self) -> dict[Any, Any]:
+        """What was worked out of the channel alone, by what it was worked out with; it lasts while the channel is as it is."""
+        return {}
+
+    @cached_property
     def bytes_per_s(self) -> float:
         """Payload of all tracks per second: measured on recent segments, else as declared."""
-        recent = self.segments[-RATE_SEGMENTS:]
-        gops = sum(segment.seen_gops for segment in recent)
+        gops = size = 0
+        for segment in self.segments[-RATE_SEGMENTS:]:
+            gops += segment.seen_gops
+            size += segment.size
         if gops:
-            return sum(segment.size for segment in recent) * 1_000 / (gops * self.gop_ms)
+            return size * 1_000 / (gops * self.gop_ms)
         return sum(track.bandwidth_bps for track in self.period.tracks) / 8
 
     @cached_property
@@ -205,47 +225,70 @@ class Facts:
 
 
 def read(state: State, policy: Policy, *, now: UnixMs) -> Facts:
-    """The facts at an instant; nothing older than the state's memory is among them, but the compacted periods."""
+    """
+    The facts at an instant; nothing older than the state's memory is among them, but the compacted periods.
+
+    A channel of which nothing has changed since the facts were last read is the same object, with all that was worked out of it.
+    """
     gops: Mapping[str, GopsRow] = state.recent("gops", now)
     demand: Mapping[str, DemandRow] = state.recent("demand", now)
-    audiences = _audiences(demand.values(), now, takeover_ms=policy.liveness.dead_after_ms)
     newest: ForecastRow | None = state.recent("forecasts", now).get(str(state.pool))
-    if policy.planner.demand == "last_value":
-        is_heard = any(now - row.at_unix_ms <= AUDIENCE_FRESH_MS for row in demand.values())
-        forecasts = {channel: _as_it_is(channel, audience) for channel, audience in audiences.items()} if is_heard else {}
-    else:
-        is_fresh = newest is not None and now - newest.at_unix_ms <= FORECAST_FRESH_MS
-        forecasts = {f.channel: f for f in newest.forecasts.channels} if newest and is_fresh else {}
+    told: dict[str, tuple[ChannelAudience, ...]] = {}
+    for origin in demand.values():
+        for seen in origin.channels:
+            told[seen.channel] = (*told[seen.channel], seen) if seen.channel in told else (seen,)
+    is_same = policy.planner.demand == "last_value"
+    is_fresh = newest is not None and now - newest.at_unix_ms <= FORECAST_FRESH_MS
+    is_heard = any(now - row.at_unix_ms <= AUDIENCE_FRESH_MS for row in demand.values())
+    forecasts = {f.channel: f for f in newest.forecasts.channels} if newest and is_fresh and not is_same else {}
+    known: Mapping[str, ChannelFacts] = state.known
     channels = {}
     rows: Mapping[str, ChannelRow] = state.recent("channels", now)
     for channel, row in rows.items():
-        period, index = row.newest, gops.get(channel)
+        period, index, before = row.newest, gops.get(channel), known.get(channel)
         if period is None or period.pool != state.pool:
             continue
         end = row.channel_end
-        length, shortest, longest, chunks = _shape(period.grid, period.frame_rate_num, period.frame_rate_den, period.target_duration_ms)
         moved = max(row.at_unix_ms, index.at_unix_ms if index else 0)
+        is_live = end is None and now - moved < policy.planner.channel_silence_ms
+        segments = index.segments if index else ()
+        audience = _audience(before.audience if before else NOBODY, told.get(channel, ()), now, policy.liveness.dead_after_ms)
+        forecast = forecasts.get(channel)
+        if is_same and is_heard and channel in told:
+            forecast = _as_it_is(channel, audience)
+        if (
+            before is not None
+            and before.row is row
+            and before.segments is segments
+            and before.audience is audience
+            and before.is_live is is_live
+            and (before.forecast is forecast or before.forecast == forecast)
+        ):
+            channels[channel] = before
+            continue
+        length, shortest, longest, chunks = _shape(period.grid, period.frame_rate_num, period.frame_rate_den, period.target_duration_ms)
         channels[channel] = ChannelFacts(
             channel=channel,
             row=row,
             period=period,
             end=end,
-            is_live=end is None and now - moved < policy.planner.channel_silence_ms,
-            segments=index.segments if index else (),
-            audience=audiences.get(channel, Audience()),
-            forecast=forecasts.get(channel),
+            is_live=is_live,
+            segments=segments,
+            audience=audience,
+            forecast=forecast,
             gop_ms=length,
             gops_min=shortest,
             gops_max=longest,
             chunks_per_gop=chunks,
         )
+    state.known = channels
     oldest = -((state.memory_ms - now) // DEMAND_INTERVAL_MS)  # the first interval that began after the memory did
     return Facts(
         now=now,
         channels=channels,
         heartbeats=state.recent("heartbeats", now),
         reports=state.recent("reports", now),
-        cost=(newest.forecasts.cost if newest else None) or Cost(),
+        cost=(newest.forecasts.cost if newest else None) or UNLEARNED,
         forecast_offset=newest.offset if newest else 0,
         forecast_unix_ms=newest.at_unix_ms if newest else UnixMs(0),
         window_ms=Ms(now - oldest * DEMAND_INTERVAL_MS),
@@ -262,39 +305,29 @@ def _shape(grid: tuple[PartFrames, ...], rate_num: int, rate_den: int, target_ms
     return length, shortest, longest, sum(len(part.chunk_frames) for part in grid)
 
 
-def _audiences(rows: Iterable[DemandRow], now: UnixMs, *, takeover_ms: int) -> dict[str, Audience]:
-    audiences: dict[str, Audience] = {}
-    for row in rows:
-        for seen in row.channels:
-            is_fresh = now - seen.at_unix_ms <= AUDIENCE_FRESH_MS
-            before = audiences.get(seen.channel)
-            told = Audience(
-                whole_sessions=seen.whole_sessions if is_fresh else 0,
-                low_latency_sessions=seen.low_latency_sessions if is_fresh else 0,
-                at_stake=at_stake(seen, takeover_ms=takeover_ms) if is_fresh else 0.0,
-                joins=seen.joins if is_fresh else 0,
-                active_unix_ms=seen.active_unix_ms,
-                asked_unix_ms=seen.asked_unix_ms,
-                asked_offset=seen.asked_offset,
-                low_latency_unix_ms=seen.low_latency_unix_ms,
-                seen=(seen,),
-            )
-            audiences[seen.channel] = _together(before, told) if before else told
-    return audiences
+NOBODY = Audience()
 
 
-def _together(a: Audience, b: Audience) -> Audience:
-    asked, asked_offset = max((a.asked_unix_ms, a.asked_offset), (b.asked_unix_ms, b.asked_offset))
+def _audience(before: Audience, seen: tuple[ChannelAudience, ...], now: UnixMs, takeover_ms: int) -> Audience:
+    """The audience that origins saw; that of before if it is the same."""
+    if not seen:
+        return NOBODY
+    fresh = [audience for audience in seen if now - audience.at_unix_ms <= AUDIENCE_FRESH_MS]
+    if before.fresh == len(fresh) and before.seen == seen and before.takeover_ms == takeover_ms:
+        return before
+    asked_unix_ms, asked_offset = max([(audience.asked_unix_ms, audience.asked_offset) for audience in seen])
     return Audience(
-        whole_sessions=a.whole_sessions + b.whole_sessions,
-        low_latency_sessions=a.low_latency_sessions + b.low_latency_sessions,
-        at_stake=a.at_stake + b.at_stake,
-        joins=a.joins + b.joins,
-        active_unix_ms=max(a.active_unix_ms, b.active_unix_ms),
-        asked_unix_ms=asked,
+        whole_sessions=sum([audience.whole_sessions for audience in fresh]),
+        low_latency_sessions=sum([audience.low_latency_sessions for audience in fresh]),
+        at_stake=sum([at_stake(audience, takeover_ms=takeover_ms) for audience in fresh], 0.0),
+        joins=sum([audience.joins for audience in fresh]),
+        active_unix_ms=max([audience.active_unix_ms for audience in seen]),
+        asked_unix_ms=asked_unix_ms,
         asked_offset=asked_offset,
-        low_latency_unix_ms=max(a.low_latency_unix_ms, b.low_latency_unix_ms),
-        seen=a.seen + b.seen,
+        low_latency_unix_ms=max([audience.low_latency_unix_ms for audience in seen]),
+        seen=seen,
+        fresh=len(fresh),
+        takeover_ms=takeover_ms,
     )
 
 

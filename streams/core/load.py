@@ -116,7 +116,11 @@ def usable(capacity: Load, *, utilisation: float, part_ms_budget: float) -> Load
 
 def channel_load(facts: ChannelFacts, cost: Cost, *, gops_per_segment: int, level: Level = Level.PARTS) -> Load:
     """What packaging a whole channel takes at the live edge, at a segment length: the load of one slice with all its tracks."""
-    return slice_load(facts, cost, level=level, gops_per_segment=gops_per_segment, tracks=None)
+    known: tuple[Cost, Load] | None = facts.memo.get((level, gops_per_segment))
+    if known is None or known[0] is not cost:
+        known = cost, slice_load(facts, cost, level=level, gops_per_segment=gops_per_segment, tracks=None)
+        facts.memo[level, gops_per_segment] = known
+    return known[1]
 
 
 def slice_load(
