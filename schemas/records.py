@@ -19,6 +19,8 @@ COUNT_MAX = 2**31 - 1
 BYTES_MAX = 10**15
 # No segment takes an hour of CPU.
 CPU_US_MAX = 3_600_000_000
+# RFC 6381 codec string of a text track.
+TEXT_CODEC = "wvtt"
 
 
 def check_id(value: str, *, what: str) -> str:
@@ -211,7 +213,7 @@ class Track:
 
     Attributes:
         track: Track id, unique in its channel.
-        kind: Video or audio.
+        kind: Video or audio; text stands as audio, which older readers know, and is told by its codec.
         codec: RFC 6381 codec string, as in ``avc1.4d401e``.
         timescale: Ticks per second.
         frame_ticks: Ticks of one frame (audio: of one coded frame).
@@ -244,6 +246,11 @@ class Track:
     def __post_init__(self) -> None:
         check_id(self.track, what="track")
         _require(self.timescale > 0 and self.frame_ticks > 0, f"track {self.track}: timescale and frame must be positive")
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it carries WebVTT cues (ISO/IEC 14496-30)."""
+        return self.codec == TEXT_CODEC
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

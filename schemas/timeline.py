@@ -16,6 +16,9 @@ from schemas.units import GopOrdinal, Ms, Ticks, UnixMs, ms_from_ticks_up
 SEGMENT_SUFFIX = ".m4s"
 PART_SUFFIX = ".part.m4s"
 THUMBNAIL_SUFFIX = ".jpg"
+# What origins make of the segments and parts of a text track.
+WEBVTT_SUFFIX = ".vtt"
+WEBVTT_PART_SUFFIX = ".part.vtt"
 INIT_NAME = "init.mp4"
 
 

@@ -125,7 +125,8 @@ def _period(run: list[Segment], form: _Form) -> Iterator[str]:
     start_ms = first.run_ms if form.base is None else max(0, first.run_ms - form.base.start_ms)
     yield f'<Period id="{name}" start="{duration(start_ms)}">'
     sets = [[track for track in period.tracks if track.kind is TrackKind.VIDEO]]
-    sets += _by_language([track for track in period.tracks if track.kind is TrackKind.AUDIO])
+    sets += _by_language([track for track in period.tracks if track.kind is TrackKind.AUDIO and not track.is_text])
+    sets += [[track] for track in period.tracks if track.is_text]
     for number, tracks in enumerate(sets):
         if tracks:
             yield from _adaptation_set(number, tracks, run, form)
@@ -146,10 +147,11 @@ def _adaptation_set(number: int, tracks: list[Track], run: list[Segment], form: 
     kind, period = tracks[0].kind, run[0].period
     language = "" if tracks[0].language == "und" else f" lang={quoteattr(tracks[0].language)}"
     rate = f' maxFrameRate="{period.frame_rate_num}/{period.frame_rate_den}"' if kind is TrackKind.VIDEO else ""
-    yield (
-        f'<AdaptationSet id="{number}" contentType="{kind.value}" mimeType="{kind.value}/mp4" segmentAlignment="true" startWithSAP="1"'
-        f"{language}{rate}>"
-    )
+    content, mime = ("text", "application/mp4") if tracks[0].is_text else (kind.value, f"{kind.value}/mp4")
+    aligned = f'contentType="{content}" mimeType="{mime}" segmentAlignment="true" startWithSAP="1"'
+    yield f'<AdaptationSet id="{number}" {aligned}{language}{rate}>'
+    if tracks[0].is_text:
+        yield '<Role schemeIdUri="urn:mpeg:dash:role:2011" value="subtitle"/>'
     templates = [list(_template(track, run, form)) for track in tracks]
     references = [list(_reference(track, run[0], form)) for track in tracks]
     is_shared = all(template == templates[0] for template in templates)
@@ -165,7 +167,7 @@ def _representation(track: Track, period: Period, template: list[str]) -> Iterat
     if track.kind is TrackKind.VIDEO:
         rate = f"{period.frame_rate_num}/{period.frame_rate_den}"
         attributes += f' width="{track.width}" height="{track.height}" frameRate="{rate}" sar="1:1"'
-    else:
+    elif not track.is_text:
         attributes += f' audioSamplingRate="{track.sample_rate_hz}"'
     channels = (
         f'<AudioChannelConfiguration schemeIdUri="urn:mpeg:dash:23003:3:audio_channel_configuration:2011" value="{track.audio_channels}"/>'

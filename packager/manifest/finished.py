@@ -10,11 +10,26 @@ from collections.abc import Iterator
 
 from packager.manifest import dash, hls
 from packager.manifest.view import View
-from schemas.timeline import init_name
+from schemas.timeline import WEBVTT_SUFFIX, init_name, object_name
 
 MULTIVARIANT = "multivariant.m3u8"
 MPD = "manifest.mpd"
 PLAYLIST_SUFFIX = ".m3u8"
+
+
+def captions(view: View) -> Iterator[tuple[str, str, bytes]]:
+    """
+    Text that playlists name and that is to be made of what is stored: its name, the name of its segment, and the init segment.
+
+    Args:
+        view: Of a channel that has ended.
+    """
+    for segment in view.segments:
+        for track in segment.period.tracks:
+            made = segment.tracks[track.track]
+            if track.is_text and not made.is_void:
+                place = view.channel, segment.period.period, track.track, made.start_ticks
+                yield object_name(*place, WEBVTT_SUFFIX), object_name(*place), track.init
 
 
 def objects(view: View) -> Iterator[tuple[str, bytes]]:

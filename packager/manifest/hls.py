@@ -10,7 +10,7 @@ from packager.manifest import thumbnails
 from packager.manifest.presentation import PART_TARGETS, Segment, TrackSegment, View
 from packager.manifest.text import date_time, decimal
 from schemas.records import Part, Period, Track, TrackKind
-from schemas.timeline import INIT_NAME, PART_SUFFIX, SEGMENT_SUFFIX, unix_ms_at
+from schemas.timeline import INIT_NAME, PART_SUFFIX, SEGMENT_SUFFIX, WEBVTT_PART_SUFFIX, WEBVTT_SUFFIX, unix_ms_at
 from schemas.units import Ticks
 
 VERSION_PLAIN = 8  # EXT-X-GAP
@@ -20,6 +20,7 @@ SKIP_TARGETS = 6  # RFC 8216bis 4.4.3.8: at least six target durations
 SKIP_MARGIN_MS = 100  # segments of sound may together be a few frames shorter than those of the picture
 PART_HOLD_BACK_PARTS = 3  # RFC 8216bis 4.4.3.8: SHOULD be at least three part targets
 AUDIO_GROUP = "audio"
+TEXT_GROUP = "text"
 
 
 def multivariant(view: View, *, has_pictures: bool = True) -> str:
@@ -31,11 +32,12 @@ def multivariant(view: View, *, has_pictures: bool = True) -> str:
         has_pictures: Whether to name thumbnails, too, if there are any.
 
     Returns:
-        One variant per video track and audio codec, the audio tracks as renditions; without video, one variant per audio track.
+        One variant per video track and audio codec, audio and text tracks as renditions; without video, one variant per audio track.
     """
     period = view.open_period
     videos = [track for track in period.tracks if track.kind is TrackKind.VIDEO]
-    audios = [track for track in period.tracks if track.kind is TrackKind.AUDIO]
+    audios = [track for track in period.tracks if track.kind is TrackKind.AUDIO and not track.is_text]
+    texts = [track for track in period.tracks if track.is_text]
     lines = ["#EXTM3U", f"#EXT-X-VERSION:{VERSION_LOW_LATENCY}", "#EXT-X-INDEPENDENT-SEGMENTS"]
     # RFC 8216bis 4.4.6.2: CODECS names every format of a variant's renditions, so each audio codec has a group of its own.
     groups: dict[str, list[Track]] = {}
@@ -44,6 +46,7 @@ def multivariant(view: View, *, has_pictures: bool = True) -> str:
     names = dict(zip(groups, [AUDIO_GROUP, *(f"{AUDIO_GROUP}-{number}" for number in range(2, len(groups) + 1))], strict=False))
     for codec, members in groups.items():
         lines += [_rendition(track, names[codec], is_default=track is members[0]) for track in members]
+    lines += [_subtitles(track, texts) for track in texts]
     for track in videos or audios:
         for codec, members in groups.items() or [("", [])]:
             mixed = max(members, key=lambda t: t.bandwidth_bps, default=None)
@@ -63,9 +66,17 @@ def _rendition(track: Track, group: str, *, is_default: bool) -> str:
     )
 
 
+def _subtitles(track: Track, texts: list[Track]) -> str:
+    alike = [other for other in texts if other.language == track.language]
+    language = "" if track.language == "und" else f',LANGUAGE="{track.language}"'
+    name = track.track if track.language == "und" or len(alike) > 1 else track.language
+    return f'#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="{TEXT_GROUP}",NAME="{name}"{language},DEFAULT=NO,AUTOSELECT=YES,URI="{track.track}.m3u8"'
+
+
 def _variant(view: View, period: Period, track: Track, audio: Track | None, group: str | None) -> str:
     tracks = [track] if audio is None else [track, audio]
-    peak = sum(t.bandwidth_bps for t in tracks)
+    text_bps = max((t.bandwidth_bps for t in period.tracks if t.is_text), default=0)
+    peak = sum(t.bandwidth_bps for t in tracks) + text_bps
     average = sum(average_bps(view, t.track) for t in tracks)
     attributes = [f"BANDWIDTH={peak}"]
     if average:
@@ -76,6 +87,8 @@ def _variant(view: View, period: Period, track: Track, audio: Track | None, grou
         attributes += [f"RESOLUTION={track.width}x{track.height}", f"FRAME-RATE={rate:.3f}"]
     if group is not None:
         attributes.append(f'AUDIO="{group}"')
+    if text_bps:
+        attributes.append(f'SUBTITLES="{TEXT_GROUP}"')
     if all(t.closed_captions is False for t in period.tracks if t.kind is TrackKind.VIDEO):
         # Else Shaka Player fetches three more segments before it starts, to look for them.
         attributes.append("CLOSED-CAPTIONS=NONE")
@@ -108,6 +121,8 @@ def media(view: View, track_id: str, *, low_latency: bool, skip: bool = False, i
     """
     target_ms = view.period.target_duration_ms
     parts_from_ms = view.edge_ms - PART_TARGETS * target_ms
+    shown = view.track(track_id)
+    is_text = shown is not None and shown.is_text
     skipped = _skipped(view) if low_latency and skip else 0
     lines = [*_header(view, low_latency=low_latency, is_archive=is_archive)]
     if skipped:
@@ -115,10 +130,10 @@ def media(view: View, track_id: str, *, low_latency: bool, skip: bool = False, i
     before = view.segments[skipped - 1].period if skipped else None
     for segment in view.segments[skipped:]:
         has_parts = low_latency and segment.end_ms > parts_from_ms
-        lines += _segment(segment, track_id, before, has_parts=has_parts)
+        lines += _segment(segment, track_id, before, has_parts=has_parts, is_text=is_text)
         before = segment.period
     if low_latency:
-        lines += _edge(view, track_id, before)
+        lines += _edge(view, track_id, before, is_text=is_text)
     if view.is_ended:
         lines.append("#EXT-X-ENDLIST")
     return _text(lines)
@@ -157,46 +172,48 @@ def _skipped(view: View) -> int:
     return 0
 
 
-def _segment(segment: Segment, track_id: str, before: Period | None, *, has_parts: bool) -> Iterator[str]:
+def _segment(segment: Segment, track_id: str, before: Period | None, *, has_parts: bool, is_text: bool) -> Iterator[str]:
     track = next((t for t in segment.period.tracks if t.track == track_id), None)
     made = segment.tracks.get(track_id)
+    is_text = track.is_text if track is not None else is_text
     if track is None or made is None:
         # The period does not have this track: a gap as long as its peers, so that all renditions stay in step.
         track = segment.period.tracks[0]
         made = segment.tracks[track.track]._replace(is_void=True, parts=())
-    yield from _opening(segment.period, track, made.start_ticks, before)
+    yield from _opening(segment.period, track, made.start_ticks, before, has_map=not is_text)
     if has_parts:
         yield from (_part(part, track) for part in made.parts)
     if made.is_void:
         yield "#EXT-X-GAP"
     yield f"#EXTINF:{_exact(made, track)},"
-    yield f"../{segment.period.period}/{track_id}/{made.start_ticks}{SEGMENT_SUFFIX}"
+    yield f"../{segment.period.period}/{track_id}/{made.start_ticks}{WEBVTT_SUFFIX if is_text else SEGMENT_SUFFIX}"
 
 
-def _opening(period: Period, track: Track, start_ticks: Ticks, before: Period | None) -> Iterator[str]:
+def _opening(period: Period, track: Track, start_ticks: Ticks, before: Period | None, *, has_map: bool) -> Iterator[str]:
     """Tags before the first line of a segment: discontinuity, init segment, wall time."""
     if before is None or before.period != period.period:
         if before is not None:
             for _ in range(period.discontinuity - before.discontinuity):
                 yield "#EXT-X-DISCONTINUITY"
-        yield f'#EXT-X-MAP:URI="../{period.period}/{track.track}/{INIT_NAME}"'
+        if has_map:
+            yield f'#EXT-X-MAP:URI="../{period.period}/{track.track}/{INIT_NAME}"'
     yield f"#EXT-X-PROGRAM-DATE-TIME:{date_time(unix_ms_at(period, track, start_ticks))}"
 
 
-def _edge(view: View, track_id: str, before: Period | None) -> Iterator[str]:
+def _edge(view: View, track_id: str, before: Period | None, *, is_text: bool) -> Iterator[str]:
     """Parts of the open segment, the next part's name, and how far the other renditions are."""
     track = next((t for t in view.open_period.tracks if t.track == track_id), None)
     parts = view.open_parts.get(track_id, ())
     if track is not None and parts:
-        yield from _opening(view.open_period, track, parts[0].start_ticks, before)
+        yield from _opening(view.open_period, track, parts[0].start_ticks, before, has_map=not track.is_text)
         yield from (_part(part, track) for part in parts)
     # A low-latency playlist never ends in a segment: hls.js would take it for the hint (media rule 14).
     if track_id in view.hints:
         period = int(view.hints[track_id].split("/")[1])
-        if before is not None and not parts and period != before.period:
+        if before is not None and not parts and period != before.period and not is_text:
             yield f'#EXT-X-PRELOAD-HINT:TYPE=MAP,URI="../{period}/{track_id}/{INIT_NAME}"'
         # The last line of its kind: hls.js keeps one.
-        yield f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{_beside(view.hints[track_id])}"'
+        yield f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{_beside(view.hints[track_id], is_text=is_text)}"'
     if view.is_ended or not view.segments:
         return
     msn, count = (view.open_msn, view.open_count) if view.open_count else (view.open_msn - 1, view.last_count)
@@ -208,12 +225,13 @@ def _edge(view: View, track_id: str, before: Period | None) -> Iterator[str]:
 
 def _part(part: Part, track: Track) -> str:
     independent = ",INDEPENDENT=YES" if part.independent else ""
-    uri = f"../{part.period}/{part.track}/{part.start_ticks}{PART_SUFFIX}"
+    uri = f"../{part.period}/{part.track}/{part.start_ticks}{WEBVTT_PART_SUFFIX if track.is_text else PART_SUFFIX}"
     return f'#EXT-X-PART:DURATION={decimal(part.duration_ticks, track.timescale)},URI="{uri}"{independent}'
 
 
-def _beside(name: str) -> str:
-    return f"../{name.partition('/')[2]}"
+def _beside(name: str, *, is_text: bool) -> str:
+    beside = f"../{name.partition('/')[2]}"
+    return beside.removesuffix(PART_SUFFIX) + WEBVTT_PART_SUFFIX if is_text else beside
 
 
 def _exact(made: TrackSegment, track: Track) -> str:

@@ -7,6 +7,7 @@ The origin's HTTP interface.
 /{channel}/dash/manifest.mpd                                       DASH of whole segments
 /{channel}/ll/manifest.mpd                                         DASH with the open segment, which is sent while it grows
 /{channel}/{period}/{track}/{ticks}.m4s|.part.m4s|init.mp4         objects, named as in the store
+/{channel}/{period}/{track}/{ticks}.vtt|.part.vtt                  text of such objects, for HLS
 /{channel}/{period}/multivariant.m3u8|manifest.mpd                 what is kept of a channel that ended with this period
 /time  /metrics  /api/channels  /api/latency  /cmcd  /             clock, measures, state, reports of players, watch page
 ```
@@ -28,6 +29,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from packager import webvtt
 from packager.manifest.presentation import Presentation
 from packager.manifest.text import date_time
 from packager.origin import cmcd, metrics
@@ -37,10 +39,10 @@ from packager.origin.live import Live
 from packager.origin.manifests import Ask, Manifests
 from packager.origin.objects import Objects
 from packager.origin.open_segments import OpenSegments, Wanted
-from packager.origin.replies import CORS, FOREVER, JPEG, M3U8, MP4, MPD, NO_STORE, PREFLIGHT, failure, media
-from schemas.errors import RetryableError
+from packager.origin.replies import CORS, FOREVER, JPEG, M3U8, MP4, MPD, NO_STORE, PREFLIGHT, WEBVTT, failure, media
+from schemas.errors import RejectedError, RetryableError
 from schemas.records import ID, TrackKind
-from schemas.timeline import PART_SUFFIX, SEGMENT_SUFFIX, THUMBNAIL_SUFFIX
+from schemas.timeline import INIT_NAME, PART_SUFFIX, SEGMENT_SUFFIX, WEBVTT_PART_SUFFIX, WEBVTT_SUFFIX
 from schemas.units import Ms, UnixMs
 
 log = structlog.get_logger()
@@ -78,7 +80,7 @@ class _Period(Convertor[int]):
 
 
 class _Object(_Id):
-    regex: ClassVar[str] = r"init\.mp4|(?:0|[1-9][0-9]{0,18})(?:(?:\.part)?\.m4s|\.jpg)"
+    regex: ClassVar[str] = r"init\.mp4|(?:0|[1-9][0-9]{0,18})(?:(?:\.part)?\.(?:m4s|vtt)|\.jpg)"
 
 
 class _Manifest(_Id):
@@ -185,7 +187,7 @@ class Origin:
 
     async def _object(self, request: Request) -> Response:
         channel, period, track, file = (request.path_params[name] for name in ("channel", "period", "track", "file"))
-        data = await self._objects.get(channel, period, track, file, timeout_ms=self._blocked_ms_max)
+        data = await self._bytes(channel, period, track, file)
         if data is None and (number := file.removesuffix(SEGMENT_SUFFIX)).isdigit():
             opened = Wanted(channel, period, track, int(number))
             if await self._open_segments.begun(opened):
@@ -193,10 +195,24 @@ class Origin:
         response = failure(404, f"no object {channel}/{period}/{track}/{file}") if data is None else media(request, data, _type(file))
         metrics.REQUESTS.labels("object", f"{response.status_code // 100}xx").inc()
         # Players of parts fetch whole segments too, to start with: only their playlist tells that a client does not take parts.
-        kind = Kind.PARTS if data is not None and file.endswith(PART_SUFFIX) else None
+        kind = Kind.PARTS if data is not None and file.endswith((PART_SUFFIX, WEBVTT_PART_SUFFIX)) else None
         is_media = data is not None and not file.startswith("init")
         self._visit_object(request, kind, is_media=is_media, sent_bytes=len(response.body))
         return response
+
+    async def _bytes(self, channel: str, period: int, track: str, file: str) -> bytes | None:
+        """Bytes of an object, or text made of it; what is about to come is waited for."""
+        if not file.endswith(WEBVTT_SUFFIX):
+            return await self._objects.get(channel, period, track, file, timeout_ms=self._blocked_ms_max)
+        source = file.removesuffix(WEBVTT_SUFFIX) + SEGMENT_SUFFIX
+        data = await self._objects.get(channel, period, track, source, timeout_ms=self._blocked_ms_max)
+        init = await self._objects.get(channel, period, track, INIT_NAME, timeout_ms=self._blocked_ms_max)
+        if data is None or init is None:
+            return None
+        try:
+            return webvtt.render(data, init)
+        except RejectedError:
+            return None  # of no text track
 
     async def _finished(self, request: Request) -> Response:
         channel, period, file = (request.path_params[name] for name in ("channel", "period", "file"))
@@ -304,7 +320,7 @@ def _channel(request: Request) -> str:
 
 
 def _type(file: str) -> str:
-    return JPEG if file.endswith(THUMBNAIL_SUFFIX) else MP4
+    return {"jpg": JPEG, "vtt": WEBVTT}.get(file.rpartition(".")[2], MP4)
 
 
 def _client(request: Request) -> str:
@@ -355,7 +371,14 @@ def _describe(held: Presentation, now: UnixMs) -> dict[str, object]:
         "dash": f"/{channel}/dash/manifest.mpd",
         "ll_dash": f"/{channel}/ll/manifest.mpd",
         "tracks": [
-            {"track": t.track, "kind": t.kind, "codec": t.codec, "bandwidth_bps": t.bandwidth_bps, "width": t.width, "height": t.height}
+            {
+                "track": t.track,
+                "kind": "text" if t.is_text else t.kind,
+                "codec": t.codec,
+                "bandwidth_bps": t.bandwidth_bps,
+                "width": t.width,
+                "height": t.height,
+            }
             for t in period.tracks
         ],
         "period": period.period,

@@ -9,12 +9,13 @@ from collections.abc import Iterable
 
 import structlog
 
+from packager import webvtt
 from packager.manifest import finished
 from packager.manifest.view import View
 from packager.origin import metrics
 from packager.origin.live import Live
 from packager.store import Store
-from schemas.errors import ConflictError, RetryableError
+from schemas.errors import ConflictError, RejectedError, RetryableError
 
 log = structlog.get_logger()
 
@@ -71,5 +72,12 @@ class Finisher:
             self._done.add((view.channel, view.period.period))
 
     def _write(self, view: View) -> None:
+        for name, source, init in finished.captions(view):
+            try:
+                text = webvtt.render(self._store.get(source), init)
+            except (KeyError, RejectedError) as error:
+                log.warning("no_text_kept", name=name, error=str(error))
+                continue
+            self._store.create_if_absent(name, [text])
         for name, data in finished.objects(view):
             self._store.create_if_absent(name, [data])

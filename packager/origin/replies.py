@@ -12,6 +12,7 @@ M3U8 = "application/vnd.apple.mpegurl"
 MPD = "application/dash+xml"
 MP4 = "video/mp4"
 JPEG = "image/jpeg"
+WEBVTT = "text/vtt"
 # Names determine bytes, so an object never changes; it is deleted once out of the time shift buffer.
 FOREVER = "public, max-age=86400, immutable"
 NO_STORE = "no-store"

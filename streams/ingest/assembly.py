@@ -11,6 +11,7 @@ from streams.ingest.init import InitSegment
 from streams.ingest.ladder import nearest_rate
 from streams.ingest.nal import has_idr
 from streams.ingest.samples import Sample
+from streams.ingest.text import PEAK_BPS, Cue, read_cues
 from streams.ingest.tracks import describe_track
 
 # Nothing is held longer than this for a second key frame: a GOP is no longer than a segment.
@@ -22,6 +23,8 @@ RATE_TOLERANCE = Fraction(1, 1_000)
 PEAK = 1.5
 # ATSC A/53 part 4: the identifier of captions in the user data of pictures; encoders that carry them do so from the first picture on.
 CAPTIONS = b"\xb5\x001GA94"
+# Cues of a track held until the channel begins.
+CUES_MAX = 1_000
 # GOPs of a channel without pictures are cut this long.
 AUDIO_GOP_S = 1
 
@@ -82,16 +85,25 @@ class _Pushed:
         return sample.sync
 
 
+@dataclass(slots=True)
+class _PushedText:
+    """One track of text so far: it may be silent, and nothing waits for it."""
+
+    track: Track
+    cues: list[Cue] = field(default_factory=list)
+
+
 class Assembly:
     """Holds the tracks of a channel until it is known how they fit together."""
 
     def __init__(self) -> None:
         self._tracks: dict[str, _Pushed] = {}
+        self._texts: dict[str, _PushedText] = {}
 
     @property
     def tracks(self) -> frozenset[str]:
         """Tracks announced."""
-        return frozenset(self._tracks)
+        return frozenset({*self._tracks, *self._texts})
 
     def announce(self, track: str, init: bytes) -> None:
         """
@@ -100,15 +112,26 @@ class Assembly:
         Raises:
             RejectedError: The init segment is none, or of a codec that we do not know.
         """
-        self._tracks[track] = _Pushed(track, init, InitSegment(init))
+        read = InitSegment(init)
+        if read.is_text:
+            bandwidth, frame = read.bandwidth_bps or PEAK_BPS, Fraction(1, read.timescale)
+            language = read.language
+            described = describe_track(track, read.kind, init=init, frame=frame, bandwidth_bps=bandwidth, language=language)
+            self._texts[track] = _PushedText(described)
+        else:
+            self._tracks[track] = _Pushed(track, init, read)
 
     def add(self, track: str, samples: tuple[Sample, ...], durations: tuple[int, ...]) -> None:
         """
         Samples of a track announced before.
 
         Raises:
-            RejectedError: No second key frame came for too long.
+            RejectedError: No second key frame came for too long, or samples of text are none.
         """
+        if track in self._texts:
+            text = self._texts[track]
+            text.cues = [*text.cues, *read_cues(samples, durations, text.track.timescale)][-CUES_MAX:]
+            return
         held = self._tracks[track]
         held.samples += samples
         held.durations.update(durations)
@@ -165,6 +188,7 @@ class Assembly:
 
     def _shape(self, rate: Fraction, gop: int, start: Fraction) -> Shape:
         tracks = tuple(self._track(held) for held in sorted(self._tracks.values(), key=lambda held: (not held.is_video, held.track)))
+        tracks += tuple(text.track for _, text in sorted(self._texts.items()))
         return Shape(tracks=tracks, frame_rate=rate, gop_frames=gop, start=start)
 
     def _track(self, held: _Pushed) -> Track:
@@ -183,6 +207,10 @@ class Assembly:
             language=read.language,
             closed_captions=any(CAPTIONS in sample.data for sample in held.samples) if held.is_video else None,
         )
+
+    def cues(self) -> Iterator[tuple[str, Cue]]:
+        """The cues held, track by track."""
+        return ((track, cue) for track, text in self._texts.items() for cue in text.cues)
 
     def release(self, shape: Shape) -> Iterator[tuple[str, Sample]]:
         """The samples held, from the common start on, in the order of their times; those before it are of no use to anybody."""

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Sequence
+from itertools import repeat
 
 from schemas.units import Ticks
 from streams.ingest.samples import Sample
@@ -16,7 +17,9 @@ MDAT_HEADER_SIZE = 8
 ENTRY = struct.Struct(">IIIi")
 
 
-def build_chunk(samples: Sequence[Sample], *, track_id: int, index: int, start_ticks: Ticks, frame_ticks: Ticks) -> bytes:
+def build_chunk(
+    samples: Sequence[Sample], *, track_id: int, index: int, start_ticks: Ticks, frame_ticks: Ticks, durations: Sequence[int] = ()
+) -> bytes:
     """
     One moof and one mdat with these samples, each ``frame_ticks`` long.
 
@@ -24,8 +27,12 @@ def build_chunk(samples: Sequence[Sample], *, track_id: int, index: int, start_t
         track_id: Track of the init segment.
         index: Number of the chunk since the period's start; written modulo 2^32.
         start_ticks: Decode time of the first sample.
+        durations: Ticks of each sample, where they differ.
     """
-    entries = b"".join(ENTRY.pack(frame_ticks, len(s.data), SYNC_FLAGS if s.sync else OTHER_FLAGS, s.composition_ticks) for s in samples)
+    entries = b"".join(
+        ENTRY.pack(ticks, len(s.data), SYNC_FLAGS if s.sync else OTHER_FLAGS, s.composition_ticks)
+        for s, ticks in zip(samples, durations or repeat(frame_ticks), strict=bool(durations))
+    )
     mfhd = _full_box(b"mfhd", 0, 0, struct.pack(">I", index % 2**32))
     tfhd = _full_box(b"tfhd", 0, DEFAULT_BASE_IS_MOOF, struct.pack(">I", track_id))
     tfdt = _full_box(b"tfdt", 1, 0, struct.pack(">Q", start_ticks))

@@ -14,6 +14,7 @@ from av.video.reformatter import VideoReformatter
 
 from schemas.records import Track, TrackKind
 from schemas.units import Ticks
+from streams.ingest.init import InitSegment
 from streams.ingest.ladder import (
     AUDIO_BITRATE_BPS,
     AUDIO_FRAME,
@@ -27,6 +28,7 @@ from streams.ingest.ladder import (
 )
 from streams.ingest.nal import has_idr, length_prefixed
 from streams.ingest.samples import Sample
+from streams.ingest.text import PEAK_BPS, init_segment
 from streams.ingest.tracks import describe_track
 
 AUDIO_TRACK = "a0"
@@ -140,6 +142,21 @@ class AudioEncoder:
             # The first packet holds the encoder's run-up before time 0, nothing to hear.
             if packet.pts is not None and packet.pts >= 0:
                 yield Sample(Ticks(packet.pts), bytes(packet), sync=True)
+
+
+def text_track(number: int, language: str, rate: Fraction) -> Track:
+    """
+    The track of a source's stream of text, in ticks that every frame of the pictures is a whole number of.
+
+    Args:
+        number: Among the streams of text.
+        language: As ISO 639-2.
+        rate: Pictures per second.
+    """
+    timescale = timescale_of(rate)
+    init = init_segment(timescale, language)
+    language = InitSegment(init).language
+    return describe_track(f"t{number}", TrackKind.AUDIO, init=init, frame=Fraction(1, timescale), bandwidth_bps=PEAK_BPS, language=language)
 
 
 # cmaf: one track, no edit list, brand cmfc; the header is written before any frame.

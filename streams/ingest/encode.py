@@ -17,6 +17,7 @@ from streams.ingest.link import Link
 from streams.ingest.playout import play
 from streams.ingest.producer import ChannelWriter
 from streams.ingest.recording import is_recording, load_recording
+from streams.ingest.text import Cue
 
 log = structlog.get_logger()
 
@@ -74,7 +75,9 @@ def run(
 
 def _encode(settings: Settings, source: str, channel: str, *, realtime: bool, loop: bool, idle_level: Level | None, preset: str) -> None:
     with (
-        Encoder(source, realtime=realtime, loop=loop, preset=preset, behind_max_s=settings.ingest.behind_ms_max / 1_000) as encoder,
+        Encoder(
+            source, realtime=realtime, loop=loop, preset=preset, has_text=True, behind_max_s=settings.ingest.behind_ms_max / 1_000
+        ) as encoder,
         ChannelWriter(
             settings,
             channel=channel,
@@ -87,7 +90,11 @@ def _encode(settings: Settings, source: str, channel: str, *, realtime: bool, lo
     ):
         for item in encoder.samples():
             if item:
-                writer.write(*item)
+                track, sample = item
+                if isinstance(sample, Cue):
+                    writer.write_cue(track, sample)
+                else:
+                    writer.write(track, sample)
             writer.poll()
 
 

@@ -11,11 +11,12 @@ from typing import Self, TypeVar
 
 from av.audio.frame import AudioFrame
 
-from streams.ingest.codecs import AUDIO_TRACK, AudioEncoder, VideoEncoder
+from streams.ingest.codecs import AUDIO_TRACK, AudioEncoder, VideoEncoder, text_track
 from streams.ingest.ladder import LADDER, Rendition, fit, gop_frames_of
 from streams.ingest.pace import Pace
 from streams.ingest.samples import Sample
 from streams.ingest.source import Numbered, Source
+from streams.ingest.text import Cue
 
 # Frames before each encoder: enough that one slow frame does not stop the others, 14 MB at 720p.
 FRAMES_MAX = 10
@@ -30,7 +31,7 @@ T = TypeVar("T")
 
 class Encoder:
     """
-    A ladder of H.264 renditions and AAC from one source; a context manager.
+    A ladder of H.264 renditions, AAC and WebVTT from one source; a context manager.
 
     Args:
         source: What FFmpeg reads.
@@ -38,6 +39,7 @@ class Encoder:
         loop: Begin again at its end, for ever.
         ladder: Renditions wanted.
         preset: Of x264.
+        has_text: Whether text of the source is wanted: cues come among the samples, before the media of their time.
         behind_max_s: In real time, when it is later than this, input is left out up to now.
         monotonic: Seconds.
 
@@ -53,6 +55,7 @@ class Encoder:
         loop: bool = False,
         ladder: tuple[Rendition, ...] = LADDER,
         preset: str = "superfast",
+        has_text: bool = False,
         behind_max_s: float = inf,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,20 +66,22 @@ class Encoder:
         self._coders: dict[str, Coder] = {r.track: VideoEncoder(r, self.rate, preset=preset) for r in renditions}
         if self._source.has_audio:
             self._coders[AUDIO_TRACK] = AudioEncoder()
-        self.tracks = tuple(coder.track for coder in self._coders.values())
+        texts = [text_track(number, language, self.rate) for number, language in enumerate(self._source.languages if has_text else ())]
+        self.tracks = (*(coder.track for coder in self._coders.values()), *texts)
+        self._texts = tuple(text.track for text in texts)
         self._stop = threading.Event()
         self._pace = Pace(self.rate, behind_max_s=behind_max_s, monotonic=monotonic, wait=self._stop.wait) if realtime else None
         self._failure: BaseException | None = None
         self._frames: dict[str, queue.Queue[Numbered | None]] = {track: queue.Queue(FRAMES_MAX) for track in self._coders}
-        self._samples: queue.Queue[tuple[str, Sample] | None] = queue.Queue(SAMPLES_MAX)
+        self._samples: queue.Queue[tuple[str, Sample | Cue] | None] = queue.Queue(SAMPLES_MAX)
         self._threads = [threading.Thread(target=self._guard, args=(self._read,), name="decode", daemon=True)]
         self._threads += [
             threading.Thread(target=self._guard, args=(self._code, track), name=f"encode-{track}", daemon=True) for track in self._coders
         ]
 
-    def samples(self, *, look_s: float = 0.01) -> Iterator[tuple[str, Sample] | None]:
+    def samples(self, *, look_s: float = 0.01) -> Iterator[tuple[str, Sample | Cue] | None]:
         """
-        Track id and sample, as they are ready, to the end of the source; None when nothing was ready for ``look_s``.
+        Track id and sample or cue, as they are ready, to the end of the source; None when nothing was ready for ``look_s``.
         """
         for thread in self._threads:
             thread.start()
@@ -120,7 +125,7 @@ class Encoder:
 
     def _read(self) -> None:
         try:
-            frames = self._source.frames()
+            frames = self._source.frames(self._tell if self._texts else None)
             for number, frame in self._pace.of(frames) if self._pace else frames:
                 if self._stop.is_set():
                     return
@@ -131,6 +136,9 @@ class Encoder:
         finally:
             for waiting in self._frames.values():
                 self._put(waiting, None)
+
+    def _tell(self, number: int, cue: Cue) -> None:
+        self._put(self._samples, (self._texts[number], cue))
 
     def _code(self, track: str) -> None:
         coder = self._coders[track]

@@ -23,6 +23,7 @@ class Cut:
         start_ticks: First tick.
         duration_ticks: Sum of its samples.
         samples: Its samples, at least one.
+        durations: Ticks of each; empty where each is one frame long.
     """
 
     track: str
@@ -34,6 +35,7 @@ class Cut:
     start_ticks: Ticks
     duration_ticks: Ticks
     samples: tuple[Sample, ...]
+    durations: tuple[int, ...] = ()
 
 
 class TrackCutter:

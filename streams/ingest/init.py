@@ -4,12 +4,13 @@ import struct
 from collections.abc import Iterator
 
 from schemas.errors import RejectedError
-from schemas.records import TrackKind
+from schemas.records import TEXT_CODEC, TrackKind
 from schemas.units import Timescale
 from streams.ingest.boxes import Box, boxes
 
-SAMPLE_ENTRY_HEADER = {b"vide": 78, b"soun": 28}
-KINDS = {b"vide": TrackKind.VIDEO, b"soun": TrackKind.AUDIO}
+SAMPLE_ENTRY_HEADER = {b"vide": 78, b"soun": 28, b"text": 8}
+# Text is told by its codec (`Track.is_text`).
+KINDS = {b"vide": TrackKind.VIDEO, b"soun": TrackKind.AUDIO, b"text": TrackKind.AUDIO}
 CONTAINERS = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
 LENGTH_SIZE = 4
 
@@ -20,7 +21,7 @@ class InitSegment:
 
     Attributes:
         track_id: Number of the track.
-        kind: Picture or sound.
+        kind: Picture or sound; sound for text, too.
         timescale: Ticks per second.
         codec: RFC 6381 codec string.
         language: As ISO 639-2; ``und`` where it is not said.
@@ -52,7 +53,7 @@ class InitSegment:
         tkhd, mdhd, hdlr = found[b"tkhd"], found[b"mdhd"], found[b"hdlr"]
         handler = hdlr[8:12]
         if handler not in KINDS:
-            raise RejectedError(f"a track of kind {handler.decode('latin1')!r} is neither picture nor sound")
+            raise RejectedError(f"a track of kind {handler.decode('latin1')!r} is neither picture nor sound nor WebVTT")
         self.kind = KINDS[handler]
         self.track_id: int = struct.unpack_from(">I", tkhd, 20 if tkhd[0] else 12)[0]
         self.timescale = Timescale(struct.unpack_from(">I", mdhd, 20 if mdhd[0] else 12)[0])
@@ -64,8 +65,14 @@ class InitSegment:
         self.bandwidth_bps: int = struct.unpack_from(">I", children[b"btrt"], 4)[0] if b"btrt" in children else 0
         is_video = self.kind is TrackKind.VIDEO
         self.width, self.height = struct.unpack_from(">HH", entry.body, 24) if is_video else (0, 0)
-        self.audio_channels = 0 if is_video else struct.unpack_from(">H", entry.body, 16)[0]
-        self.sample_rate_hz = 0 if is_video else struct.unpack_from(">H", entry.body, 24)[0] or int(self.timescale)
+        is_audio = not (is_video or self.is_text)
+        self.audio_channels = struct.unpack_from(">H", entry.body, 16)[0] if is_audio else 0
+        self.sample_rate_hz = struct.unpack_from(">H", entry.body, 24)[0] or int(self.timescale) if is_audio else 0
+
+    @property
+    def is_text(self) -> bool:
+        """Whether samples are WebVTT cues."""
+        return self.codec == TEXT_CODEC
 
     @property
     def is_avc(self) -> bool:
@@ -99,10 +106,10 @@ def _codec(entry: str, children: dict[bytes, bytes]) -> str:
         return f"mp4a.{_mpeg4_audio(children[b'esds'])}"
     if entry == "av01":
         return f"av01.{_av1(children[b'av1C'])}"
-    plain = {"Opus": "opus", "fLaC": "flac", "ac-3": "ac-3", "ec-3": "ec-3"}
+    plain = {TEXT_CODEC: TEXT_CODEC, "Opus": "opus", "fLaC": "flac", "ac-3": "ac-3", "ec-3": "ec-3"}
     if entry in plain:
         return plain[entry]
-    raise RejectedError(f"codec {entry!r} of the init segment is not known: use H.264, HEVC, AV1, AAC, Opus, FLAC, AC-3 or E-AC-3")
+    raise RejectedError(f"codec {entry!r} of the init segment is not known: use H.264, HEVC, AV1, AAC, Opus, FLAC, AC-3, E-AC-3 or WebVTT")
 
 
 def _check_lengths(byte: int) -> None:

@@ -23,6 +23,7 @@ from schemas.topics import GOPS, MEDIA, pool_of
 from schemas.units import UnixMs
 from streams.core.segmentation import Lengths, Stamp, stamp
 from streams.ingest import metrics
+from streams.ingest.captions import Captions
 from streams.ingest.cmaf import build_chunk
 from streams.ingest.drift import Drift
 from streams.ingest.grid import Cut
@@ -33,6 +34,7 @@ from streams.ingest.link import Link
 from streams.ingest.periods import PeriodLog
 from streams.ingest.progress import GopIndex, Reached
 from streams.ingest.samples import Sample
+from streams.ingest.text import Cue
 
 log = structlog.get_logger()
 
@@ -93,7 +95,12 @@ class ChannelWriter:
                 frame_rate_den=frame_rate.denominator,
                 target_duration_ms=settings.media.target_duration_ms,
             )
-            self._lines = {t.track: Line(t, InitSegment(t.init)) for t in tracks}
+            self._lines = {t.track: Line(t, InitSegment(t.init)) for t in tracks if not t.is_text}
+            late_s_max = Fraction(settings.media.target_duration_ms, 1_000)
+            texts = (Captions(t, InitSegment(t.init), late_s_max=late_s_max) for t in tracks if t.is_text)
+            self._texts = {text.track.track: text for text in texts}
+            if not self._lines:
+                raise RejectedError(f"channel {channel} has neither picture nor sound")
         except RejectedError as error:
             raise UserError(str(error)) from error
         self._settings = settings
@@ -153,6 +160,19 @@ class ChannelWriter:
             self._begin(line, sample, held_ms)
         else:
             self._take(line, sample)
+
+    def write_cue(self, track: str, cue: Cue) -> None:
+        """
+        A cue of a text track, at best before its time comes: media does not wait for it.
+
+        Raises:
+            UserError: There is no such track.
+        """
+        text = self._texts.get(track)
+        if text is None:
+            raise UserError(f"channel {self.channel} has no text track {track!r}", do=f"use one of {', '.join(self._texts)}")
+        if not text.add(cue):
+            metrics.DROPPED.inc()
 
     def poll(self, timeout_s: float = 0.0) -> None:
         """
@@ -284,6 +304,8 @@ class ChannelWriter:
         past, self._is_ended = self._past, False
         period, offset = self._periods.start(past, [track for track in self._tracks if track.track in self._active], held_ms=held_ms)
         self._open = _Open(period, start, offset, Reached(period), GopIndex(period))
+        for text in self._texts.values():
+            text.begin(period, start)
         self._drift.begin()
         metrics.PERIODS.labels(cause=self._cause).inc()
         log.info("period_opened", channel=self.channel, period=period.period, cause=self._cause, first_msn=period.first_msn,
@@ -346,7 +368,7 @@ class ChannelWriter:
         if cut:
             self._send_cut(opened, line, cut)
 
-    def _send_cut(self, opened: _Open, line: Line, cut: Cut) -> None:
+    def _send_cut(self, opened: _Open, line: Line | Captions, cut: Cut) -> None:
         began = time.monotonic()
         period = opened.period
         at = opened.stamps.get(cut.gop)
@@ -381,10 +403,15 @@ class ChannelWriter:
             duration_ticks=cut.duration_ticks,
             produced_unix_ms=now,
             payload=build_chunk(
-                cut.samples, track_id=line.init.track_id, index=cut.index, start_ticks=cut.start_ticks, frame_ticks=line.track.frame_ticks
+                cut.samples,
+                track_id=line.init.track_id,
+                index=cut.index,
+                start_ticks=cut.start_ticks,
+                frame_ticks=line.track.frame_ticks,
+                durations=cut.durations,
             ),
         )
-        head, size, kind = replace(chunk, payload=b""), len(chunk.payload), line.track.kind.value
+        head, size, kind = replace(chunk, payload=b""), len(chunk.payload), "text" if line.track.is_text else line.track.kind.value
         opened.reached.add(head)
 
         def acked(offset: int, at_unix_ms: UnixMs) -> None:
@@ -402,6 +429,9 @@ class ChannelWriter:
         metrics.CUT.observe(time.monotonic() - began)
         media_s = seconds_into(period, cut.track, cut.start_ticks + cut.duration_ticks)
         self._watch_clock(now, round(period.anchor_unix_ms + media_s * 1_000))
+        if cut.track == next(track.track for track in period.tracks if not track.is_text):
+            for text in self._texts.values():
+                self._send_cut(opened, text, text.cut(cut))
 
     def _watch_clock(self, now: UnixMs, media_unix_ms: int) -> None:
         drift = self._drift

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,12 +16,14 @@ from streams.ingest.assembly import Assembly, Shape
 from streams.ingest.fragments import End, FragmentReader, Init, Samples
 from streams.ingest.init import InitSegment
 from streams.ingest.producer import ChannelWriter
+from streams.ingest.text import read_cues
 
 log = structlog.get_logger()
 
 LOOK_S = 0.05
 # Without any bytes for this long the connection to Kafka is given back; the next push recovers from the log.
 RELEASE_S = 60.0
+TEXT_PREFIX = "t"
 PREFIXES = {TrackKind.VIDEO: "v", TrackKind.AUDIO: "a"}
 
 
@@ -98,6 +100,7 @@ class PushedChannel:
         self._gathered_at = 0.0
         self._began = 0.0
         self._over: set[str] = set()
+        self._texts: dict[str, int] = {}
         self._writer: ChannelWriter | None = None
         self._thread = threading.Thread(target=self._run, name=f"push {channel}", daemon=True)
         self._thread.start()
@@ -212,19 +215,20 @@ class PushedChannel:
 
     def _announce(self, name: str, source: _Source, init: Init) -> None:
         source.names = {}
-        counts = dict.fromkeys(TrackKind, 0)
+        counts: Counter[str] = Counter()
         for number, data in sorted(init.tracks.items()):
             try:
-                kind = InitSegment(data).kind
+                read = InitSegment(data)
             except RejectedError as error:
                 if len(init.tracks) == 1:
                     raise
                 log.warning("track_left_out", channel=self._channel, number=number, error=str(error))
                 continue
-            source.names[number] = name if name and len(init.tracks) == 1 else f"{PREFIXES[kind]}{counts[kind]}"
-            counts[kind] += 1
+            prefix = TEXT_PREFIX if read.is_text else PREFIXES[read.kind]
+            source.names[number] = name if name and len(init.tracks) == 1 else f"{prefix}{counts[prefix]}"
+            counts[prefix] += 1
         if not source.names:
-            raise RejectedError("the init segment has no track of picture or sound")
+            raise RejectedError("the init segment has no track of picture, sound or WebVTT")
         news = {track: init.tracks[number] for number, track in source.names.items()}
         self._over -= set(news)
         if all(self._inits.get(track) == data for track, data in news.items()):
@@ -241,6 +245,11 @@ class PushedChannel:
     def _write(self, track: str, piece: Samples) -> None:
         if self._writer is None:
             self._assembly.add(track, piece.samples, piece.durations)
+            return
+        text = self._texts.get(track)
+        if text is not None:
+            for cue in read_cues(piece.samples, piece.durations, text):
+                self._writer.write_cue(track, cue)
             return
         for sample in piece.samples:
             self._writer.write(track, sample)
@@ -269,13 +278,16 @@ class PushedChannel:
         )
         log.info("push_begins", channel=self._channel, tracks=[track.track for track in shape.tracks], frame_rate=str(shape.frame_rate),
                  gop_frames=shape.gop_frames)  # fmt: skip
+        self._texts = {track.track: track.timescale for track in shape.tracks if track.is_text}
+        for name, cue in self._assembly.cues():
+            self._writer.write_cue(name, cue)
         held_ms = round((time.monotonic() - self._began) * 1_000)
         for track, sample in self._assembly.release(shape):
             self._writer.write(track, sample, held_ms=held_ms)
 
     def _end_if_over(self) -> None:
-        """The channel ends when the encoder has said of all tracks that they are over."""
-        if self._writer and self._over >= set(self._inits):
+        """The channel ends when the encoder has said of all tracks, or all but text, that they are over."""
+        if self._writer and self._over >= set(self._inits) - set(self._texts):
             self._writer.end()
             self._forget(flush=True)
 

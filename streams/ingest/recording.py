@@ -17,6 +17,7 @@ from schemas.units import Ticks
 from streams.ingest.encoder import Encoder
 from streams.ingest.ladder import LADDER, Rendition, loop_gops
 from streams.ingest.samples import Sample
+from streams.ingest.text import Cue
 
 INDEX = "recording.json"
 # Of each sample in a track's file: decode time, composition offset, sync, size; then its bytes.
@@ -84,6 +85,8 @@ def _encode_into(making: Path, clip: str, seconds: float, ladder: tuple[Renditio
                 if item is None:
                     continue
                 track, sample = item
+                if isinstance(sample, Cue):
+                    continue
                 if sample.time_ticks < ends.get(track, 0):
                     files[track].write(HEAD.pack(sample.time_ticks, sample.composition_ticks, sample.sync, len(sample.data)) + sample.data)
                 elif ends.pop(track, None) is not None and not ends:

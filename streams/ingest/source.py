@@ -1,7 +1,7 @@
 """Frames of any file or address that FFmpeg reads: video at a constant rate, audio in step with it, looped without a seam."""
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
@@ -15,15 +15,20 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
+from av.subtitles.stream import SubtitleStream
+from av.subtitles.subtitle import AssSubtitle
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from schemas.errors import UserError
 from streams.ingest.ladder import AUDIO_FRAME, AUDIO_RATE_HZ, nearest_rate
+from streams.ingest.text import Cue, make_cue
 
 log = structlog.get_logger()
 
 Numbered = tuple[int, VideoFrame | AudioFrame]
+# Told of the number of a subtitle stream and of a cue of it.
+Tell = Callable[[int, Cue], None]
 
 # A step of the source's own timestamps beyond this is taken as a new beginning, not as a gap to be filled.
 STEP_MAX_S = Fraction(1)
@@ -32,6 +37,8 @@ LOOK_AHEAD_S = Fraction(1)
 # An address that does not answer, or falls silent, is an error after this long.
 OPEN_S = 10.0
 READ_S = 30.0
+# Subtitles that are text; those that are pictures are left out.
+TEXT_CODECS = ("subrip", "srt", "webvtt", "mov_text", "ass", "ssa", "text")
 WHAT_TO_GIVE = "give a video file, or an address that FFmpeg reads (ffprobe shows what it finds in it)"
 
 
@@ -57,10 +64,15 @@ class Source:
         self.width = max(2, round(video.codec_context.width * aspect))
         self.height = video.codec_context.height
         self.has_audio = bool(self._container.streams.audio)
+        self.languages = tuple(stream.language or "und" for stream in _texts(self._container))
+        """Of each stream of text."""
 
-    def frames(self) -> Iterator[Numbered]:
+    def frames(self, tell: Tell | None = None) -> Iterator[Numbered]:
         """
         Video frames with their numbers from 0, and stereo audio in frames of 1024 samples with the number of their first sample.
+
+        Args:
+            tell: Called with what is shown as text, on the same clock; without it, text is not read.
 
         Raises:
             UserError: It cannot be read on, or nothing in it can be decoded.
@@ -69,7 +81,7 @@ class Source:
         while True:
             before = pace.frame_count
             try:
-                yield from self._once(pace)
+                yield from self._once(pace, tell)
             except av.error.FFmpegError as error:
                 raise UserError(f"{self._name} cannot be read on: {error.strerror}", do=WHAT_TO_GIVE) from error
             if not self._loop:
@@ -105,14 +117,15 @@ class Source:
                 return stream
         raise UserError(f"{self._name} has no video track", do=WHAT_TO_GIVE)
 
-    def _once(self, pace: "_Pace") -> Iterator[Numbered]:
+    def _once(self, pace: "_Pace", tell: Tell | None) -> Iterator[Numbered]:
         video = self._video(self._container)
         video.thread_type = "AUTO"
         audio: AudioStream | None = next(iter(self._container.streams.audio), None)
         resampler = AudioResampler(format="fltp", layout="stereo", rate=AUDIO_RATE_HZ)
         pace.start_over()
         broken = 0
-        packets = self._container.demux([s for s in (video, audio) if s is not None])
+        texts = _texts(self._container) if tell else []
+        packets = self._container.demux([s for s in (video, audio, *texts) if s is not None])
         for packet in _by_time(packets, self._ahead_s):
             try:
                 frames = packet.decode()
@@ -125,6 +138,11 @@ class Source:
                 elif isinstance(frame, AudioFrame):
                     for even in resampler.resample(frame):
                         yield from pace.audio(even)
+                elif isinstance(frame, AssSubtitle):
+                    pace.text(texts.index(packet.stream), packet, frame.dialogue.decode("utf-8", "replace"))
+            for number, cue in pace.cues():
+                if tell:
+                    tell(number, cue)
         if self.has_audio:
             yield from pace.fill_audio()
         if broken:
@@ -141,9 +159,28 @@ class _Pace:
         self._held = np.zeros((2, 0), np.float32)
         self._zero: Fraction | None = None
         """Source time at which our time 0 would lie."""
+        self._shown: list[tuple[int, Fraction, Fraction, str]] = []
+        """Text that waits for the first picture: stream, start and end in the source, and itself."""
 
     def start_over(self) -> None:
         self._zero = None
+        self._shown.clear()
+
+    def text(self, number: int, packet: "Packet[Any]", text: str) -> None:
+        """Text of a stream, to be given by `cues`."""
+        if packet.pts is not None and packet.duration and packet.time_base is not None:
+            start = packet.pts * packet.time_base
+            self._shown.append((number, start, start + packet.duration * packet.time_base, text))
+
+    def cues(self) -> Iterator[tuple[int, Cue]]:
+        """Cues that came, once it is known where the source begins."""
+        if self._zero is None:
+            return
+        for number, start, end, text in self._shown:
+            cue = make_cue(start - self._zero, end - self._zero, text)
+            if cue is not None:
+                yield number, cue
+        self._shown.clear()
 
     def video(self, frame: VideoFrame) -> Iterator[Numbered]:
         at = _seconds(frame)
@@ -190,6 +227,10 @@ class _Pace:
             frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE_HZ, self.sample_count, Fraction(1, AUDIO_RATE_HZ)
             yield self.sample_count, frame
             self.sample_count += AUDIO_FRAME
+
+
+def _texts(container: InputContainer) -> list[SubtitleStream]:
+    return [stream for stream in container.streams.subtitles if stream.codec_context.name in TEXT_CODECS]
 
 
 def _seconds(frame: VideoFrame | AudioFrame) -> Fraction | None:

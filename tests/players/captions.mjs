@@ -17,14 +17,15 @@ const start = {
     player.subtitleDisplay = true;
     return () => player.playingDate && (player.playingDate.getTime() - zero) / 1000 - video.currentTime;
   },
-  shaka: async ({ video, url, zero, lowLatency }) => {
+  shaka: async ({ video, url, lowLatency }) => {
     const player = new shaka.Player();
     await player.attach(video);
     player.configure({ streaming: { lowLatencyMode: lowLatency } });
     await player.load(url);
     player.selectTextTrack(player.getTextTracks()[0]);
     player.setTextTrackVisibility?.(true);
-    return () => (url.endsWith('.mpd') ? 0 : player.getPlayheadTimeAsDate() && (player.getPlayheadTimeAsDate().getTime() - zero) / 1000 - video.currentTime);
+    // It keeps the times of the media in HLS, too; the date it tells of its playhead may be off by a part.
+    return () => 0;
   },
   dash: async ({ video, url }) => {
     const player = dashjs.MediaPlayer().create();
@@ -42,7 +43,7 @@ const watch = async ({ video, origin, wanted, timeout }) => {
       for (const cue of track.activeCues ?? []) {
         const zero = origin();
         if (zero === null || Number.isNaN(zero) || video.currentTime === 0) continue;
-        if (!cues.has(cue.text)) cues.set(cue.text, [cue.startTime + zero, cue.text, track.mode]);
+        if (!cues.has(cue.text)) cues.set(cue.text, [cue.startTime + zero, cue.text]);
       }
     }
     await new Promise((resolve) => setTimeout(resolve, 50));

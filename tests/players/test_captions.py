@@ -36,7 +36,7 @@ def test_players_show_the_text_of_the_source_in_its_time(kafka: LocalBroker, tmp
         assert seen
         for name, shown in seen.items():
             assert "error" not in shown, (name, shown, seen)
-            for at_s, text, _ in shown["cues"]:
+            for at_s, text in shown["cues"]:
                 off_s = (at_s - int(text.removeprefix("second ")) + CLIP_S / 2) % CLIP_S - CLIP_S / 2
                 # A cue that goes on in the next segment begins there once more.
                 assert -OFF_S <= off_s <= 0.8, (name, shown)

@@ -30,7 +30,7 @@ def encode(source: Path, *, frames: int | None = None, loop: bool = False) -> tu
     samples: dict[str, list[Sample]] = defaultdict(list)
     with Encoder(str(source), loop=loop, ladder=SMALL, preset="ultrafast") as encoder:
         for item in encoder.samples():
-            if item:
+            if item and isinstance(item[1], Sample):
                 samples[item[0]].append(item[1])
             if frames and all(len(samples[t.track]) >= frames for t in encoder.tracks):
                 break

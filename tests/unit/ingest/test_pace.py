@@ -16,6 +16,7 @@ from streams.ingest.encoder import Encoder
 from streams.ingest.ladder import AUDIO_FRAME, AUDIO_RATE_HZ
 from streams.ingest.pace import HELD_MAX, Pace
 from streams.ingest.producer import ChannelWriter
+from streams.ingest.samples import Sample
 from streams.ingest.source import Numbered
 from tests.unit.ingest.fakes import FakeLink, make_clip
 from tests.unit.ingest.test_encoder import SMALL
@@ -116,8 +117,8 @@ def test_input_left_out_opens_a_new_period_which_begins_with_key_frames(tmp_path
         ) as writer,
     ):
         for item in encoder.samples():
-            if item:
-                writer.write(*item)
+            if item and isinstance(item[1], Sample):
+                writer.write(item[0], item[1])
     assert [period.period for period in link.periods()] == [0, 1]
     for track in encoder.tracks:
         chunks = [chunk for chunk in link.chunks(track.track) if chunk.period == 1]
