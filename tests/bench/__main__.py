@@ -39,6 +39,7 @@ BENCHES = {
     "publish": Bench(about="chunk durable to part fetchable with 1, 10 and 40 channels, beside raw produce to consume"),
     "latency": Bench(about="encoder's frame to picture on screen, in real players, beside MediaMTX (MEDIAMTX_BIN) and FFmpeg"),
     "peers": Bench(about="CPU of packaging the same chunks, beside Shaka Packager and FFmpeg"),
+    "alike": Bench(about="two packagers over the same hour, dealt differently: the same bytes, and how fast"),
     "formula": Bench(about="join time and requests against segment length, in real players, beside the formula"),
     "forecast": Bench(about="forecast error on recorded series beside baselines, coverage, CPU, new channels", needs="FINECUT_DATA"),
     "balance": Bench(about="load, lateness and recovery against the size of slices, in virtual time"),

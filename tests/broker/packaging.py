@@ -145,11 +145,12 @@ class Hall:
 
     # ------------------------------------------------------------ packagers
 
-    def start(self, name: str, *, store_delay_s: float = 0) -> subprocess.Popen[bytes]:
-        """A packager process; stops with the test."""
+    def start(self, name: str, *, store_delay_s: float = 0, store: Path | None = None) -> subprocess.Popen[bytes]:
+        """A packager process, with a store of its own if one is given; stops with the test."""
+        settings = self.settings.model_copy(update={"store": StoreSettings(directory=store)}) if store else self.settings
         with (self.folder / f"{name}-{len(self.processes)}.log").open("wb") as log:
             process = spawn(
-                [sys.executable, "-c", CHILD, name, str(store_delay_s)], cwd=ROOT, env=os.environ | environment(self.settings), stderr=log
+                [sys.executable, "-c", CHILD, name, str(store_delay_s)], cwd=ROOT, env=os.environ | environment(settings), stderr=log
             )
         self.processes.append(process)
         return process
