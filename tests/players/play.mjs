@@ -27,7 +27,7 @@ function watch(sampleMs) {
       if (video.buffered.start(i) <= video.currentTime + 0.1 && video.buffered.end(i) > video.currentTime) ahead = video.buffered.end(i) - video.currentTime;
     }
     samples.push([performance.now() / 1000, video.currentTime, video.playbackRate, video.paused, ahead, quality.droppedVideoFrames, quality.totalVideoFrames,
-      window.finecut?.latency_s ?? null, video.videoHeight]);
+      window.finecut?.latency_s ?? null, video.videoHeight, video.ended]);
   }, sampleMs);
 }
 
@@ -41,7 +41,7 @@ function judge(samples) {
   const first = samples.findIndex((s) => s[1] > 0 && !s[3] && s[6] > 0);
   const started = samples.findIndex((s, i) => i > 0 && first >= 0 && i > first && s[1] > samples[first][1]);
   if (started < 0) return { started: false };
-  const played = samples.filter((s) => s[0] >= samples[started][0] + SETTLE_S);
+  const played = samples.filter((s) => s[0] >= samples[started][0] + SETTLE_S && !s[9]);
   if (!played.length) return { started: false };
   const buffers = played.map((s) => s[4]).sort((a, b) => a - b), last = samples.at(-1);
   const latencies = played.map((s) => s[7]).filter((s) => s !== null).sort((a, b) => a - b);
@@ -60,7 +60,10 @@ function judge(samples) {
     const elapsed = played[i][0] - played[i - 1][0], moved = played[i][1] - played[i - 1][1];
     if (Math.abs(moved) < 0.015) { still += elapsed; ahead = Math.min(ahead, played[i][4]); continue; }
     goesOn(played[i - 1]);
-    if (moved < -0.02 || moved > elapsed * Math.max(1, played[i][2]) + JUMP_S) jumps.push({ at_s: +played[i - 1][1].toFixed(2), seconds: +moved.toFixed(2) });
+    if (moved < -0.02 || moved > elapsed * Math.max(1, played[i][2]) + JUMP_S) {
+      const [, at_s, , , ahead_s] = played[i - 1];
+      jumps.push({ at_s: +at_s.toFixed(2), seconds: +moved.toFixed(2), elapsed_s: +elapsed.toFixed(2), ahead_s: +ahead_s.toFixed(2) });
+    }
   }
   goesOn(played.at(-1));
   const heights = played.map((s) => s[8]).filter((height) => height > 0);

@@ -150,6 +150,14 @@ def crash_encoder(line: Line, stage: Stage, channel: str, _: float) -> str:
     return "one encoder killed"
 
 
+def end_channel(line: Line, stage: Stage, channel: str, _: float) -> str:
+    """The encoder is told to end: all that there was is played, and players know that this was all."""
+    line.run.supervisor.stop([encoder_of(line, channel).name])
+    stage.until(lambda tally: channel in tally.ended, what="the end of the channel")
+    stage.play_on(seen_later_s(stage))
+    return "the channel ended"
+
+
 def do_everything(line: Line, stage: Stage, channel: str, seconds: float) -> str:
     """Lengths, deaths and departures of packagers and new encoders in turn, while renditions are switched."""
     supervisor, over, lengths, presets = line.run.supervisor, time.monotonic() + seconds, cycle((1, 2, 4)), cycle((OTHER_PRESET, PRESET))
@@ -279,5 +287,6 @@ SCENARIOS = {
     "switches": Scenario(about="another rendition every 5 s", act=only_play, seconds=60, choose_s=CHOOSE_S),
     "encoder": Scenario(about="a new encoder, same and other parameter sets", act=renew_encoder),
     "crash": Scenario(about="the encoder dies and comes back: a hole", act=crash_encoder),
+    "end": Scenario(about="the channel ends", act=end_channel),
     "everything": Scenario(about="all of it in turn", act=do_everything, seconds=600, choose_s=CHOOSE_S, settings=QUICK | TWICE),
 }

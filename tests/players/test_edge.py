@@ -10,15 +10,11 @@ import pytest
 from infra.kafka import LocalBroker
 from schemas.records import Level
 from tests.line import Line, whole_line
+from tests.players.scenarios import pages
 from tests.players.stage import figures, playing
 
 pytestmark = pytest.mark.timeout(240)
-PAGES = {
-    "hls.js-ll": "player=hls&mode=ll",
-    "dash.js-ll": "player=dash&mode=ll",
-    "shaka-ll-dash": "player=shaka&mode=ll-dash",
-    "dash.js": "player=dash&mode=plain",
-}
+PAGES = pages("hls.js-ll", "shaka-ll-dash", "dash.js", channel="edge")
 # Until the farthest player has seen what happens now: three targets, one of a segment, and a hole of some seconds.
 SEEN_LATER_S = 24.0
 Tell = Callable[[str, object], None]
@@ -37,7 +33,7 @@ def test_players_play_on_when_the_encoder_starts_anew_and_come_to_the_end_of_the
 ) -> None:
     supervisor = line.run.supervisor
     (encoder,) = (child for child in supervisor.children.values() if child.role == "encode")
-    with playing(line, tmp_path, {name: f"channel=edge&{query}" for name, query in PAGES.items()}) as stage:
+    with playing(line, tmp_path, PAGES) as stage:
         line.goes_on("edge", segments=1)
         supervisor.kill(encoder.name)
         supervisor.revive(supervisor.children[encoder.name])
