@@ -3,13 +3,15 @@ What of a channel can be watched: a fold of the ``channels``, ``parts`` and ``re
 
 It is a function of facts, not of a clock, and does not depend on how the topics interleave: any number of origins come to the
 same presentation (design law 4). A segment is listed once all tracks of its period are published or void, gap-free from the last
-start; what is listed is never edited (media rule 3).
+start; what is listed is never edited (media rule 3). Whoever did not read the topics from their beginnings begins with the oldest
+segment of which it cannot have missed anything: only how far back it reaches differs.
 """
 
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from packager.manifest.known import ALL, Known, Reading
 from packager.manifest.pictures import Pictures
 from packager.manifest.view import Segment, TrackSegment, View
 from schemas.records import Action, Level, Outcome, Packaging, Part, Period, PeriodEnd, Reason, SegmentReport, Void
@@ -32,17 +34,18 @@ class _Fact(NamedTuple):
 class Presentation:
     """The fold of one channel. Memory is bounded by its time shift buffer."""
 
-    def __init__(self, channel: str) -> None:
+    def __init__(self, channel: str, reading: Reading = ALL) -> None:
         """
         Args:
             channel: Channel id.
+            reading: What of `parts` and `reports` is read.
         """
         self.channel = channel
         self.periods: dict[int, Period] = {}
+        self._known = Known(reading)
         self._ends: dict[int, PeriodEnd] = {}
         self._packaging: Packaging | None = None
         self._decision = -1
-        self._is_restated = False
         self._facts: dict[int, dict[str, _Fact]] = {}
         self._parts: dict[int, dict[str, dict[int, Part]]] = {}
         self._pictures = Pictures()
@@ -79,6 +82,7 @@ class Presentation:
 
     def add_part(self, part: Part) -> bool:
         """A part that can be fetched; false if it was known or lies behind what is listed."""
+        self._known.hear_part(part)
         if self._next is not None and part.msn < self._next:
             return False
         known = self._parts.setdefault(part.msn, {}).setdefault(part.track, {})
@@ -91,6 +95,7 @@ class Presentation:
     def add_report(self, report: SegmentReport) -> None:
         """What became of a segment; a failure is the planner's business."""
         if report.outcome is Outcome.PUBLISHED:
+            self._known.hear_report(report)
             segment = TrackSegment(report.start_ticks, report.duration_ticks, report.size, is_void=False)
             self._add_fact(report.msn, report.track, _Fact(report.period, segment))
 
@@ -114,10 +119,8 @@ class Presentation:
         self._decision = packaging.decision
         if packaging.reason is Reason.CHANNEL_ENDED:
             return
-        held = self._packaging
-        is_same = held is not None and held.action is packaging.action and held.from_msn == packaging.from_msn
-        if not is_same:
-            self._is_restated = not packaging.cause
+        if packaging.action is Action.START:
+            self._known.hear_start(packaging)
         continues = packaging.action is Action.START and self._next is not None and packaging.from_msn <= self._next
         if not continues:
             self._unlist()
@@ -171,23 +174,21 @@ class Presentation:
 
     def _first(self) -> int | None:
         """
-        Where the run begins: at the start's number. Whoever began to read after the start knows nothing of its oldest
-        segments; it begins with what the time shift buffer would show anyway.
+        Where the run begins: at the start's number, or at the oldest segment that nothing can be missing of. What lies before that
+        and is whole all the same is listed, too.
         """
         assert self._packaging is not None  # noqa: S101
         wanted = self._packaging.from_msn
-        known = sorted(msn for msn in self._facts if msn >= wanted)
-        if not self._is_restated or wanted in self._facts or not known:
-            return wanted if not self._is_restated or wanted in self._facts else None
-        ends = {msn: end for msn in known if (end := self._end_ms(msn)) is not None}
-        if not ends:
+        if self._known.from_msn is None:
             return None
-        newest = max(ends.values())
-        for msn in known:
-            period = self._period_of(msn)
-            if period is not None and ends.get(msn, 0) > newest - period.time_shift_ms and self._is_reported(msn, period):
-                return msn
-        return None
+        first = max(wanted, self._known.from_msn)
+        while first > wanted and self._is_whole(first - 1):
+            first -= 1
+        return first
+
+    def _is_whole(self, msn: int) -> bool:
+        period = self._period_of(msn)
+        return period is not None and self._is_reported(msn, period)
 
     def _period_of(self, msn: int) -> Period | None:
         for fact in self._facts.get(msn, {}).values():

@@ -1,5 +1,6 @@
 """The presentations of all channels: gives each record to the channels it speaks of."""
 
+from packager.manifest.known import ALL, Reading
 from packager.manifest.presentation import Presentation
 from schemas.records import Packaging, Part, Parts, Period, PeriodEnd, Reports, Void
 
@@ -7,7 +8,12 @@ from schemas.records import Packaging, Part, Parts, Period, PeriodEnd, Reports, 
 class Presentations:
     """All channels."""
 
-    def __init__(self) -> None:
+    def __init__(self, reading: Reading = ALL) -> None:
+        """
+        Args:
+            reading: What of `parts` and `reports` is read.
+        """
+        self._reading = reading
         self.channels: dict[str, Presentation] = {}
 
     def apply(self, record: object) -> set[str]:
@@ -54,7 +60,7 @@ class Presentations:
         return {channel}
 
     def _of(self, channel: str) -> Presentation:
-        return self.channels.setdefault(channel, Presentation(channel))
+        return self.channels.setdefault(channel, Presentation(channel, self._reading))
 
     def get(self, channel: str) -> Presentation | None:
         """The channel's presentation, None if no period of it is known."""

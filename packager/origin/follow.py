@@ -56,7 +56,7 @@ class Follower(threading.Thread):
         self,
         kafka: KafkaSettings,
         *,
-        look_back_ms: Ms,
+        since_unix_ms: UnixMs,
         staleness_ms_max: Ms,
         deliver: Callable[[list[Fact]], None],
         reject: Callable[[Topic, Message, str], None],
@@ -65,7 +65,7 @@ class Follower(threading.Thread):
         """
         Args:
             kafka: The cluster.
-            look_back_ms: How far back ``parts`` and ``reports`` are read.
+            since_unix_ms: Broker time from which on ``parts`` and ``reports`` are read.
             staleness_ms_max: Silence of the broker after which what is known counts as stale.
             deliver: Takes a batch in the order of its topics; called in this thread.
             reject: Takes a record that none but origins read and that is none of its topic, with what is wrong; called in this thread.
@@ -73,7 +73,7 @@ class Follower(threading.Thread):
         """
         super().__init__(name="follower", daemon=True)
         self._kafka = kafka
-        self._look_back_ms = look_back_ms
+        self._since_unix_ms = since_unix_ms
         self._staleness_s = staleness_ms_max / 1_000
         self._deliver = deliver
         self._reject = reject
@@ -139,14 +139,13 @@ class Follower(threading.Thread):
         missing = [name for name in self._topics if name not in known or known[name].error]
         if missing:
             raise UserError(f"no topic {', '.join(missing)} on {self._kafka.bootstrap_servers}", do="run `finecut topics create`")
-        since = int(time.time() * 1_000) - self._look_back_ms
         places: list[TopicPartition] = []
         for name, topic in self._topics.items():
             partitions = sorted(known[name].partitions)
             if topic is CHANNELS:
                 places += [TopicPartition(name, p, OFFSET_BEGINNING) for p in partitions]
             else:
-                wanted = [TopicPartition(name, p, since) for p in partitions]
+                wanted = [TopicPartition(name, p, self._since_unix_ms) for p in partitions]
                 places += consumer.offsets_for_times(wanted, timeout=START_TIMEOUT_S)
         for place in places:
             low, high = consumer.get_watermark_offsets(TopicPartition(place.topic, place.partition), timeout=START_TIMEOUT_S)

@@ -5,6 +5,7 @@ import gzip
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeVar
 
+from packager.manifest.known import ALL, Reading
 from packager.manifest.presentation import View
 from packager.manifest.presentations import Presentations
 from schemas.errors import RetryableError
@@ -25,12 +26,13 @@ class Text(NamedTuple):
 class Live:
     """Folds batches of records on the event loop and wakes those who wait; nothing here polls."""
 
-    def __init__(self, *, waiting_max: int = WAITING_MAX) -> None:
+    def __init__(self, *, waiting_max: int = WAITING_MAX, reading: Reading = ALL) -> None:
         """
         Args:
             waiting_max: Requests that may wait at once.
+            reading: What of the topics is read.
         """
-        self.presentations = Presentations()
+        self.presentations = Presentations(reading)
         self._changed: dict[str, asyncio.Event] = {}
         self._rendered: dict[tuple[str, str], tuple[View, Text]] = {}
         self.waiting = 0

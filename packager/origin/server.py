@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import structlog
 from confluent_kafka import Producer
 
+from packager.manifest.known import Reading
 from packager.origin import metrics
 from packager.origin.app import Origin
 from packager.origin.clock import BrokerClock
@@ -63,8 +64,12 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop]:
 
 
 def look_back_ms(settings: Settings) -> Ms:
-    """How far back ``parts`` and ``reports`` are read: whatever may still be shown, and the starts in force (restated each minute)."""
-    return Ms(settings.media.time_shift_ms + 3 * settings.media.target_duration_ms + 2 * settings.planner.restate_ms)
+    """
+    How far back ``parts`` and ``reports`` are read: whatever may still be shown, the starts in force (restated each minute), and
+    what the planner remembers as done and does not ask for again.
+    """
+    media, planner = settings.media, settings.planner
+    return Ms(max(media.time_shift_ms + 3 * media.target_duration_ms + 2 * planner.restate_ms, planner.memory_ms))
 
 
 class _Process:
@@ -74,7 +79,9 @@ class _Process:
         self._settings = settings
         self._origin_id = origin_id
         self._listener = listener
-        self._live = Live(waiting_max=settings.origin.waiting_max)
+        began = _now()
+        self._reading = Reading(from_unix_ms=UnixMs(began - look_back_ms(settings)), began_unix_ms=began)
+        self._live = Live(waiting_max=settings.origin.waiting_max, reading=self._reading)
         self._clock = BrokerClock(monotonic_s=time.monotonic, wall=_now)
         self._latency = Latency(random.Random())  # noqa: S311
         self._wanted_since: dict[str, UnixMs] = {}
@@ -99,7 +106,7 @@ class _Process:
         )
         follower = Follower(
             kafka,
-            look_back_ms=look_back_ms(settings),
+            since_unix_ms=self._reading.from_unix_ms,
             staleness_ms_max=Ms(settings.origin.staleness_ms_max),
             deliver=deliver,
             reject=Rejects(kafka, producer, origin_id=self._origin_id).put,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from packager.manifest import hls
+from packager.manifest.known import Reading
 from packager.manifest.presentation import View
 from packager.manifest.presentations import Presentations
 from schemas.records import Action, ChannelDemand, Demand, Level, Packaging, Parts
@@ -86,6 +87,7 @@ class Origin(Process):
         world = self._world
         media, restate_ms = world.policy.media, world.policy.planner.restate_ms
         since = self.engine.now - max(media.time_shift_ms + 3 * media.target_duration_ms, 2 * restate_ms)
+        self.presentations = Presentations(Reading(from_unix_ms=UnixMs(since), began_unix_ms=self.engine.now))
         for topic in (CHANNELS, PARTS, REPORTS):
             entries = world.log.entries(topic, POOL)
             first = 0 if topic is CHANNELS else next((e.offset for e in entries if e.at >= since), len(entries))

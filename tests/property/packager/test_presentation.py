@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packager.manifest import dash, hls
+from packager.manifest.known import Reading
 from packager.manifest.presentations import Presentations
-from schemas.records import Parts, Period
+from schemas.records import Level, Part, Parts, Period, Reports
+from schemas.units import UnixMs
 from tests import facts
 from tests.invariants import assert_continues, read_playlist
 
@@ -108,3 +110,31 @@ def test_a_delta_update_merged_with_an_older_playlist_is_the_whole_one(lengths: 
     assert skipped <= len(older.segments)
     head = older.segments[full.first - older.first :][:skipped]
     assert (*head, *read_playlist(delta.replace(f"#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}\n", "")).segments) == full.segments
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), LENGTHS, st.lists(st.integers(0, 9_000), min_size=3, max_size=3), st.integers(1, 40_000))
+def test_whoever_begins_to_read_late_ends_as_the_others_do(data: st.DataObject, lengths: list[int], lags: list[int], begun_ms: int) -> None:
+    # Each track is made by somebody else, and told some time after its chunks are durable.
+    period = facts.period(time_shift_ms=60_000)
+    lag_ms = {track.track: lag for track, lag in zip(period.tracks, lags, strict=True)}
+    told: dict[type, list[tuple[int, Parts | Reports]]] = {Parts: [], Reports: []}
+    for record in facts.run(period, lengths):
+        for made in record.parts if isinstance(record, Parts) else record.segments:
+            single = facts.announce(period, [made]) if isinstance(made, Part) else facts.tell(period, [made])
+            told[type(single)].append((made.durable_unix_ms + lag_ms[made.track], single))
+    since = UnixMs(facts.ZERO + begun_ms)
+    parts, reports = (sorted(topic, key=lambda entry: entry[0]) for topic in told.values())
+    early = fold([period, facts.start(level=Level.SEGMENTS), *(r for _, r in parts), *(r for _, r in reports)]).channels["c1"].view()
+    late = Presentations(Reading(from_unix_ms=since, began_unix_ms=UnixMs(since + 60_000)))
+    topics: list[list[object]] = [[r for at, r in topic if at >= since] for topic in (parts, reports)]
+    for record in merge(data, [period], topics[0], [facts.start(level=Level.SEGMENTS, cause=""), *topics[1]]):
+        late.apply(record)
+    shown = late.channels["c1"].view()
+    assert early is not None
+    assert len(early.segments) == len(lengths)
+    ends = [segment.end_ms for segment in early.segments]
+    listed = shown.segments if shown else ()
+    assert [s.msn for s in listed] == [s.msn for s in early.segments][len(lengths) - len(listed) :]
+    # At most one segment that became durable later is left out: that in which reading begins.
+    assert len(listed) >= sum(end > begun_ms for end in ends) - 1

@@ -1,15 +1,18 @@
 """The fold of facts into what can be watched."""
 
+from dataclasses import replace
 from itertools import islice
 
+from packager.manifest.known import ALL, Reading
 from packager.manifest.presentation import View
 from packager.manifest.presentations import Presentations
 from schemas.records import Level, Outcome, Period, Reason
+from schemas.units import UnixMs
 from tests import facts
 
 
-def fold(*records: object) -> Presentations:
-    presentations = Presentations()
+def fold(*records: object, reading: Reading = ALL) -> Presentations:
+    presentations = Presentations(reading)
     for record in records:
         presentations.apply(record)
     return presentations
@@ -157,12 +160,54 @@ def test_an_older_decision_is_ignored() -> None:
     assert numbers(fold(period, facts.start(decision=5), *facts.run(period, [2]), facts.stop(decision=4))) == [0]
 
 
+def since(ms: int) -> Reading:
+    """Parts and reports are read from so long after the start of the first period on; reading began after all of it."""
+    return Reading(from_unix_ms=UnixMs(facts.ZERO + ms), began_unix_ms=UnixMs(facts.ZERO + 10_000_000))
+
+
 def test_an_origin_that_begins_late_lists_what_the_others_do() -> None:
     period = facts.period(time_shift_ms=24_000)
     records = list(facts.run(period, [2] * 40))
     early = fold(period, facts.start(), *records)
-    late = fold(period, facts.start(decision=7, cause=""), *records[-5 * 18 + 2 :])
+    late = fold(period, facts.start(decision=7, cause=""), *records[-5 * 18 + 2 :], reading=since(45_000))
     assert view(late).segments == view(early).segments
+
+
+def test_an_origin_does_not_wait_for_a_track_that_was_reported_before_it_began_to_read() -> None:
+    period = facts.period()
+    rest = [reported(period, msn, 2 * msn, 2) for msn in range(1, 4)]
+    restated = facts.start(level=Level.SEGMENTS, cause="")
+    late = fold(period, restated, reported(period, 0, 0, 2, "a0"), *rest, reading=since(2_100))
+    assert numbers(late) == [1, 2, 3]
+
+
+def test_an_origin_that_begins_late_waits_where_the_others_wait() -> None:
+    period = facts.period()
+    rest = [reported(period, msn, 2 * msn, 2) for msn in (1, 2, 4)]
+    restated = facts.start(level=Level.SEGMENTS, cause="")
+    late = fold(period, restated, reported(period, 0, 0, 2, "a0"), reported(period, 3, 6, 2, "a0"), *rest, reading=since(2_100))
+    assert numbers(late) == [1, 2]
+    late.apply(reported(period, 3, 6, 2))
+    assert numbers(late) == [1, 2, 3, 4]
+
+
+def test_what_starts_while_an_origin_reads_begins_at_its_own_number_whatever_is_reported_first() -> None:
+    period = facts.period()
+    reading = Reading(from_unix_ms=UnixMs(facts.ZERO - 60_000), began_unix_ms=facts.ZERO)
+    begun = replace(facts.start(level=Level.SEGMENTS, cause=""), since_unix_ms=facts.ZERO)
+    held = fold(period, begun, reported(period, 1, 2, 2), reading=reading)
+    assert numbers(held) == []
+    held.apply(reported(period, 0, 0, 2))
+    assert numbers(held) == [0, 1]
+
+
+def test_an_origin_that_knows_of_nothing_new_lists_nothing() -> None:
+    period = facts.period()
+    late = fold(period, facts.start(level=Level.SEGMENTS, cause=""), reported(period, 3, 6, 2, "a0"), reading=since(60_000))
+    assert numbers(late) == []
+    late.apply(facts.announce(period, [facts.part(period, period.tracks[0], 30, 60, 2, 0)]))
+    late.apply(reported(period, 30, 60, 2))
+    assert numbers(late) == [30]
 
 
 def test_the_end_of_a_channel_leaves_its_last_segments_up() -> None:

@@ -64,7 +64,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.follower = Follower(
             KAFKA,
-            look_back_ms=Ms(1_000),
+            since_unix_ms=UnixMs(1_000),
             staleness_ms_max=Ms(10_000),
             deliver=lambda facts: None,
             reject=lambda topic, message, error: self.rejected.append((topic, message, error)),
