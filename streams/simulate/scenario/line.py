@@ -102,9 +102,10 @@ class Line:
         """Whether anything is or is to be packaged."""
         return self.level is not Level.OFF
 
-    def is_open(self, at_ms: float) -> bool:
+    @property
+    def is_open(self) -> bool:
         """Whether something of it is still to come or to be made."""
-        return bool(self.wanted) and self.next_msn < self.wanted[-1].until_msn
+        return bool(self.wanted) and self.next_msn < min(self.wanted[-1].until_msn, self.end_msn)
 
     def start(self, from_msn: int, level: Level, now_ms: float) -> None:
         """It is packaged from a segment on; what was made before counts."""
@@ -141,8 +142,10 @@ class Line:
     def account(self, start_ms: float, end_ms: float) -> list[Made]:
         """Segments made within a span that packagers have served."""
         self.lags = []
-        if not self.is_open(start_ms):
+        if not self.is_open:
             self._tracks.clear()
+            if self.end_msn < inf:
+                self.level = Level.OFF
             return []
         if not self.has_trouble and self._is_smooth():
             until = int(min(self.timeline.open_at(end_ms), self.wanted[-1].until_msn, self.end_msn))

@@ -136,7 +136,8 @@ class _Run:
     def _lag_chunks(self, now_ms: float) -> float:
         """Chunks in the log that are wanted and not packaged."""
         chunk_ms = self._scenario.channels.part / 2
-        return sum((now_ms - line.edge_ms) / chunk_ms * line.tracks for line in self._lines if line.has_trouble and line.is_on)
+        late = ((line, line.lags[-1][1]) for line in self._lines if line.lags and line.is_open)
+        return sum(lag / chunk_ms * line.tracks for line, lag in late)
 
     # ------------------------------------------------------------ instants
 
