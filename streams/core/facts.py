@@ -19,6 +19,9 @@ AUDIENCE_FRESH_MS = 3_000
 FORECAST_FRESH_MS = 10_000
 # Segments that the byte rate is taken from: a few, so that it follows and yet is no noise.
 RATE_SEGMENTS = 8
+SECOND_MS = 1_000
+# Demand predicted for so soon is prepared for: a plain player's hold back is three targets of 4 s.
+PREPARE_MS = 15_000
 # Before any is learned.
 UNLEARNED = Cost()
 
@@ -182,6 +185,12 @@ class ChannelFacts:
         # Behind a whole segment the next one is open already: its first GOP is being written.
         return Msn(newest.msn + (2 if newest.is_whole else 1))
 
+    @cached_property
+    def expected_sessions(self) -> float:
+        """Median of the sessions that are expected so soon that it is to be prepared for."""
+        soon = (horizon.sessions_p50 for horizon in self.forecast.horizons if horizon.horizon_ms <= PREPARE_MS) if self.forecast else ()
+        return max(soon, default=0.0)
+
     def horizon(self, ahead_ms: int) -> HorizonForecast | None:
         """Forecast for the nearest horizon that is at least this far ahead; the farthest if none is."""
         found = None
@@ -204,7 +213,7 @@ class Facts:
         cost: Learned packaging cost, or the default one.
         forecast_offset: Offset of the forecasts in force; a cause.
         forecast_unix_ms: Their broker time.
-        window_ms: Time that the intervals of demand within memory cover, up to now.
+        window_ms: Time that the intervals of demand within memory cover, in whole seconds, as demand comes.
     """
 
     now: UnixMs
@@ -245,10 +254,11 @@ def read(state: State, policy: Policy, *, now: UnixMs) -> Facts:
     channels = {}
     rows: Mapping[str, ChannelRow] = state.recent("channels", now)
     for channel, row in rows.items():
-        period, index, before = row.newest, gops.get(channel), known.get(channel)
+        before, index = known.get(channel), gops.get(channel)
+        is_known = before is not None and before.row is row
+        period, end = (before.period, before.end) if before is not None and is_known else (row.newest, row.channel_end)
         if period is None or period.pool != state.pool:
             continue
-        end = row.channel_end
         moved = max(row.at_unix_ms, index.at_unix_ms if index else 0)
         is_live = end is None and now - moved < policy.planner.channel_silence_ms
         segments = index.segments if index else ()
@@ -258,7 +268,7 @@ def read(state: State, policy: Policy, *, now: UnixMs) -> Facts:
             forecast = _as_it_is(channel, audience)
         if (
             before is not None
-            and before.row is row
+            and is_known
             and before.segments is segments
             and before.audience is audience
             and before.is_live is is_live
@@ -291,7 +301,7 @@ def read(state: State, policy: Policy, *, now: UnixMs) -> Facts:
         cost=(newest.forecasts.cost if newest else None) or UNLEARNED,
         forecast_offset=newest.offset if newest else 0,
         forecast_unix_ms=newest.at_unix_ms if newest else UnixMs(0),
-        window_ms=Ms(now - oldest * DEMAND_INTERVAL_MS),
+        window_ms=Ms(now - now % SECOND_MS - oldest * DEMAND_INTERVAL_MS),
     )
 
 

@@ -6,21 +6,19 @@ from dataclasses import dataclass, field
 from schemas.records import Cost, Level, Load, Plan, Reason
 from schemas.settings import GranularitySettings
 from schemas.units import UnixMs
-from streams.core.facts import ChannelFacts, Facts
+from streams.core.facts import PREPARE_MS, ChannelFacts, Facts
 from streams.core.length import (
     Balance,
     Choice,
     Terms,
     balance,
     choose_length,
-    ideal_gops,
-    joins_horizon,
     present_gops,
     segment_gops,
     settle_length,
-    terms,
+    weigh,
 )
-from streams.core.level import PREPARE_MS, RANK, SESSIONS_EXPECTED, LevelChoice, choose_level, expected_sessions, low_latency_share
+from streams.core.level import RANK, SESSIONS_EXPECTED, LevelChoice, choose_level, low_latency_share
 from streams.core.load import NOTHING, Vector, bounds, channel_load, less, plus, share_with, total, usable, vector
 from streams.core.policy import Policy
 from streams.core.price import Line, settle_price
@@ -139,26 +137,24 @@ def _weigh(drafts: Sequence[_Draft], facts: Facts, policy: Policy) -> None:
         elif draft.gops == seen.gops_max:
             continue
         ahead_ms = draft.gops * seen.gop_ms
-        draft.terms = terms(seen, facts.cost, policy.granularity, ahead_ms=ahead_ms, window_ms=facts.window_ms)
+        draft.terms, draft.least = weigh(seen, facts.cost, policy.granularity, ahead_ms=ahead_ms, window_ms=facts.window_ms)
 
 
 def _priced(drafts: Sequence[_Draft], before: float, policy: Policy, *, cores: float) -> float:
     """The price at which the load at its lengths fits; the one in force while no capacity is known."""
     if not cores:
         return before
-    lines, load = [], 0.0
-    for draft in drafts:
-        if not draft.is_on:
-            continue
-        load += draft.load[0]
-        weighed, gop_s = draft.terms, draft.facts.gop_ms / 1_000
-        if weighed is None or policy.granularity.segment_ms:
-            continue
-        least = draft.least = ideal_gops(draft.facts, weighed.at(1.0)) if weighed.waiting else draft.facts.gops_max
-        if least != draft.gops:
-            load += weighed.packaging / gop_s * (1 / least - 1 / draft.gops)
-        if least < draft.facts.gops_max:
-            lines.append(Line(terms=weighed, gop_s=gop_s, least=least, most=draft.facts.gops_max))
+    on = [draft for draft in drafts if draft.is_on]
+    weighed = [(draft, draft.terms, draft.facts) for draft in on if draft.terms] if not policy.granularity.segment_ms else []
+    load = sum([draft.load[0] for draft in on])
+    for draft, own, seen in weighed:
+        if draft.least != draft.gops:
+            load += own.packaging / seen.gop_ms * 1_000 * (1 / draft.least - 1 / draft.gops)
+    lines = (
+        Line(terms=own, gop_s=seen.gop_ms / 1_000, least=draft.least, most=seen.gops_max)
+        for draft, own, seen in weighed
+        if draft.least < seen.gops_max
+    )
     return settle_price(before, lines, load=load, room=policy.scaling.target_utilisation * cores)
 
 
@@ -166,6 +162,8 @@ def _lengthen(drafts: Sequence[_Draft], facts: Facts, policy: Policy, price: flo
     for draft in drafts:
         if not draft.is_on and draft.terms is None and draft.gops == draft.facts.gops_max and not policy.granularity.segment_ms:
             continue  # off, and as long as can be
+        if price == 1.0 and draft.before and draft.terms and draft.least == draft.gops and not policy.granularity.segment_ms:
+            continue  # as long as it should be
         draft.length = settle_length(draft.facts, draft.before, draft.terms, policy, now=facts.now, price=price)
         if draft.length.gops != draft.gops:
             draft.gops = draft.length.gops
@@ -176,17 +174,9 @@ def _lengthen(drafts: Sequence[_Draft], facts: Facts, policy: Policy, price: flo
 def _ahead(drafts: Sequence[_Draft], facts: Facts, policy: Policy) -> dict[str, int]:
     """Lengths that capacity must be ready for, without hysteresis."""
     ahead, settings, startup_ms = {}, policy.granularity, policy.scaling.startup_ms
-    for draft in drafts:
+    for draft in drafts if not settings.segment_ms else ():
         seen = draft.facts
-        horizon = joins_horizon(seen, startup_ms)
-        if horizon is None or settings.segment_ms:
-            continue
-        weighed_for = joins_horizon(seen, present_gops(seen, draft.before) * seen.gop_ms) if draft.least else None
-        if weighed_for and weighed_for.joins_p50 >= horizon.joins_p50 and weighed_for.joins_p90 >= horizon.joins_p90:
-            least = draft.least  # no fewer are expected sooner
-        else:
-            weighed = terms(seen, facts.cost, settings, ahead_ms=startup_ms, window_ms=facts.window_ms)
-            least = ideal_gops(seen, weighed.at(1.0)) if weighed and weighed.waiting else seen.gops_max
+        _, least = weigh(seen, facts.cost, settings, ahead_ms=startup_ms, window_ms=facts.window_ms)
         if least < draft.gops:
             ahead[seen.channel] = least
     return ahead
@@ -237,7 +227,7 @@ def _share(drafts: Sequence[_Draft], facts: Facts, policy: Policy, rooms: Sequen
         draft.deal = settle_deal(plan, draft.load, smallest, tracks=tracks, settings=settings, now=facts.now)
         if draft.level is Level.PARTS and settings.copies_max > 1 and len(rooms) > 1:
             audience, copies = draft.facts.audience, plan.copies if plan else 1
-            expected = expected_sessions(draft.facts) if audience.low_latency_sessions < settings.copies_viewers else 0.0
+            expected = draft.facts.expected_sessions if audience.low_latency_sessions < settings.copies_viewers else 0.0
             viewers = max(float(audience.low_latency_sessions), expected and expected * low_latency_share(draft.facts, facts))
             is_held = plan is not None and copies > 1 and facts.now - plan.dealt_since_unix_ms < settings.deal_hold_ms
             if viewers or copies > 1:

@@ -7,7 +7,7 @@ from schemas.records import Cost, HorizonForecast, Plan, Reason
 from schemas.settings import GranularitySettings
 from schemas.units import Ms, UnixMs
 from streams.core.facts import ChannelFacts
-from streams.core.measured import phi, requests_per_object, whole_joins_per_s
+from streams.core.measured import kept, phi, requests_per_object, whole_joins_per_s
 from streams.core.policy import Policy
 
 # Joins are counted over no less: below it the forecast's median of a channel with a join per second is now 0, now 2.
@@ -135,9 +135,19 @@ def terms(facts: ChannelFacts, cost: Cost, settings: GranularitySettings, *, ahe
         return Terms(packaging=tracks * cost.per_segment, serving=0.0, waiting=0.0)
     return Terms(
         packaging=tracks * cost.per_segment,
-        serving=tracks * cost.per_request * requests_per_object(facts, settings.requests_per_object),
-        waiting=settings.wait_price_cores * joins * phi(facts, settings.phi),
+        serving=tracks * cost.per_request * kept(facts, requests_per_object, settings.requests_per_object),
+        waiting=settings.wait_price_cores * joins * kept(facts, phi, settings.phi),
     )
+
+
+def weigh(facts: ChannelFacts, cost: Cost, settings: GranularitySettings, *, ahead_ms: int, window_ms: Ms) -> tuple[Terms | None, int]:
+    """The `terms` of a channel and the GOPs that they make at no price, the most when nobody waits; kept while nothing changes."""
+    known: tuple[Cost, GranularitySettings, Ms, tuple[Terms | None, int]] | None = facts.memo.get(ahead_ms)
+    if known is None or known[0] is not cost or known[1] is not settings or known[2] != window_ms:
+        weighed = terms(facts, cost, settings, ahead_ms=ahead_ms, window_ms=window_ms)
+        least = ideal_gops(facts, weighed.at(1.0)) if weighed and weighed.waiting else facts.gops_max
+        known = facts.memo[ahead_ms] = (cost, settings, window_ms, (weighed, least))
+    return known[3]
 
 
 def segment_gops(even: Balance, *, gop_ms: Ms, gops_max: int, target_ms: Ms) -> int:

@@ -7,8 +7,6 @@ from schemas.units import UnixMs
 from streams.core.facts import ChannelFacts, Facts
 from streams.core.policy import Policy
 
-# Demand predicted for so soon is prepared for: a plain player's hold back is three targets of 4 s.
-PREPARE_MS = 15_000
 # Median sessions from which somebody is expected.
 SESSIONS_EXPECTED = 1.0
 RANK = {Level.OFF: 0, Level.SEGMENTS: 1, Level.PARTS: 2}
@@ -49,7 +47,7 @@ def choose_level(facts: ChannelFacts, plan: Plan | None, policy: Policy, *, now:
     """
     settings, audience, idle_level = policy.granularity, facts.audience, facts.period.idle_level
     is_watched = audience.active_unix_ms > 0 and now - audience.active_unix_ms < settings.idle_ms
-    expected = expected_sessions(facts)
+    expected = facts.expected_sessions
     held = plan.level if plan and now - level_since(plan) < settings.idle_ms else Level.OFF
     if is_watched:
         reason, level = Reason.FIRST_REQUEST, Level.SEGMENTS
@@ -74,15 +72,6 @@ def choose_level(facts: ChannelFacts, plan: Plan | None, policy: Policy, *, now:
 def level_since(plan: Plan) -> UnixMs:
     """Since when a plan's level holds; plans of before that was recorded say when they changed last."""
     return plan.level_since_unix_ms or plan.since_unix_ms
-
-
-def expected_sessions(facts: ChannelFacts) -> float:
-    """Median of the sessions that are expected so soon that it is to be prepared for."""
-    most = 0.0
-    for horizon in facts.forecast.horizons if facts.forecast else ():
-        if horizon.horizon_ms <= PREPARE_MS and horizon.sessions_p50 > most:
-            most = horizon.sessions_p50
-    return most
 
 
 def low_latency_share(facts: ChannelFacts, pool: Facts | None) -> float:

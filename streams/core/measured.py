@@ -1,6 +1,7 @@
 """What the demand of the last minutes says of a channel's viewers, beside what the settings take for granted before there is any."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from math import sqrt
 from operator import attrgetter
 
@@ -18,6 +19,14 @@ PHI_MIN = 0.001
 JOINS_NONE_PER_S = 0.001
 # Of a normal distribution, how many deviations its 0.9 quantile lies above the mean.
 DEVIATIONS_P90 = 1.2816
+
+
+def kept(facts: ChannelFacts, measure: Callable[[ChannelFacts, float], float], prior: float) -> float:
+    """A measure of a channel's viewers, taken once while nothing of the channel changes."""
+    found: float | None = facts.memo.get((measure, prior))
+    if found is None:
+        found = facts.memo[measure, prior] = measure(facts, prior)
+    return found
 
 
 def requests_per_object(facts: ChannelFacts, prior: float) -> float:
@@ -56,8 +65,8 @@ def phi(facts: ChannelFacts, prior: float) -> float:
     if not past.told_s:
         return prior
     throughput_bps = 1_000 * past.told_kbits / past.told_s
-    rates = sorted(t.bandwidth_bps for t in facts.period.tracks if t.kind is TrackKind.VIDEO) or [facts.period.tracks[0].bandwidth_bps]
-    fetched = max((rate for rate in rates if rate <= throughput_bps), default=rates[0])
+    rates = sorted([t.bandwidth_bps for t in facts.period.tracks if t.kind is TrackKind.VIDEO]) or [facts.period.tracks[0].bandwidth_bps]
+    fetched = rates[max(0, bisect_right(rates, throughput_bps) - 1)]
     told = min(1.0, max(PHI_MIN, fetched / throughput_bps))
     return (prior * PRIOR_SECONDS + told * past.told_s) / (PRIOR_SECONDS + past.told_s)
 

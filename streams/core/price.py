@@ -1,7 +1,7 @@
 """The price of a pool's capacity: what makes segments longer, where that matters least, until the load fits."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import ceil, log2
@@ -38,7 +38,7 @@ class Line:
             yield at, self.terms.packaging / self.gop_s * (1 / count - 1 / (count + 1))
 
 
-def settle_price(before: float, lines: Sequence[Line], *, load: float, room: float) -> float:
+def settle_price(before: float, lines: Iterable[Line], *, load: float, room: float) -> float:
     """
     The smallest price at which the load fits, kept while it is neither too small nor needlessly large.
 
@@ -57,7 +57,7 @@ def settle_price(before: float, lines: Sequence[Line], *, load: float, room: flo
     >>> settle_price(1.0, [joining], load=1.0, room=1.2), settle_price(1.0, [joining], load=1.0, room=0.9985)
     (1.0, 2.0)
     """
-    if load <= SLACK * room or not lines:
+    if load <= SLACK * room:
         return 1.0
     steps = sorted(step for line in lines for step in line.steps())
     prices = [at for at, _ in steps]

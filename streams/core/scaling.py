@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
 from math import ceil
 
 from schemas.records import Load, Reason, Scaling
 from schemas.settings import ScalingSettings
 from schemas.units import UnixMs
-from streams.core.load import add, share, usable
+from streams.core.load import NOTHING, bounds, share_with, total, usable, vector
 
 # Fewer would do only if they did with so much more: a load that trembles at a whole number writes nothing.
 LOW_MARGIN = 1.1
@@ -28,7 +27,7 @@ def packagers_worth(loads: Sequence[Load], capacities: Sequence[Load], settings:
         return None
     typical = sorted(capacities, key=lambda load: load.cores)[len(capacities) // 2]
     aimed = usable(typical, utilisation=settings.target_utilisation, part_ms_budget=part_ms_budget * settings.target_utilisation)
-    return share(reduce(add, loads, Load()), aimed) if aimed.cores > 0 else None
+    return share_with(total(map(vector, loads)), NOTHING, bounds(aimed)) if aimed.cores > 0 else None
 
 
 def choose_wanted(

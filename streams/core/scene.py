@@ -71,6 +71,11 @@ class Scene:
     heard: Mapping[str, Source]
     is_whole: bool
 
+    @cached_property
+    def assignments(self) -> list[tuple[str, Assignment]]:
+        """Assignments in force, by ``slice/copy`` in order."""
+        return sorted(self.standing.assignments.items())
+
     # ------------------------------------------------------------ what was done
 
     @cached_property
@@ -78,7 +83,7 @@ class Scene:
         """Segments that are declared lost now."""
         lost = broken(self.failures, self.before_voids, number=self.number) if self.has_failures else ()
         known = {(void.channel, void.msn, void.track) for void in lost}
-        held = ((assignment, self.floor(assignment)) for _, assignment in sorted(self.standing.assignments.items()))
+        held = ((assignment, self.floor(assignment)) for _, assignment in self.assignments)
         given_up = late(self.facts, self.packaging, self.before_voids, held, number=self.number)
         return (*lost, *(void for void in given_up if (void.channel, void.msn, void.track) not in known))
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from schemas.records import Action, Assignment, Queued, Reason
+from schemas.records import Action, Assignment, Packaging, Plan, Queued, Reason
 from schemas.units import Epoch, UnixMs
 from streams.core.assignment import AssignmentMap, Rank, Slice, place
 from streams.core.backlog import is_behind, split
@@ -61,7 +61,7 @@ def deal(scene: Scene) -> Dealt:
     """Go through every slice in force and every channel that is packaged, and place what needs a holder."""
     table = _Table(moves=scene.policy.assignment.moves_per_tick_max)
     in_force: dict[str, dict[str, Assignment]] = {}
-    for key, held in sorted(scene.standing.assignments.items()):
+    for key, held in scene.assignments:
         in_force.setdefault(held.channel, {})[key] = held
     started = {channel for channel, word in scene.packaging.items() if word.action is Action.START}
     for channel in sorted(in_force.keys() | started):
@@ -99,18 +99,29 @@ def deal(scene: Scene) -> Dealt:
 
 def _is_steady(scene: Scene, facts: ChannelFacts, in_force: Mapping[str, Assignment]) -> bool:
     """Whether a channel that is one slice is seen at a glance to go on as it is: that is so of most, at most times."""
-    if len(in_force) != 1 or scene.is_whole or scene.has_failures or not scene.is_packaged(facts.channel):
+    if len(in_force) != 1 or scene.is_whole or scene.has_failures:
         return False
     ((_, held),) = in_force.items()
-    plan, period, packager = scene.plans.get(facts.channel), facts.period, scene.alive.get(held.packager_id)
-    is_whole_channel = plan is not None and (plan.groups, plan.turns, plan.copies) == (1, 1, 1) and period.thumbnails is None
-    if not is_whole_channel or packager is None or packager.life != held.life:
+    packager = scene.alive.get(held.packager_id)
+    if packager is None or packager.life != held.life:
         return False
-    tracks = held.tracks[: len(period.tracks)] == tuple([track.track for track in period.tracks])
+    # Mostly neither the channel nor what is in force of it has changed since it was looked at last.
+    followed = held, scene.plans.get(facts.channel), scene.packaging.get(facts.channel)
+    known: tuple[Assignment, Plan | None, Packaging | None, bool] | None = facts.memo.get(_follows)
+    if known is None or known[0] is not followed[0] or known[1] is not followed[1] or known[2] is not followed[2]:
+        known = facts.memo[_follows] = (*followed, _follows(facts, *followed))
+    return known[3] and is_behind(scene, facts, held) is None
+
+
+def _follows(facts: ChannelFacts, held: Assignment, plan: Plan | None, word: Packaging | None) -> bool:
+    """Whether a slice is the whole of its channel, as it is wanted."""
+    period = facts.period
+    is_packaged = word is not None and word.action is Action.START and word.level is held.level and facts.end is None
+    is_whole_channel = plan is not None and (plan.groups, plan.turns, plan.copies) == (1, 1, 1) and period.thumbnails is None
     is_same = takes_all(held.slice_id) and held.turns == 1 and held.copy == 0 and held.until_msn is None and held.after is None
+    tracks = held.tracks[: len(period.tracks)] == tuple([track.track for track in period.tracks])
     # An older period may have tracks that the newest has not.
-    is_same = is_same and tracks and held.level is scene.level(facts.channel) and facts.row.periods[0].first_msn == period.first_msn
-    return is_same and is_behind(scene, facts, held) is None
+    return is_packaged and is_whole_channel and is_same and tracks and facts.row.periods[0].first_msn == period.first_msn
 
 
 def _deal_channel(scene: Scene, facts: ChannelFacts, in_force: Mapping[str, Assignment], table: _Table) -> None:

@@ -28,7 +28,7 @@ class State:
         self._prefix = topic_prefix
         self._rows: dict[str, dict[str, Any]] = {title: {} for title in TITLES}
         self._next: dict[str, int] = dict.fromkeys(TITLES, 0)
-        # What `streams.core.facts.read` made of each channel last: it is made again of whatever has changed since, so nothing depends on it.
+        # What `streams.core.facts.read` made of each channel last. It makes anew what has changed since, so that nothing depends on it.
         self.known: Mapping[str, Any] = {}
 
     def fold(self, title: str, record: Any, *, offset: int, at: UnixMs) -> Any:
