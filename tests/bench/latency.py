@@ -5,8 +5,9 @@ From the encoder's frame to the picture on the screen, ours beside others, in on
 
 One encoder draws the time into every frame and sends what it encoded to all stacks at once: into our log, by RTMP to MediaMTX if
 MEDIAMTX_BIN names one, and to FFmpeg's low-latency DASH in an origin that serves what still grows. Real players in real Chromium show
-them, two at a time and in mixed order, and the time is read back from the screen. Nothing is tuned: each stack has its own defaults,
-and MediaMTX is shown a second time with parts as long as ours.
+them, two at a time and in mixed order, and the time is read back from the screen. Nothing is tuned: we and MediaMTX have our defaults,
+which are parts of other lengths, so MediaMTX is shown a second time with parts as long as ours; FFmpeg has what its documentation says
+for low latency, with a target of 1 s.
 """
 
 import argparse
@@ -134,11 +135,11 @@ def rows(results: Sequence[Mapping[str, Any]], *, settle_s: float = SETTLE_S) ->
 
 def tell(results: Sequence[Mapping[str, Any]], *, wanted: int) -> None:
     """Print the table."""
-    print(f"\n{'stack':<44} {'player':<24} {'p50':>7} {'p95':>7} {'join':>7} {'stalls':>12} {'jumps':>6} {'frames':>7}")
+    print(f"\n{'stack':<50} {'player':<24} {'p50':>7} {'p95':>7} {'join':>7} {'stalls':>12} {'jumps':>6} {'frames':>7}")
     for row in rows(results):
         times = " ".join("      -" if row[name] is None else f"{row[name]:>5.2f} s" for name in ("p50_s", "p95_s", "join_s"))
         stalls = f"{row['stalls']} ({row['stalled_s']:.1f} s)" if row["stalls"] else "0"
-        print(f"{row['stack']:<44} {row['player']:<24} {times} {stalls:>12} {row['jumps']:>6} {row['frames']:>7}")
+        print(f"{row['stack']:<50} {row['player']:<24} {times} {stalls:>12} {row['jumps']:>6} {row['frames']:>7}")
         for text in row["errors"]:
             print(f"    {text[:150]}")
     print("frames: those read from the screen, every fourth, from 5 s after the join on")

@@ -20,7 +20,8 @@ class AbsentError(Exception):
 
 def mediamtx() -> Path:
     """
-    MediaMTX.
+    MediaMTX. It builds from its source with `go build` once hls.js's `hls.min.js` lies in `internal/servers/hls` and some version stands in
+    `internal/core/VERSION`.
 
     Raises:
         AbsentError: ``MEDIAMTX_BIN`` does not name it.

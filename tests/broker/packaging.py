@@ -150,8 +150,9 @@ class Hall:
         settings = self.settings.model_copy(update={"store": StoreSettings(directory=store)}) if store else self.settings
         with (self.folder / f"{name}-{len(self.processes)}.log").open("wb") as log:
             process = spawn(
-                [sys.executable, "-c", CHILD, name, str(store_delay_s)], cwd=ROOT, env=os.environ | environment(settings), stderr=log
-            )
+                [sys.executable, "-c", CHILD, name, str(store_delay_s)],
+                cwd=ROOT, env=os.environ | environment(settings), stdout=log, stderr=log,
+            )  # fmt: skip
         self.processes.append(process)
         return process
 
