@@ -6,9 +6,11 @@ import m3u8
 from mpegdash.parser import MPEGDASHParser
 
 from packager.manifest import finished
+from packager.manifest.known import ALL, Reading
 from packager.manifest.presentations import Presentations
 from packager.manifest.view import View
 from schemas.records import Parts, Reports
+from schemas.units import UnixMs
 from tests import facts
 
 FIRST = facts.period(time_shift_ms=24_000)
@@ -17,8 +19,8 @@ MADE = [*facts.run(FIRST, [4, 4, 4, 4, 4]), *facts.run(SECOND, [4, 4, 2])]
 ENDS = [facts.period_end(FIRST, gops=20, next_msn=5), facts.period_end(SECOND, gops=10, next_msn=8, channel_ended=True)]
 
 
-def view_of(records: Iterable[object]) -> View:
-    presentations = Presentations()
+def view_of(records: Iterable[object], reading: Reading = ALL) -> View:
+    presentations = Presentations(reading)
     for record in records:
         presentations.apply(record)
     view = presentations.channels["c1"].view()
@@ -42,7 +44,8 @@ def test_playlists_are_complete_and_lie_where_their_objects_are() -> None:
 def test_an_origin_that_began_to_read_later_keeps_the_same() -> None:
     early = view_of([FIRST, SECOND, facts.start(), *MADE, *ENDS])
     recent = [record for record in MADE if isinstance(record, Parts | Reports) and not _is_old(record)]
-    late = view_of([FIRST, SECOND, *ENDS, facts.start(cause=""), *recent])
+    since = UnixMs(facts.ZERO + 4_100)
+    late = view_of([FIRST, SECOND, *ENDS, facts.start(cause=""), *recent], Reading(from_unix_ms=since, began_unix_ms=UnixMs(since + 60_000)))
     assert dict(finished.objects(late)) == dict(finished.objects(early))
 
 
