@@ -16,10 +16,13 @@ import pytest
 
 from infra.kafka import LocalBroker
 from infra.process import spawn
+from packager import webvtt
 from schemas.records import Chunk, MarkKind, MediaMark, Period
 from schemas.topics import CHANNELS, MEDIA
+from streams.ingest.text import EMPTY
 from tests.broker.test_ingest import Log, check_unbroken, until
 from tests.unit.ingest.pushes import Picture, Sound, push
+from tests.unit.ingest.test_captions import cue, pushed_text
 
 SERVER = """
 import sys
@@ -91,6 +94,21 @@ def together(*pushes: tuple[str, list[Picture | Sound]], seconds: int) -> None:
     with ThreadPoolExecutor() as pool:
         for done in [pool.submit(push, *pushed, seconds=seconds) for pushed in pushes]:
             done.result()
+
+
+def test_text_is_pushed_beside_the_pictures_and_cut_where_they_are(ingest: Ingest) -> None:
+    box = cue(0, 1, "pushed").box
+    text = pushed_text([(0, 1_000, EMPTY), (1_000, 1_700, box), (2_700, 3_000, EMPTY)])
+    assert ingest.post("news/Streams(t-de.cmft)", text)[0] == 204
+    push(ingest.url("news/v0.cmfv"), [Picture()], seconds=6)
+    until(lambda: bool(ingest.ends("news")))
+    period = ingest.log.all(CHANNELS, Period)[0]
+    assert [(track.track, track.is_text, track.language) for track in period.tracks] == [("v0", False, "und"), ("t-de", True, "deu")]
+    chunks = ingest.chunks("news", "t-de")
+    assert len(chunks) == len(ingest.chunks("news", "v0"))
+    read = webvtt.render(b"".join(chunk.payload for chunk in chunks), period.tracks[1].init).decode()
+    assert "00:00:01.000 --> 00:00:02.700\npushed\n" in read
+    check_unbroken(ingest.log)
 
 
 def test_ffmpeg_pushes_a_track_per_connection_and_the_channel_ends_when_all_do(ingest: Ingest) -> None:
