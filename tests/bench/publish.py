@@ -136,7 +136,7 @@ def main() -> None:
         with whole_line(broker, folder, packagers=PACKAGERS) as line:
             print(f"milliseconds, p50 / p99; {PACKAGERS} packagers, one rendition and sound; raw: produce to consume meanwhile")
             print(
-                f"{'channels':>8} {'parts/s':>9} {'announced':>16} {'fetched':>16} {'fetches':>8} {'raw produce to consume':>20}",
+                f"{'channels':>8} {'parts/s':>9} {'announced':>16} {'fetched':>16} {'fetches':>8} {'raw':>24}   cores in use",
                 flush=True,
             )
             live = 0
