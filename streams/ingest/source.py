@@ -126,7 +126,8 @@ class Source:
         broken = 0
         texts = _texts(self._container) if tell else []
         packets = self._container.demux([s for s in (video, audio, *texts) if s is not None])
-        for packet in _by_time(packets, self._ahead_s):
+        # Text must come before the pictures of its time, wherever in the file it stands.
+        for packet in _by_time(packets, LOOK_AHEAD_S if texts else self._ahead_s):
             try:
                 frames = packet.decode()
             except av.error.InvalidDataError:
