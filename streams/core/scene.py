@@ -7,7 +7,7 @@ from functools import cached_property
 from schemas.records import Action, Assignment, Level, Load, Packaging, Plan, Void
 from schemas.topics import slice_key
 from schemas.units import Msn, UnixMs
-from streams.core.dealing import WHOLE, group_of, is_backlog, is_derived
+from streams.core.dealing import WHOLE, is_backlog, is_derived
 from streams.core.facts import ChannelFacts, Facts
 from streams.core.liveness import Packager, Status
 from streams.core.load import channel_load, share, slice_load, usable
@@ -16,7 +16,7 @@ from streams.core.progress import Progress
 from streams.core.rows import Failure
 from streams.core.standing import NOBODY, Standing, assignment_key, life_key
 from streams.core.strategies import Seat
-from streams.core.voids import broken, late
+from streams.core.voids import broken, late, room
 
 # What thumbnails write and hold: a picture of some tens of kilobytes per segment, one frame decoded.
 PICTURE_BYTES_PER_S = 20_000
@@ -85,7 +85,8 @@ class Scene:
         known = {(void.channel, void.msn, void.track) for void in lost}
         held = ((assignment, self.floor(assignment)) for _, assignment in self.assignments)
         given_up = late(self.facts, self.packaging, self.before_voids, held, number=self.number)
-        return (*lost, *(void for void in given_up if (void.channel, void.msn, void.track) not in known))
+        declared = (*lost, *(void for void in given_up if (void.channel, void.msn, void.track) not in known))
+        return declared[: room(self.standing.voids, self.facts)] if declared else ()
 
     @cached_property
     def before_voids(self) -> Progress:
@@ -142,8 +143,7 @@ class Scene:
 
         Of a holder that catches up, what it has done and what not is older than what the index remembers.
         """
-        key = assignment_key(held)
-        told = self._told.get(key)
+        told = self._told.get(key := assignment_key(held))
         if told is None or told <= held.from_msn:
             return held.from_msn
         failed = [failure.msn for failure in self.failures.get(key, ())] if self.has_failures else []
@@ -211,7 +211,7 @@ class Scene:
 
     def slice_load(self, facts: ChannelFacts, slice_id: str, tracks: tuple[str, ...], turns: int) -> Load:
         """What a slice takes at the live edge, or while its backlog is caught up."""
-        if turns == 1 and group_of(slice_id) == WHOLE:
+        if turns == 1 and f"/{WHOLE}/" in slice_id:
             return self.load(facts.channel)
         load = self._loads.get(slice_id)
         if load is None:

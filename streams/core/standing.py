@@ -10,7 +10,7 @@ from schemas.units import Epoch, UnixMs
 
 # A dead life is remembered until this many have died after it.
 DEAD_MAX = 256
-# Voids are remembered here until their reports are folded, which takes milliseconds.
+# Voids are remembered here until their reports are folded, which takes milliseconds; while it does not, no more are declared.
 VOIDS_MAX = 256
 # Who holds a slice that nobody has had yet: no packager has a life without a name.
 NOBODY = "nobody"

@@ -1,6 +1,6 @@
 """What the planner declares lost: what the log does not have, what nobody can make, what is too late for those who watch."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from schemas.records import Assignment, Fault, Packaging, Period, Reason, Track, Void
 from schemas.timeline import part_start, segment_span
@@ -9,6 +9,7 @@ from streams.core.dealing import is_derived, takes_all
 from streams.core.facts import ChannelFacts, Facts
 from streams.core.progress import Progress
 from streams.core.rows import Failure, Segment
+from streams.core.standing import VOIDS_MAX
 
 # A segment that was tried so often is nobody's fault but its own.
 TRIES_MAX = 3
@@ -17,6 +18,33 @@ WHY = {Fault.INPUT: Reason.RETENTION, Fault.OWN: Reason.FAILED_THRICE}
 HOLD_BACK_TARGETS = 3
 # More wait for the next decision: those before are remembered until their reports are folded.
 LATE_MAX = 64
+
+
+def room(standing: Sequence[Void], facts: Facts) -> int:
+    """
+    How many may be declared now, so that none is forgotten that would be declared once more.
+
+    What was declared is remembered in decisions until its report is folded. While reports do not come back, others wait.
+
+    Args:
+        standing: Those remembered, oldest first.
+        facts: The folds.
+    """
+    told = Progress(facts.reports, ())
+    for index, void in enumerate(standing):
+        if _would_come_again(void, facts, told):
+            return VOIDS_MAX - (len(standing) - index)
+    return VOIDS_MAX
+
+
+def _would_come_again(void: Void, facts: Facts, told: Progress) -> bool:
+    """Whether nothing but decisions knows of it, and what it followed from is remembered."""
+    if told.is_track_done(void.channel, void.msn, void.track) or told.is_given_up(void.channel, void.msn, void.track):
+        return False
+    if void.reason is not Reason.LATE:
+        return any((f.channel, f.msn, f.track) == (void.channel, void.msn, void.track) for f in told.failures())
+    seen = facts.channels.get(void.channel)
+    return seen is not None and any(segment.msn == void.msn for segment in reversed(seen.segments))
 
 
 def broken(failures: Mapping[str, list[Failure]], progress: Progress, *, number: int) -> tuple[Void, ...]:

@@ -8,6 +8,7 @@ from schemas.units import Msn
 from streams.core.assignment import EncodedChannel, Rank, Slice, assign_segments, place
 from streams.core.moves import yielding
 from streams.core.policy import Policy
+from streams.core.standing import VOIDS_MAX
 from streams.core.strategies import STRATEGIES, Seat
 from tests.builders_control import (
     T0,
@@ -226,6 +227,21 @@ def test_a_segment_is_void_for_those_who_watch_once_the_hold_back_is_over_and_is
     plane.add("heartbeats", a_heartbeat(held.packager_id, number=60, state=PackagerState.GONE))
     plane.settle()
     assert plane.standing.assignments["news/all/0/0"].from_msn == 3
+
+
+def test_no_more_is_declared_late_than_is_remembered_and_nothing_twice_while_no_reports_come_back() -> None:
+    plane = a_channel()
+    plane.add("gops", *gops(count=100, first=56, per_segment=1, at=plane.now))
+    wait(plane, 120_000)
+    plane.settle()
+    plane.log.pass_ms(1)
+    assert plane.settle() == []
+    first = late(plane)
+    assert len({(void.msn, void.track) for void in first}) == len(first) == VOIDS_MAX
+    plane.add("reports", *first)
+    plane.settle()
+    told = late(plane)
+    assert len({(void.msn, void.track) for void in told}) == len(told) > VOIDS_MAX
 
 
 def test_what_was_published_is_not_late() -> None:

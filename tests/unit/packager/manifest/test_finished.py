@@ -45,7 +45,8 @@ def test_an_origin_that_began_to_read_later_keeps_the_same() -> None:
     early = view_of([FIRST, SECOND, facts.start(), *MADE, *ENDS])
     recent = [record for record in MADE if isinstance(record, Parts | Reports) and not _is_old(record)]
     since = UnixMs(facts.ZERO + 4_100)
-    late = view_of([FIRST, SECOND, *ENDS, facts.start(cause=""), *recent], Reading(from_unix_ms=since, began_unix_ms=UnixMs(since + 60_000)))
+    reading = Reading(from_unix_ms=since, began_unix_ms=UnixMs(since + 60_000))
+    late = view_of([FIRST, SECOND, *ENDS, facts.start(cause=""), *recent], reading)
     assert dict(finished.objects(late)) == dict(finished.objects(early))
 
 
