@@ -44,6 +44,7 @@ LIMIT_S = SHOWING_S + 60.0
 READY_S = 45.0
 CONSOLE = Path(__file__).parents[2] / "packager" / "origin" / "console"
 DRIVER = Path(__file__).parents[1] / "players" / "latency.mjs"
+PLAYWRIGHT = DRIVER.parent / "node_modules" / "playwright-core"
 MEDIAMTX = """
 logLevel: info
 rtsp: no
@@ -265,8 +266,8 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=2, help="how many are watched at a time")
     parser.add_argument("--result", type=Path, help="write what every show saw to this file, as JSON")
     arguments = parser.parse_args()
-    if shutil.which("chromium") is None or shutil.which("node") is None:
-        print("left out: needs Chromium and Node.js on the path")
+    if shutil.which("chromium") is None or shutil.which("node") is None or not PLAYWRIGHT.is_dir():
+        print("left out: needs Chromium and Node.js on the path, and what `make test` fetches for the tests with real players")
         return
     with tempfile.TemporaryDirectory() as name, LocalBroker(Path(name) / "kafka", prepare(CACHE)) as broker:
         folder = Path(name)
