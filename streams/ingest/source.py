@@ -1,6 +1,7 @@
 """Frames of any file or address that FFmpeg reads: video at a constant rate, audio in step with it, looped without a seam."""
 
 import heapq
+import re
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -39,6 +40,8 @@ OPEN_S = 10.0
 READ_S = 30.0
 # Subtitles that are text; those that are pictures are left out.
 TEXT_CODECS = ("subrip", "srt", "webvtt", "mov_text", "ass", "ssa", "text")
+# FFmpeg hands all text over as SSA: styles stand in braces, behind a backslash.
+OVERRIDES = re.compile(r"\{\\[^}]*\}")
 WHAT_TO_GIVE = "give a video file, or an address that FFmpeg reads (ffprobe shows what it finds in it)"
 
 
@@ -140,7 +143,7 @@ class Source:
                     for even in resampler.resample(frame):
                         yield from pace.audio(even)
                 elif isinstance(frame, AssSubtitle):
-                    pace.text(texts.index(packet.stream), packet, frame.dialogue.decode("utf-8", "replace"))
+                    pace.text(texts.index(packet.stream), packet, OVERRIDES.sub("", frame.dialogue.decode("utf-8", "replace")))
             for number, cue in pace.cues():
                 if tell:
                     tell(number, cue)

@@ -6,7 +6,7 @@ import av
 
 from tests.unit.ingest.fakes import make_clip
 
-SHOWN = ((1.0, 2.2, "one & <two>"), (2.5, 3.0, "line\nline"))
+SHOWN = ((1.0, 2.2, "<i>one</i> & two"), (2.5, 3.0, "line\nline"))
 
 
 def subtitled(folder: Path, *, seconds: float = 4.0, shown: tuple[tuple[float, float, str], ...] = SHOWN, **clip: tuple[int, int]) -> Path:
