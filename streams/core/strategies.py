@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil, gcd, inf, log2
 from typing import NamedTuple
@@ -46,6 +46,10 @@ class Seat:
     used: Load = Load()
     held: int = 0
 
+    def holding(self, used: Load, held: int) -> "Seat":
+        """The same with other slices."""
+        return Seat(packager_id=self.packager_id, life=self.life, usable=self.usable, used=used, held=held)
+
     def share_with(self, load: Load) -> float:
         """Dominant share after one more slice."""
         return share(add(self.used, load), self.usable)
@@ -71,7 +75,7 @@ class Account:
         """The seat with all that charged."""
         if self.held == self.seat.held:
             return self.seat
-        return replace(self.seat, used=as_load(self.used), held=self.held)
+        return self.seat.holding(as_load(self.used), self.held)
 
 
 class Strategy(ABC):
@@ -156,8 +160,8 @@ class LeastLoaded(Strategy):
         for order in self._orders:
             rate, other, order_most, other_most, entries = order
             more, more_share, other_share = load[rate], load[rate] / order_most - ROUNDING, load[other] / other_most - ROUNDING
-            i = 0
-            while i < len(entries):
+            i, count = 0, len(entries)
+            while i < count:
                 share, negative_most, used, place, beside = entries[i]
                 if share + more_share > lowest:
                     break
@@ -342,11 +346,11 @@ def charged(seats: Iterable[Seat], held: Iterable[tuple[str, Load]]) -> tuple[Se
     0.5
     """
     by_id = {seat.packager_id: seat for seat in sorted(seats, key=lambda seat: seat.packager_id)}
-    loads = {packager: [vector(seat.used)] for packager, seat in by_id.items()}
+    loads = {packager: [seat.used] for packager, seat in by_id.items()}
     for packager, load in held:
         if packager in loads:
-            loads[packager].append(vector(load))
-    return tuple(replace(seat, used=as_load(total(loads[p])), held=seat.held + len(loads[p]) - 1) for p, seat in by_id.items())
+            loads[packager].append(load)
+    return tuple([seat.holding(as_load(total(map(vector, loads[p]))), seat.held + len(loads[p]) - 1) for p, seat in by_id.items()])
 
 
 def hashed(text: str) -> int:
