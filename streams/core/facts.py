@@ -26,58 +26,6 @@ PREPARE_MS = 15_000
 UNLEARNED = Cost()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Audience:
-    """
-    Who watches a channel, over all origins.
-
-    Attributes:
-        whole_sessions: Sessions that fetch whole segments.
-        low_latency_sessions: Sessions that fetch parts or read open segments.
-        at_stake: Sessions whose buffer would not outlast a takeover.
-        joins: Sessions that began in the newest second.
-        active_unix_ms: Broker time of the newest request or session; 0: none within memory.
-        asked_unix_ms: Broker time of the newest first request; 0: none within memory.
-        asked_offset: Its offset in `demand`.
-        low_latency_unix_ms: Broker time at which somebody last had or wanted parts; 0: nobody within memory.
-        seen: What each origin saw.
-        fresh: How many of those count now: the others have not told of it lately.
-        takeover_ms: How long a buffer must last.
-    """
-
-    whole_sessions: int = 0
-    low_latency_sessions: int = 0
-    at_stake: float = 0.0
-    joins: int = 0
-    active_unix_ms: UnixMs = UnixMs(0)
-    asked_unix_ms: UnixMs = UnixMs(0)
-    asked_offset: int = 0
-    low_latency_unix_ms: UnixMs = UnixMs(0)
-    seen: tuple[ChannelAudience, ...] = ()
-    fresh: int = 0
-    takeover_ms: int = 0
-
-    @property
-    def sessions(self) -> int:
-        """All of them."""
-        return self.whole_sessions + self.low_latency_sessions
-
-    @property
-    def whole_share(self) -> float:
-        """Share of sessions that fetch whole segments, over the memory; 1 while there were none."""
-        share = self.past.low_latency_share
-        return 1.0 if share is None else 1.0 - share
-
-    @cached_property
-    def past(self) -> "Past":
-        """What was seen within memory."""
-        past = Past()
-        for audience in self.seen:
-            for interval in audience.intervals:
-                past.add(interval)
-        return past
-
-
 @dataclass(slots=True)
 class Past:
     """
@@ -116,6 +64,51 @@ class Past:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Audience:
+    """
+    Who watches a channel, over all origins.
+
+    Attributes:
+        whole_sessions: Sessions that fetch whole segments.
+        low_latency_sessions: Sessions that fetch parts or read open segments.
+        at_stake: Sessions whose buffer would not outlast a takeover.
+        joins: Sessions that began in the newest second.
+        active_unix_ms: Broker time of the newest request or session; 0: none within memory.
+        asked_unix_ms: Broker time of the newest first request; 0: none within memory.
+        asked_offset: Its offset in `demand`.
+        low_latency_unix_ms: Broker time at which somebody last had or wanted parts; 0: nobody within memory.
+        past: What was seen within memory.
+        seen: What each origin saw.
+        fresh: How many of those count now: the others have not told of it lately.
+        takeover_ms: How long a buffer must last.
+    """
+
+    whole_sessions: int = 0
+    low_latency_sessions: int = 0
+    at_stake: float = 0.0
+    joins: int = 0
+    active_unix_ms: UnixMs = UnixMs(0)
+    asked_unix_ms: UnixMs = UnixMs(0)
+    asked_offset: int = 0
+    low_latency_unix_ms: UnixMs = UnixMs(0)
+    past: Past = field(default_factory=Past)
+    seen: tuple[ChannelAudience, ...] = ()
+    fresh: int = 0
+    takeover_ms: int = 0
+
+    @property
+    def sessions(self) -> int:
+        """All of them."""
+        return self.whole_sessions + self.low_latency_sessions
+
+    @property
+    def whole_share(self) -> float:
+        """Share of sessions that fetch whole segments, over the memory; 1 while there were none."""
+        share = self.past.low_latency_share
+        return 1.0 if share is None else 1.0 - share
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChannelFacts:
     """
     One channel at one instant.
@@ -133,6 +126,7 @@ class ChannelFacts:
         gops_min: GOPs in the shortest segment: no shorter than a quarter of the target duration.
         gops_max: GOPs in the longest segment that the target duration allows.
         chunks_per_gop: Chunks of one track in one GOP.
+        memo: What was worked out of the channel alone, by what it was worked out with: it lasts while the channel is as it is.
     """
 
     channel: str
@@ -147,11 +141,7 @@ class ChannelFacts:
     gops_min: int
     gops_max: int
     chunks_per_gop: int
-
-    @cached_property
-    def memo(self) -> dict[Any, Any]:
-        """What was worked out of the channel alone, by what it was worked out with; it lasts while the channel is as it is."""
-        return {}
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def bytes_per_s(self) -> float:
@@ -325,6 +315,10 @@ def _audience(before: Audience, seen: tuple[ChannelAudience, ...], now: UnixMs, 
     fresh = [audience for audience in seen if now - audience.at_unix_ms <= AUDIENCE_FRESH_MS]
     if before.fresh == len(fresh) and before.seen == seen and before.takeover_ms == takeover_ms:
         return before
+    past = Past()
+    for audience in seen:
+        for interval in audience.intervals:
+            past.add(interval)
     asked_unix_ms, asked_offset = max([(audience.asked_unix_ms, audience.asked_offset) for audience in seen])
     return Audience(
         whole_sessions=sum([audience.whole_sessions for audience in fresh]),
@@ -335,6 +329,7 @@ def _audience(before: Audience, seen: tuple[ChannelAudience, ...], now: UnixMs, 
         asked_unix_ms=asked_unix_ms,
         asked_offset=asked_offset,
         low_latency_unix_ms=max([audience.low_latency_unix_ms for audience in seen]),
+        past=past,
         seen=seen,
         fresh=len(fresh),
         takeover_ms=takeover_ms,
