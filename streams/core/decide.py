@@ -6,6 +6,7 @@ from math import ceil
 
 from schemas.records import Action, Assignment, DeadLife, Decision, Level, Load, Packaging, Plan, Queued, Reason, Scaling, Void
 from schemas.units import Msn, UnixMs
+from streams.core.dealing import is_backlog
 from streams.core.facts import ChannelFacts, Facts, read
 from streams.core.granularity import SESSIONS_EXPECTED, Granted, choose_plans
 from streams.core.liveness import Packager, Status, judge
@@ -264,7 +265,8 @@ def _scaling(scene: Scene, dealt: Dealt, granted: Granted, alive: Sequence[Load]
         is_same = (level, gops) == (plan.level, plan.gops_per_segment)
         loads.append(scene.load(channel) if is_same else channel_load(seen, facts.cost, gops_per_segment=gops, level=level))
     budget = policy.assignment.part_ms_budget
-    waiting = [piece.load for piece in dealt.waiting if not piece.copy]
+    # What is late already is caught up with what the pool has: nobody starts for it who would be sent away again.
+    waiting = [piece.load for piece in dealt.waiting if not piece.copy and not is_backlog(piece.slice_id)]
     rooms = {usable(c, utilisation=policy.assignment.utilisation_max, part_ms_budget=budget) for c in alive}
     fit = [load for load in waiting if not rooms or any(share(load, room) <= 1.0 for room in rooms)]
     missing = packagers_worth(fit, alive, policy.scaling, part_ms_budget=budget)
