@@ -21,8 +21,8 @@ from statistics import mean, median
 
 from schemas.records import Cost, Load
 from streams.core.assignment import Slice, place
-from streams.core.rebalance import rebalance
 from streams.core.load import HELD_TARGETS, WRITTEN_TWICE, share, total, vector
+from streams.core.rebalance import rebalance
 from streams.core.strategies import STRATEGIES, Account, Seat, charged, hashed, points
 
 ROUNDS = 7
