@@ -23,7 +23,7 @@ from infra.kafka import LocalBroker, prepare
 from schemas.errors import FinecutError
 from tests.line import CACHE, Line, whole_line
 from tests.players.report import is_as_expected, row, table
-from tests.players.scenarios import PLAYERS, SCENARIOS, Scenario, holes_s, pages
+from tests.players.scenarios import PLAYERS, SCENARIOS, Scenario, holes_s, pages, starts_s
 from tests.players.stage import playing
 
 RESULT = CACHE / "players.json"
@@ -63,7 +63,7 @@ def run(kafka: LocalBroker, folder: Path, name: str, scenario: Scenario, groups:
                 seen, holes = act(line, place, scenario, channel, group)
             except (AssertionError, FinecutError) as error:
                 seen, holes = {page: {"name": page, "started": False, "why": str(error)[-2_000:]} for page in group}, []
-            found = [row(name, page, holes_s=holes) | {"holes_s": holes} for page in seen.values()]
+            found = [row(name, page, holes_s=holes) | {"holes_s": holes, "periods_s": starts_s(line, channel)} for page in seen.values()]
             _say(table(found))
             _say(_machine(line, channel, found))
             for why in {one["why"] for one in found if "why" in one}:

@@ -12,7 +12,7 @@ import fs from 'node:fs';
 
 const STALL_S = 0.18, MEDIA_S = 0.5, JUMP_S = 0.12, SETTLE_S = 0.3, SAMPLE_MS = 60, START_MS = 90_000;
 // A page that is late for its next sample by more than this did not run; what it missed is looked for so long before a stall.
-const LATE_S = 0.1, BEFORE_S = 5;
+const LATE_S = 0.1, BEFORE_S = 5, OFTEN_S = 4;
 const MEDIA = /\.(m3u8|mpd|m4s)$/;
 const spec = JSON.parse(fs.readFileSync(process.argv[2]));
 
@@ -66,11 +66,14 @@ function judge(samples) {
     }
   }
   goesOn(played.at(-1));
+  const now_and_then = played.filter((s, i) => i && Math.floor(s[0] / OFTEN_S) !== Math.floor(played[i - 1][0] / OFTEN_S));
   const heights = played.map((s) => s[8]).filter((height) => height > 0);
   return {
     started: true, startup_s: +samples[started][0].toFixed(2), played_s: +(played.at(-1)[1] - played[0][1]).toFixed(2), stalls, hitches, jumps,
     buffer_min_s: +buffers[0].toFixed(2), buffer_median_s: +buffers[buffers.length >> 1].toFixed(2), dropped_frames: last[5], frames: last[6],
     latency_median_s: latencies.length ? +latencies[latencies.length >> 1].toFixed(2) : null, latency_max_s: latencies.length ? +latencies.at(-1).toFixed(2) : null,
+    // Playhead, latency and buffer.
+    over_time: now_and_then.map((s) => [+s[1].toFixed(1), s[7] === null ? null : +s[7].toFixed(1), +s[4].toFixed(1)]),
     switches_seen: heights.filter((height, i) => i && height !== heights[i - 1]).length, page_late_s: +Math.max(0, ...late.map(([, seconds]) => seconds)).toFixed(2),
   };
 }

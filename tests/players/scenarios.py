@@ -262,6 +262,11 @@ def restart_encoder(line: Line, stage: Stage, channel: str) -> None:
     stage.until(lambda tally: tally.newest[channel].period > period, what="the next period")
 
 
+def starts_s(line: Line, channel: str) -> list[float]:
+    """Where each period of a channel begins on its timeline."""
+    return [round((p.anchor_unix_ms - p.zero_unix_ms) / 1_000, 2) for (name, _), p in sorted(line.tally.periods.items()) if name == channel]
+
+
 def holes_s(line: Line, channel: str) -> list[float]:
     """Seconds without content between each two periods of a channel."""
     found = []
