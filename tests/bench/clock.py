@@ -1,18 +1,19 @@
 """
 An encoder whose picture is a clock, in real time, sent to several packagers at once until SIGTERM.
 
-    python -m tests.bench.clock CHANNEL [URL ...]
+    python -m tests.bench.clock [--channel NAME=PART_MS ...] [URL ...]
 
-Every frame is drawn, encoded once by the ladder's own encoder, sent as FLV to each address and written into the channel of the log that
-the settings of the environment name. Blocks of black and white in it say in binary when it was drawn. There is no sound, so that no
-muxer waits for any.
+Every frame is drawn, encoded once by the ladder's own encoder, sent as FLV to each address and written into each channel of the log that
+the settings of the environment name, in parts of its own length. Blocks of black and white in it say in binary when it was drawn. There
+is no sound, so that no muxer waits for any.
 """
 
+import argparse
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from io import BytesIO
 from itertools import count
@@ -119,33 +120,49 @@ def _connect(url: str) -> OutputContainer | None:
             time.sleep(CONNECT_EVERY_S)
 
 
-def frames(writer: ChannelWriter, stop: threading.Event) -> Iterator[tuple[int, VideoFrame]]:
+def frames(writers: Sequence[ChannelWriter], stop: threading.Event) -> Iterator[tuple[int, VideoFrame]]:
     """Number and picture of each frame, when a camera would have it."""
     shown, began = pictures(), time.monotonic()
     for number in count():
         # Serving acknowledgements returns early when there are some.
         while (early_s := began + float(number / RATE) - time.monotonic()) > 0:
-            writer.poll(early_s)
+            for writer in writers:
+                writer.poll(early_s / len(writers))
         if stop.is_set():
             return
         yield number, draw(shown[number % PICTURES], time.time_ns() // 1_000_000)
 
 
-def main(channel: str, urls: Sequence[str]) -> None:
+def open_channel(name: str, part_ms: int, track: Track) -> ChannelWriter:
+    """A channel with parts of a length."""
+    settings = load()
+    media = settings.media.model_copy(update={"part_ms": part_ms})
+    return ChannelWriter(
+        settings.model_copy(update={"media": media}),
+        channel=name, tracks=(track,), frame_rate=RATE, gop_frames=gop_frames_of(RATE), idle_level=Level.PARTS,
+    )  # fmt: skip
+
+
+def main(channels: Sequence[str], urls: Sequence[str]) -> None:
     """Encode until SIGTERM."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     encoder = VideoEncoder(RENDITION, RATE, preset="superfast")
     outlets = [Outlet(url, encoder.track) for url in urls]
-    with ChannelWriter(
-        load(), channel=channel, tracks=(encoder.track,), frame_rate=RATE, gop_frames=gop_frames_of(RATE), idle_level=Level.PARTS
-    ) as writer:
-        for number, frame in frames(writer, stop):
+    with ExitStack() as stack:
+        named = (channel.partition("=") for channel in channels)
+        writers = [stack.enter_context(open_channel(name, int(part_ms), encoder.track)) for name, _, part_ms in named]
+        for number, frame in frames(writers, stop):
             for sample in encoder.encode(number, frame):
-                for outlet in outlets:
-                    outlet.send(sample)
-                writer.write(encoder.track.track, sample)
+                for taker in outlets:
+                    taker.send(sample)
+                for writer in writers:
+                    writer.write(encoder.track.track, sample)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--channel", action="append", required=True)
+    parser.add_argument("urls", nargs="*")
+    arguments = parser.parse_args()
+    main(arguments.channel, arguments.urls)
