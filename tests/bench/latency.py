@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
 
 from infra.kafka import LocalBroker, prepare
 from infra.kafka.ports import free_ports
