@@ -25,7 +25,8 @@ function startHls(video, url, { lowLatency, session, channel, reports, onError, 
     playheadMs: () => hls.playingDate?.getTime() ?? null,
     latency: () => null,
     renditions: () => hls.levels.map((level, i) => ({ id: i, label: `${level.height}p` })),
-    choose: (i) => { hls.nextLevel = i; },
+    // What is buffered is played, as in the other players: nextLevel throws it away, in low latency from the middle of a GOP on.
+    choose: (i) => { hls.loadLevel = i; },
     stop: () => hls.destroy(),
   };
 }
