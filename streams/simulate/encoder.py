@@ -11,7 +11,7 @@ from streams.core.segmentation import Lengths, Stamp, stamp
 from streams.ingest.progress import GopIndex, Reached
 from streams.simulate.engine import Process
 from streams.simulate.log import Entry, Reader
-from streams.simulate.media import FRAME_RATE, GRID, make_payload, make_tracks
+from streams.simulate.media import FRAME_RATE, GRID, THUMBNAILS, make_payload, make_tracks
 from streams.simulate.world import POOL, World
 
 CELLS = tuple(cells(GRID))
@@ -172,6 +172,7 @@ class Encoder(Process):
             idle_level=self._idle_level,
             time_shift_ms=Ms(media.time_shift_ms),
             first_offset=mark.offset,
+            thumbnails=THUMBNAILS if self._world.has_thumbnails else None,
         )
         self._world.log.append(CHANNELS, POOL, period_key(self.channel, period.period), period, sender=self.channel)
         self._period, self._reached, self._index = period, Reached(period), GopIndex(period)

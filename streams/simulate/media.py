@@ -3,7 +3,7 @@
 import struct
 from random import Random
 
-from schemas.records import Track, TrackKind
+from schemas.records import Thumbnails, Track, TrackKind
 from schemas.timeline import make_grid
 from schemas.units import Ticks, Timescale
 from streams.ingest.cmaf import build_chunk
@@ -13,6 +13,8 @@ FRAME_RATE = 25
 GRID = make_grid(FRAME_RATE, part_frames=13, chunks_per_part=2)
 """GOPs of 1 s in two parts of two chunks."""
 FRAME_BYTES = 4
+THUMBNAILS = Thumbnails(track="thumbs", source="v0", width=160, height=90)
+"""In a simulation a thumbnail is the chunk it would be made of."""
 
 
 def _box(kind: bytes, body: bytes) -> bytes:

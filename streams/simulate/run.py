@@ -81,6 +81,7 @@ def simulate(
     cast: Cast | None = None,
     policy: Policy = POLICY,
     cores: tuple[float, ...] = CORES,
+    has_thumbnails: bool = False,
 ) -> Run:
     """
     One run: equal arguments give equal runs.
@@ -94,6 +95,7 @@ def simulate(
         cast: Who plays which part.
         policy: Settings of the planner.
         cores: Capacities of packagers, one of which holds for all.
+        has_thumbnails: Whether channels have thumbnails.
 
     >>> run = simulate(1, packagers=2, channels=1, minutes=0.5, faults=Faults())
     >>> len(run.world.store.objects) > 20, run.rejects
@@ -102,7 +104,7 @@ def simulate(
     engine, rng = Engine(), Random(seed)  # noqa: S311
     world = World(
         engine=engine, rng=rng, log=Log(engine), delivery=Delivery(delay_ms=faults.delay_ms, repeat=faults.repeat), drop=faults.drop,
-        double=faults.double, policy=policy,
+        double=faults.double, policy=policy, has_thumbnails=has_thumbnails,
     )  # fmt: skip
     end = UnixMs(START + int(minutes * 60_000))
     run = Run(seed=seed, world=world, quiet=UnixMs(max(START, end - QUIET_MS)), end=end)

@@ -59,6 +59,7 @@ class World:
         drop: Probability that a heartbeat is lost.
         double: Probability that a producer's retry puts a record into the log twice.
         idle_level: What an unwatched channel gets.
+        has_thumbnails: Whether channels have thumbnails.
         events: The diary.
     """
 
@@ -71,6 +72,7 @@ class World:
     drop: float = 0.0
     double: float = 0.0
     idle_level: Level = Level.OFF
+    has_thumbnails: bool = False
     events: list[Event] = field(default_factory=list)
 
     @property

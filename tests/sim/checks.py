@@ -1,9 +1,12 @@
 """All promises, over one simulated run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from schemas.records import Action, Assignment, Decision, Load
+from schemas.records import Action, Assignment, Chunk, Decision, Load, Period
+from schemas.timeline import PART_SUFFIX, THUMBNAIL_SUFFIX, object_name
 from schemas.topics import CHANNELS, DECISIONS, INPUTS, MEDIA, REPORTS
+from streams.core.dealing import is_derived
 from streams.core.facts import read
 from streams.core.load import slice_load, usable
 from streams.core.standing import NOBODY, Standing, apply, counts, life_key
@@ -27,6 +30,7 @@ from tests.promises import (
     in_force,
     owed,
 )
+from tests.validator.recut import Recut
 
 # After the last fault a segment is published this much after it is whole: detection, takeover, publishing.
 SETTLED_MS = 6_000
@@ -44,9 +48,11 @@ def assert_promises(run: Run) -> None:
     reports, journal = log.entries(REPORTS, POOL), log.entries(DECISIONS, POOL)
     decisions = in_force(journal)
     again = cut_again(media, log.entries(CHANNELS, POOL))
+    periods = [entry.record for entry in log.entries(CHANNELS, POOL) if isinstance(entry.record, Period)]
+    pictured = with_pictures(again, media, periods)
     assert_single_content(store.refused)
-    assert_objects_follow_from_log(store.objects, again)
-    assert_reports_true(reports, again, store.objects)
+    assert_objects_follow_from_log(store.objects, pictured)
+    assert_reports_true(reports, pictured, store.objects)
     assert not run.rejects, f"chunks put aside: {run.rejects}"
     assert_epochs_rise(decisions)
     standing = assert_decisions_replay(decisions, {topic.title: log.entries(topic, POOL) for topic in INPUTS}, pool=POOL)
@@ -55,9 +61,26 @@ def assert_promises(run: Run) -> None:
     assert_playlists_never_contradict(run.playlists)
     assert_origins_agree([seen for seen in run.playlists if seen.at == run.end])
     owing = owed(media, again, decisions)
-    assert_accounted(owing, reports, until=run.end - SETTLED_MS)
+    pictures = [replace(o, track=p.thumbnails.track) for o in owing for p in periods[:1] if p.thumbnails and o.track == p.thumbnails.source]
+    assert_accounted([*owing, *pictures], reports, until=run.end - SETTLED_MS)
     assert_late(decisions, owing, reports, hold_back_ms=HOLD_BACK_TARGETS * run.world.policy.media.target_duration_ms)
     assert_settled(run, standing)
+
+
+def with_pictures(again: Recut, media: Iterable[Sequence[Entry]], periods: Iterable[Period]) -> Recut:
+    """The cut, and the thumbnail of each segment whose first part is whole: its first chunk."""
+    made, wanted = Recut(), {(p.channel, p.period): p.thumbnails for p in periods if p.thumbnails}
+    made.objects |= again.objects
+    made.segments |= again.segments
+    for chunk in (entry.record for partition in media for entry in partition if isinstance(entry.record, Chunk)):
+        thumbnails = wanted.get((chunk.channel, chunk.period))
+        if thumbnails and chunk.track == thumbnails.source and chunk.independent and chunk.gop == chunk.first_gop:
+            place = chunk.channel, chunk.period
+            if object_name(*place, chunk.track, chunk.start_ticks, PART_SUFFIX) in again.objects:
+                picture = object_name(*place, thumbnails.track, chunk.start_ticks, THUMBNAIL_SUFFIX)
+                made.segments[chunk.channel, chunk.msn, thumbnails.track] = picture
+                made.objects[picture] = chunk.payload
+    return made
 
 
 def assert_journal_recovers(journal: Sequence[Entry]) -> None:
@@ -126,7 +149,7 @@ def assert_balanced(run: Run, standing: Standing) -> None:
     }
     loads = {}
     for key, held in standing.assignments.items():
-        if held.until_msn is None:
+        if held.until_msn is None and not is_derived(held.slice_id):
             plan, seen, word = standing.plans[held.channel], facts.channels[held.channel], standing.packaging[held.channel]
             gops = plan.gops_per_segment
             loads[key] = slice_load(seen, facts.cost, level=word.level, gops_per_segment=gops, tracks=held.tracks, turns=held.turns)
