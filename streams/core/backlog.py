@@ -83,11 +83,12 @@ def _ranges(
 
 def is_behind(scene: Scene, facts: ChannelFacts, held: Assignment) -> tuple[Msn, int] | None:
     """Where a slice whose holder lives is at, if that is far behind the live edge and somebody else lives to help."""
-    floor = scene.floor(held)
-    if not facts.segments or is_backlog(held.slice_id):
+    if not facts.segments:
         return None
-    behind_ms = BEHIND_TARGETS * facts.period.target_duration_ms
-    if (facts.segments[-1].msn - floor) * facts.gop_ms * facts.gops_max < behind_ms or floor >= start_msn(facts, back_ms=behind_ms):
+    floor, behind_ms = scene.floor(held), BEHIND_TARGETS * facts.period.target_duration_ms
+    if (facts.segments[-1].msn - floor) * facts.gop_ms * facts.gops_max < behind_ms:
+        return None
+    if is_backlog(held.slice_id) or floor >= start_msn(facts, back_ms=behind_ms):
         return None
     first, offset = resume(scene, facts, held, held.until_msn)
     return None if first >= start_msn(facts, back_ms=behind_ms) else (first, offset)

@@ -315,20 +315,22 @@ def _audience(before: Audience, seen: tuple[ChannelAudience, ...], now: UnixMs, 
     fresh = [audience for audience in seen if now - audience.at_unix_ms <= AUDIENCE_FRESH_MS]
     if before.fresh == len(fresh) and before.seen == seen and before.takeover_ms == takeover_ms:
         return before
-    past = Past()
+    past, asked, active_unix_ms, low_latency_unix_ms = Past(), (UnixMs(0), 0), UnixMs(0), UnixMs(0)
     for audience in seen:
         for interval in audience.intervals:
             past.add(interval)
-    asked_unix_ms, asked_offset = max([(audience.asked_unix_ms, audience.asked_offset) for audience in seen])
+        asked = max(asked, (audience.asked_unix_ms, audience.asked_offset))
+        active_unix_ms = max(active_unix_ms, audience.active_unix_ms)
+        low_latency_unix_ms = max(low_latency_unix_ms, audience.low_latency_unix_ms)
     return Audience(
         whole_sessions=sum([audience.whole_sessions for audience in fresh]),
         low_latency_sessions=sum([audience.low_latency_sessions for audience in fresh]),
         at_stake=sum([at_stake(audience, takeover_ms=takeover_ms) for audience in fresh], 0.0),
         joins=sum([audience.joins for audience in fresh]),
-        active_unix_ms=max([audience.active_unix_ms for audience in seen]),
-        asked_unix_ms=asked_unix_ms,
-        asked_offset=asked_offset,
-        low_latency_unix_ms=max([audience.low_latency_unix_ms for audience in seen]),
+        active_unix_ms=active_unix_ms,
+        asked_unix_ms=asked[0],
+        asked_offset=asked[1],
+        low_latency_unix_ms=low_latency_unix_ms,
         past=past,
         seen=seen,
         fresh=len(fresh),

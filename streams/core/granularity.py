@@ -176,6 +176,8 @@ def _ahead(drafts: Sequence[_Draft], facts: Facts, policy: Policy) -> dict[str, 
     ahead, settings, startup_ms = {}, policy.granularity, policy.scaling.startup_ms
     for draft in drafts if not settings.segment_ms else ():
         seen = draft.facts
+        if draft.gops <= seen.gops_min:
+            continue
         _, least = weigh(seen, facts.cost, settings, ahead_ms=startup_ms, window_ms=facts.window_ms)
         if least < draft.gops:
             ahead[seen.channel] = least

@@ -239,6 +239,8 @@ def settle_length(
         return Choice(gops=fixed_gops(facts, settings.segment_ms), reason=Reason.STEADY)
     if weighed is None:
         return Choice(gops=present, reason=Reason.TOO_LITTLE_EVIDENCE)
+    if plan is not None and now - plan.since_unix_ms < settings.hold_ms:
+        return Choice(gops=present, reason=Reason.HELD)
     if not weighed.waiting:
         best, reason, gain = facts.gops_max, Reason.NOBODY_JOINS, inf
     else:
@@ -249,6 +251,6 @@ def settle_length(
         gain = even.cost(present * gop_s) / even.cost(best * gop_s)
     if plan is None or best == present:
         return Choice(gops=best, reason=reason)
-    if gain >= settings.hysteresis and now - plan.since_unix_ms >= settings.hold_ms:
+    if gain >= settings.hysteresis:
         return Choice(gops=best, reason=reason, gain=gain)
     return Choice(gops=present, reason=Reason.HELD)

@@ -64,8 +64,7 @@ class State:
         """What a decision at ``now`` may read of a topic, by key in order."""
         since = UnixMs(now - self.memory_ms)
         cut = FOLDS[title].recent
-        kept = ((key, cut(row, since)) for key, row in sorted(self._rows[title].items()))
-        return {key: row for key, row in kept if row is not None}
+        return {key: kept for key, row in sorted(self._rows[title].items()) if (kept := cut(row, since)) is not None}
 
     def prune(self, title: str, now: UnixMs) -> tuple[str, ...]:
         """
