@@ -28,9 +28,10 @@ def row(scenario: str, page: Mapping[str, Any], *, holes_s: Sequence[float] = ()
         at_least_s: What must have been played.
     """
     told = {key: value for key, value in page.items() if key not in {"page", "name"}}
-    join_s = (page.get("page") or {}).get("startup_s")
+    said = page.get("page") or {}
     judged = verdict(page, holes_s=holes_s, at_least_s=at_least_s)
-    return {"scenario": scenario, "player": page["name"], "verdict": judged, "join_s": join_s, **told}
+    heard = {"join_s": said.get("startup_s"), "ended": said.get("ended")}
+    return {"scenario": scenario, "player": page["name"], "verdict": judged, **heard, **told}
 
 
 def verdict(page: Mapping[str, Any], *, holes_s: Sequence[float] = (), at_least_s: float = 10.0) -> str:

@@ -152,6 +152,7 @@ def crash_encoder(line: Line, stage: Stage, channel: str, _: float) -> str:
 
 def end_channel(line: Line, stage: Stage, channel: str, _: float) -> str:
     """The encoder is told to end: all that there was is played, and players know that this was all."""
+    stage.play_on(SOON_S)
     line.run.supervisor.stop([encoder_of(line, channel).name])
     stage.until(lambda tally: channel in tally.ended, what="the end of the channel")
     stage.play_on(seen_later_s(stage))

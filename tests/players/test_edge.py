@@ -14,7 +14,7 @@ from tests.players.scenarios import pages
 from tests.players.stage import figures, playing
 
 pytestmark = pytest.mark.timeout(240)
-PAGES = pages("hls.js-ll", "shaka-ll-dash", "dash.js", channel="edge")
+PAGES = pages("hls.js-ll", "dash.js-ll", "dash.js", channel="edge")
 # Until the farthest player has seen what happens now: three targets, one of a segment, and a hole of some seconds.
 SEEN_LATER_S = 24.0
 Tell = Callable[[str, object], None]
