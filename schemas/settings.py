@@ -200,6 +200,7 @@ class ScalingSettings(_Section):
     target_utilisation: Share = Field(0.6, description="Use that scaling aims at; the rest is headroom.")
     startup_ms: Positive = Field(5_000, description="Time a packager needs to start; the horizon looked at.")
     stabilise_ms: Positive = Field(60_000, description="Scale-in waits until the need was lower for this long.")
+    spare: Annotated[int, Field(ge=0)] = Field(0, description="Packagers that may die while the rest carry all; in production 1 or more.")
     packagers_min: Positive = Field(1, description="Never fewer.")
     packagers_max: Positive = Field(200, description="Never more.")
 

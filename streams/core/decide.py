@@ -13,7 +13,7 @@ from streams.core.liveness import Packager, Status, judge
 from streams.core.load import channel_load, share, usable
 from streams.core.policy import Policy
 from streams.core.progress import start_msn
-from streams.core.scaling import choose_wanted, packagers_worth
+from streams.core.scaling import choose_wanted, packagers_worth, worth_with_spare
 from streams.core.slices import Dealt, Scene, Source, deal
 from streams.core.standing import NOBODY, Projection, Standing, apply, life_key, orphans, projections
 from streams.core.state import State
@@ -273,7 +273,7 @@ def _scaling(scene: Scene, dealt: Dealt, granted: Granted, alive: Sequence[Load]
     scaling = choose_wanted(
         scene.standing.scaling,
         policy.scaling,
-        worth=packagers_worth(loads, alive, policy.scaling, part_ms_budget=budget),
+        worth=worth_with_spare(loads, alive, policy.scaling, part_ms_budget=budget, utilisation_max=policy.assignment.utilisation_max),
         missing=max(1, ceil(missing or 0)) if fit else 0,
         alive=len(alive),
         pool=scene.standing.pool,

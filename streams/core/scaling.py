@@ -30,6 +30,25 @@ def packagers_worth(loads: Sequence[Load], capacities: Sequence[Load], settings:
     return share_with(total(map(vector, loads)), NOTHING, bounds(aimed)) if aimed.cores > 0 else None
 
 
+def worth_with_spare(
+    loads: Sequence[Load], capacities: Sequence[Load], settings: ScalingSettings, *, part_ms_budget: float, utilisation_max: float
+) -> float | None:
+    """
+    How many packagers the loads are worth at the target utilisation, and so many that all but the spare ones could carry everything.
+
+    >>> settings = ScalingSettings(spare=1)
+    >>> worth_with_spare([Load(cores=0.5)] * 6, [Load(cores=2.0)], settings, part_ms_budget=150.0, utilisation_max=1.0)
+    3
+    """
+    worth = packagers_worth(loads, capacities, settings, part_ms_budget=part_ms_budget)
+    if not worth or not settings.spare:
+        return worth
+    full = packagers_worth(
+        loads, capacities, settings.model_copy(update={"target_utilisation": utilisation_max}), part_ms_budget=part_ms_budget
+    )
+    return max(worth, ceil(full or 0) + settings.spare)
+
+
 def choose_wanted(
     before: Scaling | None,
     settings: ScalingSettings,

@@ -3,7 +3,7 @@
 from schemas.records import Load, Reason, Scaling
 from schemas.settings import ScalingSettings
 from schemas.units import UnixMs
-from streams.core.scaling import choose_wanted, packagers_worth
+from streams.core.scaling import choose_wanted, packagers_worth, worth_with_spare
 
 SETTINGS = ScalingSettings(stabilise_ms=60_000, packagers_max=10)
 
@@ -53,3 +53,16 @@ def test_without_evidence_the_number_stays() -> None:
     scaling = choose(None, 4.0, at=1)
     assert choose(scaling, None, at=2, alive=0) is scaling
     assert packagers_worth([Load(cores=1.0)], [], SETTINGS, part_ms_budget=150.0) is None
+
+
+def test_spare_packagers_are_those_that_may_die_while_the_rest_carry_everything() -> None:
+    alive = [Load(cores=1.0)]
+
+    def worth(load: float, spare: int) -> float | None:
+        settings = ScalingSettings(target_utilisation=0.6, spare=spare)
+        return worth_with_spare([Load(cores=load)], alive, settings, part_ms_budget=150.0, utilisation_max=1.0)
+
+    assert [worth(1.2, spare) for spare in (0, 1, 2)] == [2.0, 3, 4]
+    # A large pool at its target utilisation has that room anyway; one without work needs nobody.
+    assert worth(60.0, 1) == 100.0
+    assert worth(0.0, 1) == 0.0
