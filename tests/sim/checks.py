@@ -104,12 +104,12 @@ def assert_settled(run: Run, standing: Standing) -> None:
         assert life_key(held.packager_id, held.life) in lives, f"{key} is held by {held.packager_id}/{held.life}, who is gone"
     for channel, word in standing.packaging.items():
         if word.action is Action.START:
-            held = [a for a in standing.assignments.values() if a.channel == channel]
-            first = max((a.from_msn for a in held), default=0)
-            for track in {track for a in held for track in a.tracks}:
-                missing = [n for n in range(first, first + TURNS_PERIOD) if not any(makes(a, n, track) for a in held)]
-                assert not missing, f"{track} of {channel}/{missing} is packaged by nobody: {held}"
-            assert held, f"{channel} is packaged by nobody"
+            given = [a for a in standing.assignments.values() if a.channel == channel]
+            first = max((a.from_msn for a in given), default=0)
+            for track in {track for a in given for track in a.tracks}:
+                missing = [n for n in range(first, first + TURNS_PERIOD) if not any(makes(a, n, track) for a in given)]
+                assert not missing, f"{track} of {channel}/{missing} is packaged by nobody: {given}"
+            assert given, f"{channel} is packaged by nobody"
     assert_balanced(run, standing)
 
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from packager.boxes import check_chunk
+from packager.cuts import CutPicture
 from packager.cutter import CutPart, CutSegment, Scope
 from packager.slicing import SliceCutter
 from schemas.records import Assignment, Decision, Parts, Reports
-from schemas.units import Epoch, Ticks, UnixMs
+from schemas.units import Epoch, Msn, Ticks, UnixMs
 from streams.core import backlog, reshaping, voids
 from streams.core.decide import Cause
 from streams.core.progress import Progress
@@ -42,7 +43,7 @@ class PackagerWithItsOwnBoundary(Packager):
 class PackagerThatNamesByItsLife(Packager):
     """The same bytes under a name of its own: takeover leaves two of each."""
 
-    def _name(self, cut: CutPart | CutSegment) -> str:
+    def _name(self, cut: CutPart | CutSegment | CutPicture) -> str:
         return cut.name.replace("/v0/", f"/v0-{self.life[:4]}/")
 
 
@@ -111,7 +112,7 @@ class PackagerOfOneTrack(Packager):
 
 def slices_that_begin_late(patch: pytest.MonkeyPatch) -> None:
     """A segment lies between the slices of two shapes."""
-    begun = reshaping.want_new
+    begun: Any = vars(reshaping)["want_new"]
     patch.setattr(reshaping, "want_new", lambda scene, facts, shape, msn, *args, **more: begun(scene, facts, shape, msn + 1, *args, **more))
 
 
@@ -120,7 +121,7 @@ def ranges_with_gaps(patch: pytest.MonkeyPatch) -> None:
     cut = backlog._ranges
 
     def short(*args: Any) -> Any:
-        return [replace(piece, until_msn=piece.until_msn - 1) for piece in cut(*args)]
+        return [replace(piece, until_msn=Msn((piece.until_msn or 0) - 1)) for piece in cut(*args)]
 
     patch.setattr(backlog, "_ranges", short)
 

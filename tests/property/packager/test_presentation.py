@@ -128,8 +128,8 @@ def test_whoever_begins_to_read_late_ends_as_the_others_do(data: st.DataObject, 
     early = fold([period, facts.start(level=Level.SEGMENTS), *(r for _, r in parts), *(r for _, r in reports)]).channels["c1"].view()
     late = Presentations(Reading(from_unix_ms=since, began_unix_ms=UnixMs(since + 60_000)))
     topics: list[list[object]] = [[r for at, r in topic if at >= since] for topic in (parts, reports)]
-    for record in merge(data, [period], topics[0], [facts.start(level=Level.SEGMENTS, cause=""), *topics[1]]):
-        late.apply(record)
+    for heard in merge(data, [period], topics[0], [facts.start(level=Level.SEGMENTS, cause=""), *topics[1]]):
+        late.apply(heard)
     shown = late.channels["c1"].view()
     assert early is not None
     assert len(early.segments) == len(lengths)

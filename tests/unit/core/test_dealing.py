@@ -1,8 +1,9 @@
 """Slices follow the plan: how they are called, where they follow each other, what follows them, what makes room, what is late."""
 
 from dataclasses import replace
+from typing import Any
 
-from schemas.records import Assignment, Level, Load, PackagerState, Reason, Reports, SliceProgress, Thumbnails, Void
+from schemas.records import Assignment, ChannelDemand, Level, Load, PackagerState, Reason, Reports, SliceProgress, Thumbnails, Void
 from schemas.settings import GranularitySettings
 from schemas.units import Msn
 from streams.core.assignment import EncodedChannel, Rank, Slice, assign_segments, place
@@ -21,7 +22,6 @@ from tests.builders_control import (
     beats,
     gops,
 )
-from tests.builders_control import ChannelDemand as Seen
 
 # Plans stay what they were drawn to be: how a channel is dealt holds for ever.
 HELD = Policy(granularity=GranularitySettings(deal_hold_ms=3_600_000, slices_max=16))
@@ -52,7 +52,7 @@ def told(held: Assignment, msns: list[int]) -> Reports:
     )
 
 
-def replan(plane: ControlPlane, **changes: int) -> None:
+def replan(plane: ControlPlane, **changes: Any) -> None:
     """Another plan takes the place of the one in force, as a decision before would have set it."""
     plan = replace(plane.standing.plans["news"], dealt_since_unix_ms=plane.now, **changes)
     plane.standing = replace(plane.standing, plans={"news": plan})
@@ -140,7 +140,7 @@ def test_thumbnails_wait_while_their_source_has_no_holder() -> None:
     plane = ControlPlane(HELD)
     beats(plane, "p1", cores=0.0001)
     plane.add("channels", replace(a_period(idle_level=Level.OFF), thumbnails=PICTURES))
-    plane.add("demand", a_demand(channels=[Seen(channel="news", whole_sessions=3, requests=3)]))
+    plane.add("demand", a_demand(channels=[ChannelDemand(channel="news", whole_sessions=3, requests=3)]))
     plane.settle()
     waiting = plane.standing.queued["news/thumbs/0/0"]
     assert (waiting.full_count, waiting.unavailable_count) == (0, 1)
