@@ -13,7 +13,7 @@ class Tally:
     >>> tally = Tally()
     >>> tally.add(10.2, 98); tally.add(500.0, 2)
     >>> tally.quantile(0.5), tally.quantile(0.99), tally.total, tally.above(100)
-    (10, 500, 100, 2)
+    (10, 500, 100.0, 2)
     """
 
     def __init__(self) -> None:
