@@ -216,11 +216,12 @@ def bookmark(scene: Scene, want: Want) -> Assignment | None:
     """
     Where a slice is to go on that found no holder: given to the life that died with it, or to nobody.
 
-    None if that stands already, or somebody still works on it, or nothing is lost without it: a copy, or what is derived.
+    None if that stands already, or somebody still works on it, or nothing is lost without it: a copy, or what is derived. What its channel
+    changed of it meanwhile, such as its end, is written all the same.
     """
     held = want.held
     if held is None:
         return None if want.slice.rank >= Rank.SPARE else replace(assigned(scene, want, NOBODY, NO_LIFE), reason=Reason.NO_CAPACITY)
     if want.is_kept or scene.is_bookmark(held) or scene.is_working(held):
-        return None
+        return None if held == scene.standing.assignments.get(want.slice.key) else held
     return replace(assigned(scene, want, held.packager_id, held.life), reason=Reason.NO_CAPACITY, since_unix_ms=UnixMs(0))

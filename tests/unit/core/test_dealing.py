@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from schemas.records import Assignment, ChannelDemand, Level, Load, PackagerState, Reason, Reports, SliceProgress, Thumbnails, Void
+from schemas.records import Action, Assignment, ChannelDemand, Level, Load, PackagerState, Reason, Reports, SliceProgress, Thumbnails, Void
 from schemas.settings import GranularitySettings
 from schemas.units import Msn
 from streams.core.assignment import EncodedChannel, Rank, Slice, assign_segments, place
@@ -58,6 +58,12 @@ def replan(plane: ControlPlane, **changes: Any) -> None:
     plane.standing = replace(plane.standing, plans={"news": plan})
 
 
+def stop(plane: ControlPlane) -> None:
+    """The channel is as if a decision before had stopped it, though it is wanted."""
+    word = replace(plane.standing.packaging["news"], action=Action.STOP, from_msn=Msn(4))
+    plane.standing = replace(plane.standing, packaging={"news": word})
+
+
 def slices(plane: ControlPlane) -> dict[str, tuple[int, int | None]]:
     return {key: (held.from_msn, held.until_msn) for key, held in plane.standing.assignments.items()}
 
@@ -99,6 +105,21 @@ def test_slices_that_nobody_holds_are_dealt_anew_from_where_they_were_left() -> 
     beats(plane, "p2", start=0)
     plane.settle()
     assert {a.packager_id for a in plane.standing.assignments.values()} == {"p2"}
+
+
+def test_what_a_restart_changes_of_a_slice_stands_though_nobody_holds_it() -> None:
+    plane = a_channel("p1")
+    plane.add("heartbeats", a_heartbeat("p1", number=9, state=PackagerState.GONE))
+    plane.settle()
+    stop(plane)
+    replan(plane, turns=2)
+    plane.settle()
+    assert slices(plane)["news/all/0/0"] == (3, 4)
+    stop(plane)
+    replan(plane, turns=1)
+    plane.settle()
+    assert slices(plane)["news/all/0/0"][1] is None
+    assert {until for key, (_, until) in slices(plane).items() if "of2" in key} == {4}
 
 
 def test_copies_are_apart_and_one_that_is_lost_is_replaced_without_a_word_to_the_other() -> None:
