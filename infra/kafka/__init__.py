@@ -1,9 +1,10 @@
-"""Real Apache Kafka on this machine: fetch the pinned release, find a Java, run one broker."""
+"""Real Apache Kafka on this machine: fetch the pinned release, find a Java, run one broker or a cluster."""
 
 from pathlib import Path
 
 from .archive import ensure_archive
 from .broker import LocalBroker, Runtime
+from .cluster import LocalCluster
 from .errors import BrokerDiedError, DataDirInUseError, DiskFullError, DownloadError, JavaMissingError, LocalKafkaError, PortTakenError
 from .fetch import Progress, ensure_jars
 from .java import Java, find_java
@@ -16,6 +17,7 @@ __all__ = [
     "Java",
     "JavaMissingError",
     "LocalBroker",
+    "LocalCluster",
     "LocalKafkaError",
     "PortTakenError",
     "Runtime",

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -66,8 +67,11 @@ class LocalBroker:
         data_dir: Made if absent; one broker at a time.
         runtime: From `infra.kafka.prepare`.
         port: Port for clients; by default the one the directory had, or a free one.
+        controller_port: The same for controllers.
+        log_dir: Where Kafka keeps its log; by default inside ``data_dir``.
         overrides: Broker settings that win over ours, by Kafka's names.
-        jvm_flags: Added to ours for the broker process.
+        jvm_flags: Added to ours for the broker process; of two that contradict each other the JVM obeys these.
+        format_as: How a new log is formatted: as a member of a cluster; by default as a whole one.
     """
 
     def __init__(
@@ -76,19 +80,24 @@ class LocalBroker:
         runtime: Runtime,
         *,
         port: int | None = None,
+        controller_port: int | None = None,
+        log_dir: Path | None = None,
         overrides: Mapping[str, str] | None = None,
         jvm_flags: Sequence[str] = (),
+        format_as: Sequence[str] = (),
     ) -> None:
         self.data_dir = data_dir.absolute()
+        self.log_dir = self.data_dir / "data" if log_dir is None else log_dir.absolute()
         self.log = self.data_dir / "broker.log"
         self._runtime = runtime
         self._overrides = dict(overrides or {})
         self._jvm_flags = tuple(jvm_flags)
+        self._format_as = tuple(format_as) or ("--standalone", f"--cluster-id={new_id()}")
         self._identity_file = self.data_dir / "broker.json"
         self._process: subprocess.Popen[bytes] | None = None
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._check_space()
-        self._identity = self._identify(port)
+        self._identity = self._identify(port, controller_port)
         self._remember(self._identity)
 
     @property
@@ -116,20 +125,41 @@ class LocalBroker:
             DataDirInUseError: A broker of another process, or an earlier one of this, still runs here.
             BrokerDiedError: It ended, or did not answer in time; carries the tail of its log.
         """
-        self._check_place()
         deadline = time.monotonic() + timeout_s
+        self.launch()
+        self.await_answer(deadline)
+
+    def launch(self) -> None:
+        """
+        The first half of `start`: returns while the broker starts.
+
+        Raises:
+            As `start`.
+        """
+        self._check_place()
         (self.data_dir / "log4j2.properties").write_text(LOG4J2)
         self._properties().write_text(
             server_properties(
-                self.data_dir / "data", port=self._identity.port, controller_port=self._identity.controller_port, overrides=self._overrides
+                self.log_dir, port=self._identity.port, controller_port=self._identity.controller_port, overrides=self._overrides
             )
         )
         if self.log.exists():
             self.log.replace(self.data_dir / "broker.previous.log")
-        if not (self.data_dir / "data" / "meta.properties").exists():
+        if not (self.log_dir / "meta.properties").exists():
             self._format()
         self._process = self._run(self._jvm_flags, "kafka.Kafka", self._properties())
         self._remember(replace(self._identity, pid=self._process.pid, started_at=started_at(self._process.pid)))
+
+    def await_answer(self, deadline: float) -> None:
+        """
+        The second half of `start`: returns when the broker answers clients.
+
+        Args:
+            deadline: On the monotonic clock.
+
+        Raises:
+            As `start`.
+        """
         try:
             self._wait_until_it_answers(deadline)
         except BaseException:
@@ -157,6 +187,11 @@ class LocalBroker:
             terminate(self._process, timeout_s=timeout_s)
         self._process = None
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal; harmless when it does not run."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
     def kill(self) -> None:
         """End it at once, as a crash would."""
         if self._process is not None:
@@ -175,12 +210,10 @@ class LocalBroker:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 
-    def _identify(self, port: int | None) -> _Identity:
-        kept = self._recall()
+    def _identify(self, port: int | None, controller_port: int | None) -> _Identity:
         free = free_ports()
-        if kept is None:
-            return _Identity(port=next(free) if port is None else port, controller_port=next(free))
-        return kept if port is None else replace(kept, port=port)
+        kept = self._recall() or _Identity(port=port or next(free), controller_port=controller_port or next(free))
+        return replace(kept, port=port or kept.port, controller_port=controller_port or kept.controller_port)
 
     def _check_place(self) -> None:
         held = self._recall() or self._identity
@@ -197,10 +230,7 @@ class LocalBroker:
             raise DiskFullError(self.data_dir, f"{free // 1024**2} MiB free, {FREE_BYTES_MIN // 1024**2} needed")
 
     def _format(self) -> None:
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        # One word: an id may begin with "-", which by itself reads as an option.
-        words: list[str | Path] = ["format", "--standalone", "--ignore-formatted", f"--cluster-id={cluster_id}", "-c", self._properties()]
-        tool = self._run([], "kafka.tools.StorageTool", *words)
+        tool = self._run([], "kafka.tools.StorageTool", "format", "--ignore-formatted", *self._format_as, "-c", self._properties())
         if tool.wait(START_TIMEOUT_S):
             raise self._died("could not format its log")
 
@@ -266,6 +296,16 @@ class LocalBroker:
         part = self._identity_file.with_suffix(".part")
         part.write_text(json.dumps(asdict(identity)))
         part.replace(self._identity_file)
+
+
+def new_id() -> str:
+    """
+    An id as Kafka makes them, for a cluster or a log directory; it may begin with "-": one word with the option that it is for.
+
+    >>> len(new_id())
+    22
+    """
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
 
 
 def _knows_a_broker(admin: AdminClient) -> bool:
