@@ -52,6 +52,7 @@ class Presentation:
         self._segments: deque[Segment] = deque()
         self._next: int | None = None
         self._view: View | None = None
+        self._concluded: View | None = None
         self._is_stale = True
 
     # ------------------------------------------------------------ facts
@@ -78,6 +79,8 @@ class Presentation:
     def forget(self, period: int, *, is_end: bool) -> None:
         """A record of ``channels`` was deleted."""
         (self._ends if is_end else self.periods).pop(period, None)
+        if self._concluded is not None and self._concluded.period.period == period:
+            self._concluded = None
         self._is_stale = True
 
     def add_part(self, part: Part) -> bool:
@@ -162,6 +165,11 @@ class Presentation:
             self._is_stale = False
         return self._view
 
+    def concluded(self) -> View | None:
+        """The channel as it stood when it ended last, though it has come back since; None if it never did, or was not shown then."""
+        view = self.view()
+        return view if view is not None and view.is_ended else self._concluded
+
     def _advance(self) -> None:
         if self.level is not Level.OFF and self._next is None:
             self._next = self._first()
@@ -170,7 +178,22 @@ class Presentation:
             self._facts.pop(self._next, None)
             self._parts.pop(self._next, None)
             self._next += 1
+        self._conclude()
         self._trim()
+
+    def _conclude(self) -> None:
+        """Keeps what is listed of a channel that ended and came back before its last segments were reported."""
+        known = -1 if self._concluded is None else self._concluded.period.period
+        for number, end in sorted(self._ends.items()):
+            is_new = end.channel_ended and known < number < max(self.periods, default=-1) and number in self.periods
+            if is_new and self._next is not None and self._next >= end.next_msn:
+                listed = _within_buffer(deque(segment for segment in self._segments if segment.msn < end.next_msn))
+                if listed and listed[-1].msn == end.next_msn - 1:
+                    period = self.periods[number]
+                    self._concluded = View(
+                        channel=self.channel, period=period, level=self.level, segments=tuple(listed), open_msn=end.next_msn,
+                        open_period=period, open_parts={}, hints={}, is_ended=True,
+                    )  # fmt: skip
 
     def _first(self) -> int | None:
         """
@@ -248,11 +271,7 @@ class Presentation:
 
     def _trim(self) -> None:
         """Drops what lies a whole time shift buffer behind the edge, and what was remembered of it."""
-        if self._segments:
-            last = self._segments[-1]
-            depth_ms = max(last.period.time_shift_ms, PART_TARGETS * last.period.target_duration_ms)
-            while len(self._segments) > 1 and last.end_ms - self._segments[0].end_ms >= depth_ms:
-                self._segments.popleft()
+        _within_buffer(self._segments)
         if self._next is not None:
             floor = self._next
         elif self.periods:
@@ -335,3 +354,13 @@ class Presentation:
         newest = max(self.periods, default=-1)
         end = self._ends.get(newest)
         return end is not None and end.channel_ended and self._next is not None and self._next >= end.next_msn
+
+
+def _within_buffer(segments: deque[Segment]) -> deque[Segment]:
+    """Segments without those that lie a whole time shift buffer behind the last."""
+    if segments:
+        last = segments[-1]
+        depth_ms = max(last.period.time_shift_ms, PART_TARGETS * last.period.target_duration_ms)
+        while len(segments) > 1 and last.end_ms - segments[0].end_ms >= depth_ms:
+            segments.popleft()
+    return segments

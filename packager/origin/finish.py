@@ -49,8 +49,9 @@ class Finisher:
         names = self._live.presentations.channels
         self._done = {done for done in self._done if done[0] in names}
         for name in sorted(names):
-            view = self._live.view(name)
-            if view is not None and view.is_ended and view.segments and (name, view.period.period) not in self._done:
+            held = self._live.presentations.get(name)
+            view = held.concluded() if held else None
+            if view is not None and view.segments and (name, view.period.period) not in self._done:
                 yield view
 
     async def write(self, views: Iterable[View]) -> None:

@@ -77,3 +77,18 @@ async def test_other_bytes_stay_and_are_not_tried_again(store: FullStore) -> Non
     await look(finisher)
     await look(finisher)
     assert store.get("c1/0/v0.m3u8") == b"other"
+
+
+async def test_a_channel_that_comes_back_before_its_last_report_is_finished_as_it_ended(store: FullStore) -> None:
+    again = facts.period(number=1, start_ms=20_000, first_msn=3)
+    *heard, last = facts.run(PERIOD, [4, 4, 4])
+    came_back = Live()
+    came_back.fold([PERIOD, facts.start(), *heard, ended()[0], again, last, *facts.run(again, [4, 4])])
+    await look(Finisher(came_back, store))
+    kept = {name: store.get(name) for name in store.list()}
+    assert set(kept) >= MANIFESTS
+    # As any origin writes it that knew the end before it knew of the return.
+    for name, data in kept.items():
+        store.delete(name)
+    await look(Finisher(live(ended()), store))
+    assert {name: store.get(name) for name in store.list()} == kept
