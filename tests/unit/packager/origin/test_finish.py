@@ -88,7 +88,7 @@ async def test_a_channel_that_comes_back_before_its_last_report_is_finished_as_i
     kept = {name: store.get(name) for name in store.list()}
     assert set(kept) >= MANIFESTS
     # As any origin writes it that knew the end before it knew of the return.
-    for name, data in kept.items():
+    for name in kept:
         store.delete(name)
     await look(Finisher(live(ended()), store))
     assert {name: store.get(name) for name in store.list()} == kept
