@@ -4,6 +4,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 bin=.venv/bin
 results=.cache/results
+cores=$(nproc)
 rm -rf "$results" && mkdir -p "$results"
 
 leg() {
@@ -11,8 +12,10 @@ leg() {
         lint) $bin/ruff check --output-format concise ;;
         types) $bin/mypy ;;
         imports) $bin/lint-imports ;;
-        unit) tests_in unit --ignore=tests/sim --ignore=tests/broker --ignore=tests/players --ignore=tests/bench ;;
-        sim | broker | players) tests_in "$1" "tests/$1" ;;
+        unit) tests_in unit -n "$cores" --ignore=tests/sim --ignore=tests/broker --ignore=tests/players --ignore=tests/bench ;;
+        sim) tests_in sim -n "$cores" tests/sim ;;
+        broker) tests_in broker -n 2 --dist loadfile tests/broker ;;
+        players) tests_in "$1" "tests/$1" ;;
         *) echo "no such leg: $1" >&2 && return 2 ;;
     esac
 }
