@@ -41,6 +41,7 @@ class IdleLevel(StrEnum):
 
 Seconds = Annotated[float, typer.Option(min=1, help="How long.")]
 Packagers = Annotated[int | None, typer.Option(min=1, max=50, help="Exactly so many packagers; else as many as the load wants.")]
+Brokers = Annotated[int, typer.Option(min=1, max=5, help="Kafka brokers of our own; 3: one may die and nothing is lost.")]
 
 
 def main() -> None:
@@ -79,21 +80,22 @@ def demo(
     seconds: Annotated[float, typer.Option(min=30, help="Length of the story.")] = 90,
     viewers: Annotated[int, typer.Option(min=1, help="Viewers at the peak.")] = 40,
     packagers: Annotated[int, typer.Option(min=2, max=50, help="Packager processes; one of them is killed.")] = 3,
+    brokers: Brokers = 1,
     summary: Annotated[Path | None, typer.Option(help="Write the summary to this file, as JSON.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the run to this PNG file.")] = None,
 ) -> None:
     """Start everything, show what it does in about 90 seconds, stop, and sum up; fails if anything was lost or conflicting."""
     from infra.demo import Story, tell
 
-    raise typer.Exit(tell(Story(seconds=seconds, viewers=viewers, packagers=packagers, summary=summary, plot=plot)))
+    raise typer.Exit(tell(Story(seconds=seconds, viewers=viewers, packagers=packagers, brokers=brokers, summary=summary, plot=plot)))
 
 
 @app.command()
-def up(packagers: Packagers = None) -> None:
+def up(packagers: Packagers = None, brokers: Brokers = 1) -> None:
     """Start everything on this machine and stay until Ctrl-C."""
     from infra.demo import stay
 
-    raise typer.Exit(stay(packagers=packagers))
+    raise typer.Exit(stay(packagers=packagers, brokers=brokers))
 
 
 @app.command()

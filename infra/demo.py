@@ -58,6 +58,7 @@ class Story:
         packagers: Packagers at the start.
         summary: File for the figures.
         plot: File for a picture.
+        brokers: Kafka brokers, where none are named.
     """
 
     seconds: float
@@ -65,13 +66,14 @@ class Story:
     packagers: int
     summary: Path | None
     plot: Path | None
+    brokers: int = 1
 
 
 def tell(story: Story) -> int:
     """Exit status of the demo: 0 if nothing was lost and nothing conflicted."""
     console = Console()
     try:
-        with _on_stage(console, packagers=story.packagers) as (run, teller):
+        with _on_stage(console, packagers=story.packagers, brokers=story.brokers) as (run, teller):
             outside = _Play(story, run, teller).perform()
             teller.finish()
             tally = _recount(run)
@@ -89,16 +91,17 @@ def tell(story: Story) -> int:
     return 0 if summary.is_clean(found) else 1
 
 
-def stay(*, packagers: int | None) -> int:
+def stay(*, packagers: int | None, brokers: int = 1) -> int:
     """
     Exit status of a run that lasts until Ctrl-C; processes that end by themselves are started again.
 
     Args:
         packagers: Exactly so many; absent: as many as the planner wants.
+        brokers: Kafka brokers, where none are named.
     """
     console = Console()
     try:
-        with _on_stage(console, packagers=packagers) as (run, teller):
+        with _on_stage(console, packagers=packagers, brokers=brokers) as (run, teller):
             teller.say("everything runs until Ctrl-C; `finecut status` in another terminal tells more")
             for entry in follow(run.settings.kafka, QUIET, from_start=True):
                 teller.hear(entry)
@@ -119,14 +122,14 @@ def stay(*, packagers: int | None) -> int:
 
 
 @contextmanager
-def _on_stage(console: Console, *, packagers: int | None) -> Iterator[tuple[LocalRun, Storyteller]]:
+def _on_stage(console: Console, *, packagers: int | None, brokers: int) -> Iterator[tuple[LocalRun, Storyteller]]:
     """A run with six live channels and somebody who tells of it; without a number of packagers it has as many as its planner wants."""
     settings = load()
     teller = Storyteller(console)
     clip = ensure_clip(CACHE)
     recording = _recording(clip, teller)
     begins = settings.scaling.packagers_min if packagers is None else packagers
-    with running(settings, packagers=begins, say=teller.say, scales=packagers is None) as run:
+    with running(settings, packagers=begins, say=teller.say, scales=packagers is None, brokers=brokers) as run:
         console.print(f"\n  watch page: [bold]{run.origin_url}/[/]\n  logs: {run.directory / 'logs'}\n", highlight=False, soft_wrap=True)
         teller.begin()
         try:

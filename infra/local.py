@@ -13,7 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 from infra import state, sweep, topics
-from infra.kafka import LocalBroker, prepare
+from infra.kafka import LocalBroker, LocalCluster, prepare
 from infra.kafka.ports import free_ports, is_free
 from infra.process import started_at
 from infra.processes import Child, ProcessDiedError, Readiness, Supervisor, Usage, measure
@@ -28,6 +28,8 @@ from streams.replay.entries import Entry
 POOLS = 1
 POOL = 0
 MEDIA_PARTITIONS = 16
+# A record is on so many brokers, where there are so many.
+COPIES_MAX = 3
 # At 5 MB/s a quarter of an hour of chunks is 5 GB; Kafka deletes whole files only, so that small ones keep to it.
 MEDIA_RETENTION_MS = 15 * MINUTE_MS
 LOG_FILE_BYTES = 64 * 2**20
@@ -69,9 +71,10 @@ class LocalRun:
         packagers: How many at the start.
         say: Told each step, in a few words.
         scales: Whether there are then as many as the planner wants; else the number stays.
+        brokers: How many, unless the settings name a cluster; of three, two must have a record before it counts as written.
     """
 
-    def __init__(self, settings: Settings, *, packagers: int, say: Say, scales: bool = False) -> None:
+    def __init__(self, settings: Settings, *, packagers: int, say: Say, scales: bool = False, brokers: int = 1) -> None:
         self.run_id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         self.directory = settings.state_dir.absolute() / "run" / self.run_id
         self.began_s = time.monotonic()
@@ -79,12 +82,13 @@ class LocalRun:
         self.packagers = tuple(f"{NAME}{number}" for number in range(1, packagers + 1))
         self._asked = settings
         self._say = say
-        self._broker: LocalBroker | None = None
-        self._broker_usage = Usage()
+        self._brokers = brokers
+        self.kafka: LocalBroker | LocalCluster | None = None
+        self._kafka_usage: dict[str, Usage] = {}
         self._ports = free_ports()
         self._origin_port = _origin_port(settings.origin)
         self.environment = {
-            **_shape(settings.kafka),
+            **_shape(settings.kafka, brokers),
             **_retention(settings),
             "FINECUT_SCALING__PACKAGERS_MAX": str(_packagers_max(settings.scaling)),
             "FINECUT_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
@@ -188,22 +192,22 @@ class LocalRun:
             ProcessDiedError: One ended by itself.
             UserError: The broker did.
         """
-        if self._broker is not None:
-            self._broker.check()
+        if self.kafka is not None:
+            self.kafka.check()
         self.supervisor.check()
 
     def usage(self) -> dict[str, Usage]:
         """CPU and memory of each process so far."""
-        if self._broker is not None and self._broker.pid is not None:
-            self._broker_usage = measure(self._broker.pid, self._broker_usage)
-        broker = {"kafka": self._broker_usage} if self._broker_usage.rss_mb else {}
-        return {**broker, **self.supervisor.usage()}
+        for name, broker in self._own_brokers().items():
+            if broker.pid is not None:
+                self._kafka_usage[name] = measure(broker.pid, self._kafka_usage.get(name, Usage()))
+        return {**self._kafka_usage, **self.supervisor.usage()}
 
     def stop(self) -> None:
         """End all processes, Kafka last; the log stays on disk."""
         self.supervisor.stop()
-        if self._broker is not None:
-            self._broker.stop()
+        if self.kafka is not None:
+            self.kafka.stop()
 
     def leave_word(self) -> None:
         """Tell other commands of the run."""
@@ -212,8 +216,14 @@ class LocalRun:
             Process(name=child.name, pid=child.popen.pid, role=child.role, log=str(child.log), drains=not child.is_wanted)
             for child in children
         ]
-        if self._broker is not None and self._broker.pid is not None:
-            processes.insert(0, Process(name="kafka", pid=self._broker.pid, role="kafka", log=str(self._broker.log)))
+        processes = [
+            *(
+                Process(name=name, pid=broker.pid, role="kafka", log=str(broker.log))
+                for name, broker in self._own_brokers().items()
+                if broker.pid is not None
+            ),
+            *processes,
+        ]
         addresses = {"kafka": self.settings.kafka.bootstrap_servers, "origin": self.origin_url, "watch": f"{self.origin_url}/"}
         addresses |= {f"{c.name} metrics": c.readiness.metrics_url for c in children if c.readiness}
         run = Run(
@@ -228,10 +238,19 @@ class LocalRun:
             self._say(f"Kafka is at {self._asked.kafka.bootstrap_servers}")
             return
         files = {"log.segment.bytes": str(LOG_FILE_BYTES), "log.retention.check.interval.ms": str(MINUTE_MS)}
-        self._broker = LocalBroker(self.directory / "kafka", prepare(CACHE, self._tell_fetching), overrides=files)
-        self._broker.start()
-        self.environment["FINECUT_KAFKA__BOOTSTRAP_SERVERS"] = self._broker.bootstrap
-        self._say(f"Apache Kafka is up at {self._broker.bootstrap}")
+        folder, runtime = self.directory / "kafka", prepare(CACHE, self._tell_fetching)
+        if self._brokers > 1:
+            self.kafka = LocalCluster(folder, runtime, size=self._brokers, overrides=files)
+        else:
+            self.kafka = LocalBroker(folder, runtime, overrides=files)
+        self.kafka.start()
+        self.environment["FINECUT_KAFKA__BOOTSTRAP_SERVERS"] = self.kafka.bootstrap
+        self._say(f"Apache Kafka is up at {self.kafka.bootstrap}")
+
+    def _own_brokers(self) -> Mapping[str, LocalBroker]:
+        if isinstance(self.kafka, LocalCluster):
+            return {f"kafka-{number}": broker for number, broker in self.kafka.brokers.items()}
+        return {"kafka": self.kafka} if self.kafka is not None else {}
 
     def _tell_fetching(self, have: int, wanted: int) -> None:
         if have < wanted:
@@ -251,7 +270,7 @@ class LocalRun:
 
 
 @contextmanager
-def running(settings: Settings, *, packagers: int, say: Say, scales: bool = False) -> Iterator[LocalRun]:
+def running(settings: Settings, *, packagers: int, say: Say, scales: bool = False, brokers: int = 1) -> Iterator[LocalRun]:
     """
     A local run that is stopped in order whatever happens, Ctrl-C and SIGTERM included.
 
@@ -261,7 +280,7 @@ def running(settings: Settings, *, packagers: int, say: Say, scales: bool = Fals
     held = state.read(settings.state_dir)
     if held is not None and held.is_alive:
         raise UserError(f"a run of this folder lives already, as process {held.pid}", do="stop it with Ctrl-C, or set FINECUT_STATE_DIR")
-    run = LocalRun(settings, packagers=packagers, say=say, scales=scales)
+    run = LocalRun(settings, packagers=packagers, say=say, scales=scales, brokers=brokers)
     handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         run.start()
@@ -287,8 +306,10 @@ def _packagers_max(scaling: ScalingSettings) -> int:
     return int(str(_chosen(scaling, "packagers_max", suits)))
 
 
-def _shape(kafka: KafkaSettings) -> Mapping[str, str]:
+def _shape(kafka: KafkaSettings, brokers: int) -> Mapping[str, str]:
+    copies = kafka.replication_factor if kafka.bootstrap_servers else min(brokers, COPIES_MAX)
     return {
+        "FINECUT_KAFKA__REPLICATION_FACTOR": str(_chosen(kafka, "replication_factor", copies)),
         "FINECUT_KAFKA__POOL_COUNT": str(_chosen(kafka, "pool_count", POOLS)),
         "FINECUT_KAFKA__MEDIA_PARTITION_COUNT": str(_chosen(kafka, "media_partition_count", MEDIA_PARTITIONS)),
     }

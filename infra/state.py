@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from infra.kafka import LocalBroker, prepare
+from infra.kafka import kept, prepare
 from infra.process import started_at
 from schemas.errors import UserError
 from schemas.settings import Settings, load
@@ -132,6 +132,6 @@ def log_at_hand() -> Iterator[Settings]:
     if settings.kafka.bootstrap_servers or run is None or run.is_alive or log is None or not log.exists():
         yield settings_at_hand()
         return
-    with LocalBroker(log, prepare(CACHE), overrides=READ_ONLY) as broker:
+    with kept(log, prepare(CACHE), overrides=READ_ONLY) as broker:
         os.environ["FINECUT_KAFKA__BOOTSTRAP_SERVERS"] = broker.bootstrap
         yield run.settings()

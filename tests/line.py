@@ -17,7 +17,7 @@ from uuid import uuid4
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from infra.clip import ensure_clip
-from infra.kafka import LocalBroker
+from infra.kafka import LocalBroker, LocalCluster
 from infra.local import POOL, LiveInput, LocalRun, running
 from infra.processes import Child
 from infra.tally import Tally
@@ -274,7 +274,7 @@ def fetch(origin_url: str, path: str, *, timeout_s: float = ANSWER_S) -> tuple[i
 
 @contextmanager
 def whole_line(
-    kafka: LocalBroker, folder: Path, *, packagers: int, revives: bool = False, scales: bool = False, **settings: Any
+    kafka: LocalBroker | LocalCluster, folder: Path, *, packagers: int, revives: bool = False, scales: bool = False, **settings: Any
 ) -> Iterator[Line]:
     """
     A line whose processes end with the context, however it ends.

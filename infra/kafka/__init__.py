@@ -4,7 +4,7 @@ from pathlib import Path
 
 from .archive import ensure_archive
 from .broker import LocalBroker, Runtime
-from .cluster import LocalCluster
+from .cluster import LocalCluster, kept
 from .errors import BrokerDiedError, DataDirInUseError, DiskFullError, DownloadError, JavaMissingError, LocalKafkaError, PortTakenError
 from .fetch import Progress, ensure_jars
 from .java import Java, find_java
@@ -22,6 +22,7 @@ __all__ = [
     "PortTakenError",
     "Runtime",
     "find_java",
+    "kept",
     "prepare",
 ]
 

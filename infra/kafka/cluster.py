@@ -34,6 +34,7 @@ SIZE = 3
 HEAP_MB = 320
 REPLICAS_MAX = 3
 ANSWER_S = 5.0
+SEATS = "cluster.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +200,7 @@ class LocalCluster:
         self.stop()
 
     def _seats(self, size: int) -> tuple[str, dict[int, _Seat]]:
-        file = self.data_dir / "cluster.json"
+        file = self.data_dir / SEATS
         if not file.exists():
             free = free_ports()
             seats = [_Seat(port=next(free), controller_port=next(free), directory_id=new_id()) for _ in range(size)]
@@ -230,6 +231,13 @@ class LocalCluster:
             return holds()
         except KafkaException:  # a node that is away answers nothing
             return False
+
+
+def kept(directory: Path, runtime: Runtime, *, overrides: Mapping[str, str]) -> LocalBroker | LocalCluster:
+    """Whatever ran on a directory before, not started."""
+    if (directory / SEATS).exists():
+        return LocalCluster(directory, runtime, overrides=overrides)
+    return LocalBroker(directory, runtime, overrides=overrides)
 
 
 def _replication(size: int) -> dict[str, str]:
