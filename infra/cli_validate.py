@@ -23,10 +23,14 @@ def validate(
     record: Annotated[
         Path | None, typer.Option(help="Keep every exchange in this file; name it instead of a URL to judge it again.")
     ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(help="Who must have signed an https URL's certificate (PEM): itself, if nobody else did; else as the system.")
+    ] = None,
     rules: Annotated[bool, typer.Option("--rules", help="Print the rules, and what of them cannot be seen from outside.")] = False,
 ) -> None:
     """Watch an origin over HTTP and check what it serves, rule by rule; status 0: no finding, 1: findings, 2: nothing to check."""
     import asyncio
+    import ssl
     import time
 
     from infra.validator import report
@@ -49,8 +53,9 @@ def validate(
             evidence = Evidence(load(Path(url)))
         else:
             note = exchanges.append if record else lambda _: None
-            lag_ms = asyncio.run(watch(Wanted(url=url, seconds=seconds, low_latency=low_latency), evidence, note)).lag_ms
-    except (WatchError, ValueError) as error:
+            trust = ssl.create_default_context(cafile=ca) if ca else None
+            lag_ms = asyncio.run(watch(Wanted(url=url, seconds=seconds, low_latency=low_latency), evidence, note, trust=trust)).lag_ms
+    except (WatchError, ValueError, OSError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(2) from error
     took_s = time.monotonic() - began_s

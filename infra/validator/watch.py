@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
@@ -75,6 +76,7 @@ async def watch(
     note: Callable[[Exchange], None] = lambda _: None,
     *,
     transport: httpx.AsyncBaseTransport | None = None,
+    trust: ssl.SSLContext | None = None,
 ) -> Watched:
     """
     Watch until the time is over, or until all that is watched has ended.
@@ -84,6 +86,7 @@ async def watch(
         evidence: Learns from every exchange.
         note: Called with every exchange.
         transport: What carries requests; else the network.
+        trust: Whose certificates are believed; else those that everybody believes.
 
     Raises:
         WatchError: There is nothing to watch.
@@ -92,6 +95,7 @@ async def watch(
         raise WatchError(f"{wanted.url} is no http or https URL")
     async with httpx.AsyncClient(
         transport=transport,
+        verify=trust or True,
         http2=urlsplit(wanted.url).scheme == "https",
         timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
