@@ -23,9 +23,7 @@ def validate(
     record: Annotated[
         Path | None, typer.Option(help="Keep every exchange in this file; name it instead of a URL to judge it again.")
     ] = None,
-    ca: Annotated[
-        Path | None, typer.Option(help="Who must have signed an https URL's certificate (PEM): itself, if nobody else did; else as the system.")
-    ] = None,
+    ca: Annotated[Path | None, typer.Option(help="Whom to trust for certificates of an https URL (PEM), else as the system does.")] = None,
     rules: Annotated[bool, typer.Option("--rules", help="Print the rules, and what of them cannot be seen from outside.")] = False,
 ) -> None:
     """Watch an origin over HTTP and check what it serves, rule by rule; status 0: no finding, 1: findings, 2: nothing to check."""
