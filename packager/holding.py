@@ -12,7 +12,7 @@ from packager.cuts import Told
 from packager.scope import Scope
 from packager.slicing import SliceCutter
 from schemas.errors import RejectedError
-from schemas.records import Assignment, SliceProgress
+from schemas.records import Assignment, Reason, SliceProgress
 from schemas.units import Msn
 
 # Slices whose newest decision is remembered after they ended, so that a stale planner's record stays unheard.
@@ -41,10 +41,12 @@ class Withdrawn:
     Attributes:
         key: ``slice/copy``.
         from_msn: First segment that somebody else makes; absent if nobody does.
+        by_death: Whether it was taken from us as from the dead.
     """
 
     key: str
     from_msn: Msn | None
+    by_death: bool = False
 
 
 class Inbox:
@@ -60,33 +62,37 @@ class Inbox:
         self._ours: set[str] = set()
         self._newest: dict[str, int] = {}
 
-    def fold(self, key: str, record: object) -> Assigned | Withdrawn | None:
+    def fold(self, key: str, record: object, *, decision: int | None = None) -> Assigned | Withdrawn | None:
         """
         What the next record of the topic changes for us; None if nothing, as when it is older than one seen for its key.
 
         Args:
             key: ``slice/copy``.
             record: The assignment; None ends the slice.
+            decision: What ended it, if a tombstone says so; one that does not is obeyed.
 
         Raises:
             RejectedError: It is neither: nothing has changed.
         """
         if record is not None and not isinstance(record, Assignment):
             raise RejectedError(f"a {type(record).__name__} under the key {key} is no assignment")
-        if record is not None:
-            if record.decision < self._newest.get(key, 0):
+        number = decision if record is None else record.decision
+        if number is not None:
+            if number < self._newest.get(key, 0):
                 return None
             self._newest.pop(key, None)  # so that the order is that of the newest decision
-            self._newest[key] = record.decision
+            self._newest[key] = number
             if len(self._newest) > KEYS_REMEMBERED_MAX:
                 del self._newest[next(iter(self._newest))]
-            if (record.packager_id, record.life) == self._us:
-                self._ours.add(key)
-                return Assigned(key=key, assignment=record)
+        if record is not None and (record.packager_id, record.life) == self._us:
+            self._ours.add(key)
+            return Assigned(key=key, assignment=record)
         if key not in self._ours:
             return None
         self._ours.discard(key)
-        return Withdrawn(key=key, from_msn=record.from_msn if record else None)
+        if record is None:
+            return Withdrawn(key=key, from_msn=None)
+        return Withdrawn(key=key, from_msn=record.from_msn, by_death=record.reason is Reason.PACKAGER_DEAD)
 
 
 class Job(Protocol):

@@ -1,6 +1,7 @@
 """Every topic: name, key, records, partitions, cleanup. No other file spells a topic name."""
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -130,6 +131,8 @@ REJECTS = Topic(
 TOPICS = (MEDIA, CHANNELS, GOPS, DEMAND, HEARTBEATS, FORECASTS, DECISIONS, PLANS, ASSIGNMENTS, PARTS, REPORTS, SCALING, REJECTS)
 # What a planner folds; the order is that of ``Decision.inputs``.
 INPUTS = (CHANNELS, GOPS, DEMAND, HEARTBEATS, FORECASTS, REPORTS)
+# Kafka header of a tombstone that ends a plan or an assignment: it has no value that could name its decision.
+DECISION_HEADER = "decision"
 
 
 def pool_of(channel: str, pool_count: int) -> int:
@@ -170,6 +173,30 @@ def slice_key(slice_id: str, copy: int) -> str:
     'news/all/0/1'
     """
     return f"{slice_id}/{copy}"
+
+
+def decision_headers(number: int) -> tuple[tuple[str, bytes], ...]:
+    """
+    Kafka headers of a tombstone that follows from a decision.
+
+    >>> decision_headers(7)
+    (('decision', b'7'),)
+    """
+    return ((DECISION_HEADER, str(number).encode()),)
+
+
+def decision_of(headers: Iterable[tuple[str, bytes | str | None]] | None) -> int | None:
+    """
+    The decision that a tombstone follows from; None if it does not say.
+
+    >>> decision_of(decision_headers(7)), decision_of(None), decision_of([("decision", b"?")])
+    (7, None, None)
+    """
+    for key, value in headers or ():
+        text = value.decode(errors="replace") if isinstance(value, bytes) else value or ""
+        if key == DECISION_HEADER and text.isdecimal():
+            return int(text)
+    return None
 
 
 def cause(topic: str, partition: int, offset: int) -> str:

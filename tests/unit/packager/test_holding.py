@@ -112,6 +112,15 @@ def test_only_the_newest_word_on_a_slice_is_heard_and_only_its_holder_obeys() ->
     assert inbox.fold(KEY, None) is None
 
 
+def test_a_tombstone_of_a_stale_planner_ends_nothing_and_after_one_in_force_a_stale_assignment_begins_nothing() -> None:
+    inbox = Inbox("p1", "l1")
+    restated = replace(GIVEN, decision=8)
+    inbox.fold(KEY, restated)
+    assert inbox.fold(KEY, None, decision=7) is None
+    assert inbox.fold(KEY, None, decision=9) == Withdrawn(key=KEY, from_msn=None)
+    assert inbox.fold(KEY, restated) is None
+
+
 def test_a_record_of_another_kind_is_no_withdrawal() -> None:
     inbox = Inbox("p1", "l1")
     inbox.fold(KEY, GIVEN)
