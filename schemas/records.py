@@ -320,6 +320,8 @@ class Period:
         time_shift_ms: How far back a viewer may go.
         first_offset: Offset in ``media`` at which the period starts.
         thumbnails: Pictures to be derived from a track; absent if none are wanted.
+        encoder_ticks: Time of the period's first tick on the encoder's own clock, in ticks of the first track, if another encoder of the
+            same source has the same clock, so that it may go on with the period; else absent.
     """
 
     channel: str
@@ -342,6 +344,7 @@ class Period:
     time_shift_ms: Ms
     first_offset: int
     thumbnails: Thumbnails | None = None
+    encoder_ticks: int | None = None
 
     def __post_init__(self) -> None:
         check_id(self.channel, what="channel")

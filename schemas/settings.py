@@ -123,6 +123,11 @@ class IngestSettings(_Section):
         8_000, description="A real-time encoder later than this, two targets, leaves input out up to now and opens a new period."
     )
     jump_ms: Positive = Field(200, description="A step of the input's timestamps beyond this opens a new period.")
+    gap_ms: Annotated[int, Field(ge=0)] = Field(
+        600, description="A new period less than this after the end of the last, a part and a frame, begins at that end: nothing to jump over."
+    )
+    standby_ms: Positive = Field(1_500, description="How long the leading encoder of a pair may be silent before the other goes on.")
+    retry_ms: Positive = Field(1_000, description="How often an encoder that lost Kafka for longer than its queue holds tries again.")
     host: str = Field("127.0.0.1", description="Where `ingest` listens for encoders that push CMAF.")
     port: int = Field(8089, description="Its port; 0: a free one.")
     token: SecretStr = Field(
