@@ -854,6 +854,9 @@ class Void:
         duration_ticks: Duration as stamped.
         decision: Number of the decision.
         reason: Why.
+        media_partition: Partition of ``media`` that has its chunks, where three packagers failed to make it: they go to ``rejects``; else -1.
+        first_offset: Offset in it at which the segment begins; -1: not known.
+        until_offset: Offset at which the next segment begins; -1: not known.
     """
 
     channel: str
@@ -864,6 +867,9 @@ class Void:
     duration_ticks: Ticks
     decision: int
     reason: Reason
+    media_partition: int = -1
+    first_offset: int = -1
+    until_offset: int = -1
 
     def __post_init__(self) -> None:
         check_id(self.channel, what="channel")
@@ -935,6 +941,7 @@ class Assignment:
         cause: Record that led to it, ``topic/partition/offset``.
         cause_unix_ms: Broker time of that record; 0 when the absence of records led to it.
         since_unix_ms: When it was given to this holder; 0 when that was not recorded.
+        hedges: Packager that is late with the slice: this copy makes up for it, until that one has caught up; empty: it is no such copy.
     """
 
     slice_id: str
@@ -957,6 +964,7 @@ class Assignment:
     cause: str = ""
     cause_unix_ms: UnixMs = UnixMs(0)
     since_unix_ms: UnixMs = UnixMs(0)
+    hedges: str = ""
 
     def __post_init__(self) -> None:
         check_id(self.channel, what="channel")

@@ -145,6 +145,12 @@ class LivenessSettings(_Section):
     suspect_after_ms: Positive = Field(1_500, description="Silence after which a packager gets no new work.")
     dead_after_ms: Positive = Field(2_500, description="Silence after which its slices move.")
     mass_hold_ms: Positive = Field(10_000, description="How long a mass suspicion is held to be our own fault.")
+    late_after_ms: Positive = Field(
+        1_000, description="A segment late by this while others are in time is given to a second packager; its holder gets no new work."
+    )
+    late_dead_after_ms: Positive = Field(
+        10_000, description="A packager late by this while others are in time is dead; a new life of it rests as long, each time longer."
+    )
 
     @model_validator(mode="after")
     def _relations(self) -> Self:
@@ -152,6 +158,10 @@ class LivenessSettings(_Section):
             raise ValueError("suspect_after_ms must allow for one lost heartbeat: at least 2 x heartbeat_ms")
         if self.dead_after_ms <= self.suspect_after_ms:
             raise ValueError("dead_after_ms must outlast suspicion")
+        if self.late_after_ms < 2 * self.heartbeat_ms:
+            raise ValueError("late_after_ms must allow for heartbeats that tell of progress: at least 2 x heartbeat_ms")
+        if self.late_dead_after_ms <= max(self.late_after_ms, self.dead_after_ms):
+            raise ValueError("late_dead_after_ms must outlast late_after_ms and dead_after_ms: who beats is dead later than who is silent")
         return self
 
 
