@@ -15,6 +15,7 @@ import psutil
 from infra.process import spawn
 from schemas.errors import FinecutError
 
+CLI = "infra.cli"
 READY_S = 40.0
 STOP_S = 12.0
 # Between two looks at a process that starts.
@@ -101,7 +102,7 @@ class Supervisor:
     def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
         self.children: dict[str, Child] = {}
         self._logs = logs
-        self._started: dict[str, tuple[Sequence[str], dict[str, str]]] = {}
+        self._started: dict[str, tuple[Sequence[str], dict[str, str], str]] = {}
         self._environment = dict(environment)
         logs.mkdir(parents=True, exist_ok=True)
 
@@ -114,6 +115,7 @@ class Supervisor:
         readiness: Readiness | None = None,
         environment: Mapping[str, str] | None = None,
         may_end_with: tuple[int, ...] = (),
+        module: str = CLI,
     ) -> Child:
         """
         A child that runs ``finecut`` with these arguments.
@@ -125,24 +127,25 @@ class Supervisor:
             readiness: How it tells that it does its work.
             environment: Added to that of all.
             may_end_with: Exit statuses with which it may end by itself.
+            module: What is run with the words instead of ``finecut``.
         """
         log = self._logs / f"{name}.log"
         with log.open("ab") as out:
             popen = spawn(
-                [sys.executable, "-m", "infra.cli", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 env={**os.environ, **self._environment, **(environment or {})},
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
         child = self.children[name] = Child(name, role, popen, log, readiness)
         child.may_end_with = may_end_with
-        self._started[name] = (arguments, dict(environment or {}))
+        self._started[name] = (arguments, dict(environment or {}), module)
         return child
 
     def revive(self, child: Child) -> Child:
         """Start one that ended again, as it was started."""
-        arguments, environment = self._started[child.name]
-        return self.start(child.name, child.role, arguments, readiness=child.readiness, environment=environment)
+        arguments, environment, module = self._started[child.name]
+        return self.start(child.name, child.role, arguments, readiness=child.readiness, environment=environment, module=module)
 
     def wait_ready(self, children: Iterable[Child], *, timeout_s: float = READY_S) -> None:
         """
