@@ -8,11 +8,13 @@ from schemas.records import Action, Assignment, DeadLife, Decision, Level, Load,
 from schemas.units import Msn, UnixMs
 from streams.core.dealing import is_backlog
 from streams.core.facts import ChannelFacts, Facts, read
+from streams.core.failing import failing
 from streams.core.granularity import SESSIONS_EXPECTED, Granted, choose_plans
-from streams.core.liveness import Packager, Status, judge
+from streams.core.lateness import Lateness, look, rests, told
+from streams.core.liveness import Charges, Packager, Status, judge
 from streams.core.load import channel_load, share, usable
 from streams.core.policy import Policy
-from streams.core.progress import start_msn
+from streams.core.progress import Progress, start_msn
 from streams.core.scaling import choose_wanted, packagers_worth, worth_with_spare
 from streams.core.slices import Dealt, Scene, Source, deal
 from streams.core.standing import NOBODY, Projection, Standing, apply, life_key, orphans, projections
@@ -125,7 +127,10 @@ def _restated(decision: Decision, after: Standing) -> Decision:
 
 def _changes(state: State, standing: Standing, policy: Policy, now: UnixMs, *, is_whole: bool) -> Changes:
     facts, number = read(state, policy, now=now), standing.number + 1
-    judged, deaths = judge(facts.heartbeats.values(), standing.dead, policy.liveness, now=now)
+    said = told(facts.heartbeats.values(), standing.assignments)
+    lateness = look(facts, standing, said, policy.liveness)
+    charges = _charges(facts, standing, lateness, policy)
+    judged, deaths = judge(facts.heartbeats.values(), standing.dead, policy.liveness, now=now, charges=charges)
     packagers = {life_key(p.packager_id, p.life): p for p in judged}
     deaths += _forgotten(standing, packagers, now)
     alive = [packager.capacity for packager in packagers.values() if packager.status is Status.ALIVE]
@@ -151,6 +156,8 @@ def _changes(state: State, standing: Standing, policy: Policy, now: UnixMs, *, i
         sources=sources,
         heard={key: _heard(state, packager) for key, packager in packagers.items()},
         is_whole=is_whole,
+        told=said,
+        lateness=lateness,
     )
     dealt = deal(scene)
     scaling = _scaling(scene, dealt, granted, alive)
@@ -164,6 +171,19 @@ def _changes(state: State, standing: Standing, policy: Policy, now: UnixMs, *, i
         dead=deaths,
         queued=dealt.queued,
         scaling=None if scaling == standing.scaling else scaling,
+    )
+
+
+def _charges(facts: Facts, standing: Standing, lateness: Lateness, policy: Policy) -> Charges:
+    """What is held against packagers besides silence."""
+    has_failures = any(row.failures for row in facts.reports.values())
+    failed = failing(facts.heartbeats.values(), Progress(facts.reports, standing.voids)) if has_failures else frozenset[str]()
+    late_names = {dead.packager_id for dead in standing.dead.values() if dead.reason is Reason.LATE}
+    return Charges(
+        late=lateness.blamed,
+        stuck=lateness.stuck,
+        failing=failed,
+        resting={name for name in late_names if rests(name, standing.dead.values(), policy.liveness, now=facts.now)},
     )
 
 

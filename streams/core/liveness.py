@@ -1,11 +1,11 @@
 """
-Heartbeats to alive, suspect, draining or dead.
+Heartbeats, and what is held against who sends them, to alive, suspect, draining or dead.
 
 Only death is remembered (in decisions). The rest follows from the last heartbeats and the time. A packager is declared dead for silence
 only while another, heard without a gap for as long, bears witness that heartbeats do arrive: when nobody is heard, the fault is ours.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -36,6 +36,10 @@ class Sign(StrEnum):
     MISSED = "missed"
     SILENT = "silent"
     DRAIN = "drain"
+    LATE = "late"
+    STUCK = "stuck"
+    FAILING = "failing"
+    RESTING = "resting"
     LEAVE = "leave"
     REPLACED = "replaced"
 
@@ -45,13 +49,47 @@ NEXT: dict[tuple[Status, Sign], Status] = {
     (Status.ALIVE, Sign.BEAT): Status.ALIVE,
     (Status.ALIVE, Sign.MISSED): Status.SUSPECT,
     (Status.ALIVE, Sign.DRAIN): Status.DRAINING,
+    (Status.ALIVE, Sign.LATE): Status.SUSPECT,
+    (Status.ALIVE, Sign.RESTING): Status.SUSPECT,
     (Status.ALIVE, Sign.SILENT): Status.DEAD,
+    (Status.ALIVE, Sign.STUCK): Status.DEAD,
+    (Status.ALIVE, Sign.FAILING): Status.DEAD,
     (Status.ALIVE, Sign.LEAVE): Status.DEAD,
     (Status.ALIVE, Sign.REPLACED): Status.DEAD,
     **{(Status.DEAD, sign): Status.DEAD for sign in Sign},
 }
 
-DEATHS = {Sign.SILENT: Reason.PACKAGER_DEAD, Sign.REPLACED: Reason.PACKAGER_DEAD, Sign.LEAVE: Reason.PACKAGER_GONE}
+DEATHS = {
+    Sign.SILENT: Reason.PACKAGER_DEAD,
+    Sign.STUCK: Reason.LATE,
+    Sign.FAILING: Reason.FAILED_THRICE,
+    Sign.REPLACED: Reason.PACKAGER_DEAD,
+    Sign.LEAVE: Reason.PACKAGER_GONE,
+}
+# Signs that no heartbeat gave, and reasons of death that are not the end of a process.
+UNHEARD = {Sign.SILENT, Sign.STUCK, Sign.FAILING}
+CHARGED = {Reason.LATE, Reason.FAILED_THRICE}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Charges:
+    """
+    What is held against lives of packagers besides silence.
+
+    Attributes:
+        late: Lives that are late while others are in time, by ``packager/life``.
+        stuck: The one of those that is dead for it, if any.
+        failing: Lives that failed again and again with what others made.
+        resting: Names of which a life died of that lately: no work for them while there are others.
+    """
+
+    late: Collection[str] = ()
+    stuck: str | None = None
+    failing: Collection[str] = ()
+    resting: Collection[str] = ()
+
+
+NO_CHARGES = Charges()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +117,12 @@ class Packager:
 
 
 def judge(
-    rows: Iterable[HeartbeatRow], dead: Mapping[str, DeadLife], settings: LivenessSettings, *, now: UnixMs
+    rows: Iterable[HeartbeatRow],
+    dead: Mapping[str, DeadLife],
+    settings: LivenessSettings,
+    *,
+    now: UnixMs,
+    charges: Charges = NO_CHARGES,
 ) -> tuple[tuple[Packager, ...], tuple[DeadLife, ...]]:
     """
     Every life heard within memory, by name and life, and those that are declared dead now.
@@ -89,19 +132,26 @@ def judge(
         dead: Lives declared dead before, by ``packager/life``.
         settings: Thresholds.
         now: Time of the decision.
+        charges: What is held against them.
     """
     pulses = sorted((p for row in rows for p in row.pulses), key=lambda p: (p.heartbeat.packager_id, p.heartbeat.life))
     living = [pulse for pulse in pulses if _key(pulse) not in dead]
     replaced_by = _replaced(living)
     open_lives = [p for p in living if _key(p) not in replaced_by and p.heartbeat.state is not PackagerState.GONE]
     silent_after = _silent_after(open_lives, settings, now)
+    signs = {
+        _key(pulse): Sign.REPLACED if _key(pulse) in replaced_by else _charged(pulse, _sign(pulse, settings, silent_after, now), charges)
+        for pulse in pulses
+    }
+    if not any(sign is Sign.BEAT and key not in dead for key, sign in signs.items()):
+        # Who should rest works while nobody else can.
+        signs = {key: Sign.BEAT if sign is Sign.RESTING else sign for key, sign in signs.items()}
     packagers, deaths = [], []
     for pulse in pulses:
         key, beat = _key(pulse), pulse.heartbeat
-        before = Status.DEAD if key in dead else Status.ALIVE
-        sign = Sign.REPLACED if key in replaced_by else _sign(pulse, settings, silent_after, now)
+        before, sign = Status.DEAD if key in dead else Status.ALIVE, signs[_key(pulse)]
         status = NEXT[before, sign]
-        source = None if sign is Sign.SILENT else replaced_by.get(key, pulse)
+        source = None if sign in UNHEARD else replaced_by.get(key, pulse)
         reason = DEATHS.get(sign, Reason.PACKAGER_DRAINING if status is Status.DRAINING else Reason.STEADY)
         reason = dead[key].reason if key in dead else reason
         packagers.append(
@@ -110,7 +160,8 @@ def judge(
                 life=beat.life,
                 status=status,
                 capacity=beat.capacity,
-                reason=reason,
+                # Whoever loses a slice to a death can tell that it was declared dead, whatever for.
+                reason=Reason.PACKAGER_DEAD if reason in CHARGED else reason,
                 offset=source.offset if source else None,
                 at_unix_ms=source.at_unix_ms if source else UnixMs(0),
             )
@@ -152,6 +203,20 @@ def _silent_after(lives: list[Pulse], settings: LivenessSettings, now: UnixMs) -
         return None
     is_mass = len(suspects) >= MASS_COUNT and len(suspects) > MASS_SHARE * len(lives)
     return max(settings.mass_hold_ms, settings.dead_after_ms) if is_mass else settings.dead_after_ms
+
+
+def _charged(pulse: Pulse, sign: Sign, charges: Charges) -> Sign:
+    """The sign of a life with what is held against it: that counts for those alone that are heard and stay."""
+    key = _key(pulse)
+    if sign is not Sign.BEAT:
+        return sign
+    if key in charges.failing:
+        return Sign.FAILING
+    if key == charges.stuck:
+        return Sign.STUCK
+    if key in charges.late:
+        return Sign.LATE
+    return Sign.RESTING if pulse.heartbeat.packager_id in charges.resting else Sign.BEAT
 
 
 def _sign(pulse: Pulse, settings: LivenessSettings, silent_after: int | None, now: UnixMs) -> Sign:

@@ -1,14 +1,14 @@
 """All that dealing out slices looks at: the facts, what stands, and what was decided before in the same decision."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from schemas.records import Action, Assignment, Level, Load, Packaging, Plan, Void
-from schemas.topics import slice_key
 from schemas.units import Msn, UnixMs
 from streams.core.dealing import WHOLE, is_backlog, is_derived
 from streams.core.facts import ChannelFacts, Facts
+from streams.core.lateness import Lateness
 from streams.core.liveness import Packager, Status
 from streams.core.load import channel_load, share, slice_load, usable
 from streams.core.policy import Policy
@@ -58,6 +58,8 @@ class Scene:
         sources: Cause of each start, by channel.
         heard: Cause of each packager's state, by ``packager/life``.
         is_whole: Whether everything in force is restated.
+        told: How far holders say that they are, by ``slice/copy``.
+        lateness: Who is behind.
     """
 
     facts: Facts
@@ -70,6 +72,8 @@ class Scene:
     sources: Mapping[str, Source]
     heard: Mapping[str, Source]
     is_whole: bool
+    told: Mapping[str, Msn] = field(default_factory=dict)
+    lateness: Lateness = field(default_factory=Lateness)
 
     @cached_property
     def assignments(self) -> list[tuple[str, Assignment]]:
@@ -81,7 +85,7 @@ class Scene:
     @cached_property
     def voids(self) -> tuple[Void, ...]:
         """Segments that are declared lost now."""
-        lost = broken(self.failures, self.before_voids, number=self.number) if self.has_failures else ()
+        lost = broken(self.failures, self.before_voids, self.facts, self.alive, number=self.number) if self.has_failures else ()
         known = {(void.channel, void.msn, void.track) for void in lost}
         held = ((assignment, self.floor(assignment)) for _, assignment in self.assignments)
         given_up = late(self.facts, self.packaging, self.before_voids, held, number=self.number)
@@ -123,27 +127,13 @@ class Scene:
             copies.setdefault(held.slice_id, []).append(key)
         return copies
 
-    @cached_property
-    def _told(self) -> Mapping[str, Msn]:
-        """How far each holder says that it is with a slice, by ``slice/copy``."""
-        told: dict[str, Msn] = {}
-        assignments = self.standing.assignments
-        for row in self.facts.heartbeats.values():
-            for pulse in row.pulses:
-                beat = pulse.heartbeat
-                for now in beat.slices:
-                    held = assignments.get(key := slice_key(now.slice_id, now.copy))
-                    if held and (now.epoch, beat.life, beat.packager_id) == (held.epoch, held.life, held.packager_id):
-                        told[key] = now.next_msn
-        return told
-
     def floor(self, held: Assignment) -> Msn:
         """
         The segment that everything before was done: as the assignment says, which is moved on each minute, or as its holder says.
 
         Of a holder that catches up, what it has done and what not is older than what the index remembers.
         """
-        told = self._told.get(key := assignment_key(held))
+        told = self.told.get(key := assignment_key(held))
         if told is None or told <= held.from_msn:
             return held.from_msn
         failed = [failure.msn for failure in self.failures.get(key, ())] if self.has_failures else []

@@ -134,7 +134,10 @@ def _deal_channel(scene: Scene, facts: ChannelFacts, in_force: Mapping[str, Assi
     ranges = {key for key in over.held if is_backlog(key)}
     for key, held in over.held.items():
         siblings = [other for other in over.held.values() if other.slice_id == held.slice_id and other.copy != held.copy]
-        want = want_again(scene, facts, key, held, siblings)
+        # A slice that waits follows what makes its source now, not what did when it was lost.
+        shape = over.shapes.get(key)
+        following = replace(held, after=shape.after) if shape and shape.after != held.after else held
+        want = want_again(scene, facts, key, following, siblings)
         if want is None or want.is_kept:
             kept = adjusted(scene, facts, held, over.shapes.get(key))
             if want is None and (at := is_behind(scene, facts, kept)) is not None and len(scene.alive) > 1:

@@ -1,6 +1,6 @@
 """What the planner declares lost: what the log does not have, what nobody can make, what is too late for those who watch."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from schemas.records import Assignment, Fault, Packaging, Period, Reason, Track, Void
 from schemas.timeline import part_start, segment_span
@@ -47,26 +47,36 @@ def _would_come_again(void: Void, facts: Facts, told: Progress) -> bool:
     return seen is not None and any(segment.msn == void.msn for segment in reversed(seen.segments))
 
 
-def broken(failures: Mapping[str, list[Failure]], progress: Progress, *, number: int) -> tuple[Void, ...]:
+def broken(
+    failures: Mapping[str, list[Failure]], progress: Progress, facts: Facts, alive: Collection[str], *, number: int
+) -> tuple[Void, ...]:
     """
-    Segments that cannot be made: their input is gone or broken, or they failed too often.
+    Segments that cannot be made: their input is gone or broken, or three packagers failed, or all there are three times.
 
     Args:
         failures: Those of slices in force, by ``slice/copy``.
         progress: What was done, and all failures within memory.
+        facts: The folds: where in the log such a segment is.
+        alive: Packagers that may be given work, by name.
         number: Number of the decision.
     """
     tries: dict[tuple[str, str, int], set[int]] = {}
+    tried: dict[tuple[str, str, int], set[str]] = {}
     for failure in progress.failures():
         if failure.fault is Fault.OWN:
             tries.setdefault((failure.channel, failure.track, failure.msn), set()).add(failure.epoch)
+            tried.setdefault((failure.channel, failure.track, failure.msn), set()).add(failure.packager_id)
     lost: dict[tuple[str, int, str], Void] = {}
     for failed in failures.values():
         for failure in failed:
+            place = failure.channel, failure.track, failure.msn
             is_hopeless = failure.fault is Fault.INPUT or (
-                failure.fault is Fault.OWN and len(tries[failure.channel, failure.track, failure.msn]) >= TRIES_MAX
+                failure.fault is Fault.OWN
+                and len(tries[place]) >= TRIES_MAX
+                and (len(tried[place]) >= TRIES_MAX or tried[place].issuperset(alive))
             )
             if is_hopeless:
+                at = _offsets(facts.channels.get(failure.channel), failure) if failure.fault is Fault.OWN else {}
                 lost[failure.channel, failure.msn, failure.track] = Void(
                     channel=failure.channel,
                     period=failure.period,
@@ -76,8 +86,21 @@ def broken(failures: Mapping[str, list[Failure]], progress: Progress, *, number:
                     duration_ticks=failure.duration_ticks,
                     decision=number,
                     reason=WHY[failure.fault],
+                    **at,
                 )
     return tuple(lost[key] for key in sorted(lost))
+
+
+def _offsets(facts: ChannelFacts | None, failure: Failure) -> dict[str, int]:
+    """Where in `media` a segment is that nobody can make, as far as the index remembers."""
+    if facts is None:
+        return {}
+    found = next(((n, s) for n, s in enumerate(facts.segments) if (s.msn, s.period) == (failure.msn, failure.period)), None)
+    if found is None:
+        return {"media_partition": facts.period.media_partition}
+    following = facts.segments[found[0] + 1 : found[0] + 2]
+    until = following[0].first_offset if following else -1
+    return {"media_partition": facts.period.media_partition, "first_offset": found[1].first_offset, "until_offset": until}
 
 
 def late(

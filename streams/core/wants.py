@@ -28,6 +28,7 @@ class Want:
         reason: Why it needs one.
         source: Record that led to it.
         is_kept: Whether the present holder goes on while no other is found.
+        hedges: Packager whose lateness it makes up for; empty: it is no such copy.
     """
 
     slice: Slice
@@ -38,6 +39,7 @@ class Want:
     reason: Reason
     source: Source
     is_kept: bool = False
+    hedges: str = ""
 
 
 def is_worth_placing(scene: Scene, facts: ChannelFacts, want: Want) -> bool:
@@ -71,7 +73,7 @@ def want_again(scene: Scene, facts: ChannelFacts, key: str, held: Assignment, si
     else:
         from_msn, first_offset = resume(scene, facts, held, until)
         reason = packager.reason if packager else Reason.PACKAGER_DEAD
-    barred = {f.packager_id for f in failures if f.fault is Fault.OWN}
+    barred = _failed(scene, held) if any(f.fault is Fault.OWN for f in failures) else set[str]()
     others = scene.alive.keys() - barred
     if failures and not (is_lost or is_draining):
         reason = Reason.PLACED
@@ -93,6 +95,12 @@ def want_again(scene: Scene, facts: ChannelFacts, key: str, held: Assignment, si
         source=Source() if scene.is_bookmark(held) else scene.heard.get(holder, Source()),
         is_kept=is_draining,
     )
+
+
+def _failed(scene: Scene, held: Assignment) -> set[str]:
+    """Packagers that failed with what is still open of a slice, by their own fault, whenever they had it."""
+    open_failures = (f for f in scene.before_voids.failures() if f.slice_id == held.slice_id and f.fault is Fault.OWN)
+    return {f.packager_id for f in open_failures if not scene.progress.is_track_done(f.channel, f.msn, f.track)}
 
 
 def rank_of(slice_id: str) -> Rank:
@@ -209,6 +217,7 @@ def assigned(scene: Scene, want: Want, packager_id: str, life: str) -> Assignmen
         cause=want.source.text,
         cause_unix_ms=want.source.at_unix_ms,
         since_unix_ms=scene.facts.now,
+        hedges=want.hedges,
     )
 
 
