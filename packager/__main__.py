@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from threading import Event
 
 import structlog
 from prometheus_client import start_http_server
@@ -10,7 +11,7 @@ from packager import metrics
 from packager.client import Client
 from packager.store import DirectoryStore, Store
 from packager.worker import Worker
-from schemas.errors import UserError
+from schemas.errors import LifeOverError, UserError
 from schemas.settings import Settings
 
 log = structlog.get_logger()
@@ -19,6 +20,8 @@ log = structlog.get_logger()
 def run(settings: Settings, *, pool: int, packager_id: str, store: Store | None = None) -> int:
     """
     The exit status of a packager that worked until SIGTERM or SIGINT and drained; the second signal ends it without.
+
+    Declared dead while it was paused or cut off, it goes on as another life: a dead one gets no work.
 
     Args:
         settings: All settings.
@@ -31,7 +34,7 @@ def run(settings: Settings, *, pool: int, packager_id: str, store: Store | None 
     """
     if pool not in range(settings.kafka.pool_count):
         raise UserError(f"there is no pool {pool}: pools are 0 to {settings.kafka.pool_count - 1}", do="choose one of them")
-    told, hurried = threading.Event(), threading.Event()
+    told, hurried = Event(), Event()
 
     def hear(*_: object) -> None:
         (hurried if told.is_set() else told).set()
@@ -42,9 +45,8 @@ def run(settings: Settings, *, pool: int, packager_id: str, store: Store | None 
     objects = store or DirectoryStore(settings.store)
     server, thread = start_http_server(settings.packager.metrics_port, settings.packager.metrics_host)
     try:
-        with Client(settings, pool=pool, packager_id=packager_id) as client:
-            log.info("packager_started", packager=packager_id, life=client.life, pool=pool, metrics_port=server.server_port)
-            Worker(settings, client, objects).run(must_drain=told.is_set, must_leave=hurried.is_set)
+        while not _live(settings, pool, packager_id, objects, server.server_port, told, hurried):
+            metrics.PACKAGER_READY.set(0)
     finally:
         metrics.PACKAGER_READY.set(0)
         server.shutdown()
@@ -52,3 +54,16 @@ def run(settings: Settings, *, pool: int, packager_id: str, store: Store | None 
         thread.join()
     log.info("packager_left", packager=packager_id)
     return 0
+
+
+def _live(settings: Settings, pool: int, packager_id: str, store: Store, port: int, told: Event, hurried: Event) -> bool:
+    """Whether it left as it was told to; else that life is over, and the next begins."""
+    try:
+        with Client(settings, pool=pool, packager_id=packager_id) as client:
+            log.info("packager_started", packager=packager_id, life=client.life, pool=pool, metrics_port=port)
+            Worker(settings, client, store).run(must_drain=told.is_set, must_leave=hurried.is_set)
+    except LifeOverError as over:
+        log.warning("life_over", packager=packager_id, why=str(over))
+        metrics.PACKAGER_LIVES_LOST.inc()
+        return told.is_set()
+    return True

@@ -18,11 +18,12 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from packager import metrics
 from packager.capacity import Meter, capacity
+from packager.clock import BrokerClock, wall
 from packager.holding import Assigned, Withdrawn
 from packager.receiver import Receiver, Unreadable
 from packager.source import Arrival, Source, check
 from schemas import topics
-from schemas.errors import RejectedError
+from schemas.errors import LifeOverError, RejectedError
 from schemas.records import (
     Assignment,
     Chunk,
@@ -51,6 +52,8 @@ __all__ = ["Arrival", "Assigned", "Client", "Event", "Media", "Withdrawn"]  # al
 PAST_WAIT_S = 0.002
 # How long a packager that leaves waits for its farewell to be acknowledged.
 GOODBYE_S = 5.0
+# What becomes of a record that the broker did not take within `delivery_timeout_ms`, as after a pause or while it is away for long.
+LATE = {KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT_QUEUE}  # noqa: SLF001
 # Room for the other fields of a reject.
 REJECT_MARGIN_BYTES = 4_096
 
@@ -86,6 +89,7 @@ class Client:
         self.life = uuid4().hex[:16]
         self.state = PackagerState.READY
         self.meter = Meter()
+        self.clock = BrokerClock(monotonic_s=time.monotonic, wall=wall)
         self._settings = settings
         self._pool = pool
         self._codec = codec_of(settings.kafka)
@@ -109,7 +113,7 @@ class Client:
                 "error_cb": check,
             }
         )
-        self._receiver = Receiver(settings.kafka, self._codec, pool=pool, packager_id=packager_id, life=self.life)
+        self._receiver = Receiver(settings.kafka, settings.liveness, self._codec, pool=pool, packager_id=packager_id, life=self.life)
         self._source = Source(settings.kafka, settings.packager, client_id=f"{packager_id}-{self.life}")
         self._warm_up()
         for resource, amount in asdict(self._capacity).items():
@@ -146,16 +150,21 @@ class Client:
 
         Raises:
             UserError: A younger packager uses our name.
-            KafkaException: A record of ours was not taken in time, or Kafka refuses us.
+            LifeOverError: We were declared dead, or a record of ours was not taken in time: nobody waits for what we say.
+            KafkaException: Kafka refuses us.
         """
         self._beat_if_due()
         self._producer.poll(0)
         if self._failure:
+            if self._failure.code() in LATE:
+                raise LifeOverError(f"what life {self.life} of packager {self.packager_id} said was not taken: {self._failure.str()}")
             raise KafkaException(self._failure)
         live = read_live and self._source.has_tail
         past = read_past and self._source.is_catching_up
         events = self._receiver.read(0 if live or past else timeout_s)
         arrivals = self._source.read_live(0 if past or events else timeout_s) if live else []
+        if arrivals:
+            self.clock.hear(arrivals[-1].durable_unix_ms)
         if past:
             arrivals += self._source.read_past(0 if arrivals else min(PAST_WAIT_S, timeout_s))
         self._count()

@@ -7,6 +7,9 @@ BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2,
 # ---------------------------------------------------------------- packager
 
 PACKAGER_READY = Gauge("finecut_packager_ready", "1 once the first heartbeat is acknowledged")
+PACKAGER_LIVES_LOST = Counter(
+    "finecut_packager_lives_lost_total", "Times it was declared dead, or not heard in time, and went on as another life"
+)
 PACKAGER_SLICES = Gauge("finecut_packager_slices", "Slices in hand")
 PACKAGER_STAGE = Histogram("finecut_packager_stage_seconds", "Time per stage and object", ["stage", "kind"], buckets=BUCKETS_S)
 PACKAGER_SEGMENT_CPU = Histogram("finecut_packager_segment_cpu_seconds", "CPU time per segment and track", buckets=BUCKETS_S)

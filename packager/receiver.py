@@ -8,12 +8,14 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from packager.holding import Assigned, Inbox, Withdrawn
+from packager.presence import Presence
 from packager.source import check
 from schemas import topics
 from schemas.codec import Codec
-from schemas.errors import RejectedError, UserError
+from schemas.errors import LifeOverError, RejectedError, UserError
 from schemas.records import Heartbeat, Period
-from schemas.settings import KafkaSettings
+from schemas.settings import KafkaSettings, LivenessSettings
+from schemas.units import UnixMs
 
 log = structlog.get_logger()
 
@@ -39,10 +41,11 @@ class Unreadable:
 class Receiver:
     """The control topics of a pool as one packager sees them."""
 
-    def __init__(self, kafka: KafkaSettings, codec: Codec, *, pool: int, packager_id: str, life: str) -> None:
+    def __init__(self, kafka: KafkaSettings, liveness: LivenessSettings, codec: Codec, *, pool: int, packager_id: str, life: str) -> None:
         """
         Args:
             kafka: The cluster.
+            liveness: When silence is death.
             codec: Reads the records.
             pool: Partition of the control topics.
             packager_id: Our name.
@@ -54,6 +57,7 @@ class Receiver:
         self._life = life
         self._own_offset: int | None = None
         self._inbox = Inbox(packager_id, life)
+        self._presence = Presence(packager_id, liveness)
         self._channels = topics.CHANNELS.name(kafka)
         self._assignments = topics.ASSIGNMENTS.name(kafka)
         self._heartbeats = topics.HEARTBEATS.name(kafka)
@@ -96,6 +100,7 @@ class Receiver:
 
         Raises:
             UserError: A younger packager uses our name.
+            LifeOverError: We were declared dead.
         """
         return [event for message in self._messages(timeout_s) if (event := self._fold(message))]
 
@@ -132,17 +137,24 @@ class Receiver:
 
     def _fold(self, message: Message) -> Assigned | Withdrawn | Unreadable | None:
         key, value = (message.key() or b"").decode(errors="replace"), message.value()
+        is_beat = message.topic() == self._heartbeats
         try:
-            record = None if value is None else self._codec.decode(value)
-            if message.topic() == self._assignments:
-                return self._inbox.fold(key, record)
+            # Of others' heartbeats all that matters is when they came.
+            record = None if value is None or (is_beat and key != self._packager_id) else self._codec.decode(value)
+            ended_by = topics.decision_of(dict(message.headers() or ()).items()) if value is None else None
+            event = self._inbox.fold(key, record, decision=ended_by) if message.topic() == self._assignments else None
         except RejectedError as error:
             return Unreadable(message=message, error=str(error))
-        if message.topic() == self._channels:
+        if is_beat:
+            if isinstance(record, Heartbeat):
+                self._watch_name(record, message.offset() or 0)
+            if not isinstance(record, Heartbeat) or record.life == self._life:
+                self._watch_presence(key, UnixMs(message.timestamp()[1]))
+        elif message.topic() == self._channels:
             self._configure(key, record)
-        elif isinstance(record, Heartbeat):
-            self._watch_name(record, message.offset() or 0)
-        return None
+        elif isinstance(event, Withdrawn) and event.by_death:
+            raise LifeOverError(f"life {self._life} of packager {self._packager_id} was declared dead: {key} was given away as the dead's")
+        return event
 
     def _configure(self, key: str, record: object) -> None:
         if isinstance(record, Period):
@@ -153,6 +165,11 @@ class Receiver:
                 self.periods[channel].pop(int(period), None)
                 if not self.periods[channel]:
                     del self.periods[channel]
+
+    def _watch_presence(self, name: str, at: UnixMs) -> None:
+        silent_ms = self._presence.hear(name, at)
+        if silent_ms is not None:
+            raise LifeOverError(f"life {self._life} of packager {self._packager_id} counts as dead: it was not heard for {silent_ms} ms")
 
     def _watch_name(self, beat: Heartbeat, offset: int) -> None:
         """A life is younger than ours if its first heartbeat follows our first in the log."""

@@ -3,8 +3,8 @@
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import structlog
 
@@ -12,6 +12,7 @@ from packager import metrics
 from packager.boxes import check_chunk
 from packager.client import Client, Media
 from packager.cuts import Cut, CutFailed, CutPart, CutPicture, CutReject, CutSegment, Told
+from packager.hands import Call, Hands
 from packager.holding import Assigned, Withdrawn, Work
 from packager.pace import Pace
 from packager.publisher import Published, Publisher, failure_of, part_of, report_of
@@ -31,6 +32,10 @@ log = structlog.get_logger()
 PUBLISHING_MAX = 8
 PUBLISHING_PAST_MAX = 2
 PICTURING_MAX = 1
+# Beyond the time that a store is tried for: a call that takes longer does not come back.
+PATIENCE_S = 1.0
+# How long a packager that leaves waits for what is on its way to the store.
+LEAVE_S = 2.0
 # Share of the memory for chunks that the past may fill.
 PAST_MEMORY_SHARE = 4
 # What a slice spends on chunks of tracks that it does not make is charged to the next thing it reports.
@@ -42,11 +47,11 @@ BUSY_S = 0.001
 
 @dataclass(slots=True)
 class _Job:
-    """A cut on its way to the store, for an assignment; without a future it needs none."""
+    """A cut on its way to the store, for an assignment; without a call it needs none."""
 
     cut: Told
     assignment: Assignment
-    future: Future[Published] | None
+    call: Call[Published] | None
     is_live: bool = True
 
 
@@ -75,11 +80,9 @@ class Worker:
         self._client = client
         self._closing = threading.Event()
         self._publisher = Publisher(store, retry_ms=Ms(settings.packager.publish_retry_ms), wait=self._closing.wait)
-        self._pools = {
-            is_live: ThreadPoolExecutor(count, thread_name_prefix="publish")
-            for is_live, count in ((True, PUBLISHING_MAX), (False, PUBLISHING_PAST_MAX))
-        }
-        self._picturing = ThreadPoolExecutor(PICTURING_MAX, thread_name_prefix="picture")
+        hands = partial(Hands[Published], patience_s=settings.packager.publish_retry_ms / 1_000 + PATIENCE_S)
+        self._hands = {True: hands(PUBLISHING_MAX, name="publish"), False: hands(PUBLISHING_PAST_MAX, name="publish-past")}
+        self._picturing = hands(PICTURING_MAX, name="picture")
         self._pace = Pace(settings.packager.catch_up_share)
         self._works: dict[str, _Work] = {}
         self._publishing_bytes = {True: 0, False: 0}
@@ -100,6 +103,7 @@ class Worker:
 
         Raises:
             UserError: A younger packager uses our name.
+            LifeOverError: We were declared dead: what is in hand is another's now.
         """
         deadline = 0.0
         try:
@@ -117,8 +121,9 @@ class Worker:
             self._client.flush(self._settings.packager.drain_ms / 1_000)
         finally:
             self._closing.set()
-            for pool in (*self._pools.values(), self._picturing):
-                pool.shutdown(wait=True, cancel_futures=True)
+            until = time.monotonic() + LEAVE_S
+            for hands in (*self._hands.values(), self._picturing):
+                hands.close(max(0.0, until - time.monotonic()))
 
     def _turn(self) -> None:
         is_paused = not self._has_room(is_live=True)
@@ -241,10 +246,10 @@ class Worker:
             is_live = event.arrival.is_live
             self._publishing_bytes[is_live] += cut.size
             if isinstance(cut, CutPicture):
-                future = self._picturing.submit(self._picture, cut)
+                call = self._picturing.call(partial(self._picture, cut))
             else:
-                future = self._pools[is_live].submit(self._publisher.publish, cut.name, cut.pieces)
-            work.jobs.append(_Job(cut, work.assignment, future, is_live))
+                call = self._hands[is_live].call(partial(self._publisher.publish, cut.name, cut.pieces))
+            work.jobs.append(_Job(cut, work.assignment, call, is_live))
 
     def _picture(self, cut: CutPicture) -> Published:
         """The thumbnail of a segment, published; in a thread of its own."""
@@ -258,16 +263,17 @@ class Worker:
         """Announces and reports what has reached the store, each slice in the order of its cuts."""
         parts: list[Part] = []
         reports: list[SegmentReport] = []
+        now_s = time.monotonic()
         for work in list(self._works.values()):
-            while work.jobs and (work.jobs[0].future is None or work.jobs[0].future.done()):
+            while work.jobs and ((call := work.jobs[0].call) is None or call.is_done or call.is_stuck(now_s)):
                 job = work.jobs.popleft()
                 if isinstance(job.cut, CutFailed):
                     reports.append(self._failed(work, job, Fault.INPUT, job.cut.error))
                     continue
-                assert job.future is not None  # noqa: S101
+                assert call is not None  # noqa: S101
                 self._publishing_bytes[job.is_live] -= job.cut.size
                 try:
-                    published = job.future.result()
+                    published = _result(call, job.cut.name)
                 except RejectedError as error:
                     reports.append(self._failed(work, job, Fault.INPUT, str(error)))
                 except ConflictError as error:
@@ -311,7 +317,7 @@ class Worker:
         metrics.PACKAGER_OBJECTS.labels(kind, "existed" if published.existed else "created").inc()
         metrics.PACKAGER_STAGE.labels("publish", kind).observe(published.publish_us / 1e6)
         if job.is_live:
-            metrics.PACKAGER_LATENESS.labels(kind).observe(max(0.0, time.time() - job.cut.durable_unix_ms / 1_000))
+            metrics.PACKAGER_LATENESS.labels(kind).observe(max(0, self._client.clock.nearest() - job.cut.durable_unix_ms) / 1_000)
         else:
             self._pace.spend(published.cpu_us / 1e6)
         metrics.PACKAGER_PUBLISHED.inc(published.size)
@@ -342,3 +348,16 @@ class Worker:
         log.error("segment_failed", slice=work.key, track=cut.track.track, msn=cut.msn, fault=fault, error=error)
         metrics.PACKAGER_FAILURES.labels(fault).inc()
         return failure_of(held, cut, fault, error, cpu_us=self._spent_us(work, cut))
+
+
+def _result(call: Call[Published], name: str) -> Published:
+    """
+    What was published.
+
+    Raises:
+        RetryableError: The store does not answer.
+    """
+    if call.is_done:
+        return call.future.result()
+    call.future.cancel()  # if it has not begun: then it holds its pieces no longer
+    raise RetryableError(f"the store does not answer for {name}", retry_after_ms=0)

@@ -35,6 +35,10 @@ class SupersededError(FinecutError):
         self.seen = seen
 
 
+class LifeOverError(FinecutError):
+    """This life of the process is over, whatever it still does: begin another; harmless."""
+
+
 class ConflictError(FinecutError):
     """An object exists under this name with other bytes (media rule 8): refuse, count, alarm."""
 

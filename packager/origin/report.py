@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 from confluent_kafka import KafkaError, Message, Producer
 
+from packager.clock import wall
 from packager.origin import metrics
 from packager.origin.demand import Audience
 from schemas.records import ChannelDemand, Demand
@@ -21,6 +22,30 @@ SECOND_S = 1.0
 # Many may ask for the same channel at once; the planner hears of them together.
 URGENT_S = 0.05
 FLUSH_S = 2.0
+# A topic unknown for so long is missing.
+CREATED_MS = 1_000
+
+
+def broker_time(kafka: KafkaSettings, *, origin_id: str) -> UnixMs | None:
+    """
+    Time of the broker, who stamps a record of no demand that it is sent; None if it takes none, as when the topic is missing.
+
+    Args:
+        kafka: The cluster.
+        origin_id: Name of this origin.
+    """
+    stamped: list[UnixMs] = []
+
+    def taken(error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            stamped.append(UnixMs(message.timestamp()[1]))
+
+    timing = {"acks": "all", "delivery.timeout.ms": kafka.delivery_timeout_ms, "topic.metadata.propagation.max.ms": CREATED_MS}
+    producer = Producer(kafka.client() | timing)
+    nothing = Demand(origin_id=origin_id, at_unix_ms=wall(), channels=())
+    producer.produce(DEMAND.name(kafka), codec_of(kafka).encode(nothing), origin_id.encode(), partition=0, on_delivery=taken)
+    producer.flush(kafka.delivery_timeout_ms / 1_000)
+    return stamped[0] if stamped else None
 
 
 class DemandReport:

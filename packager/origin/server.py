@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import structlog
 from confluent_kafka import Producer
 
+from packager.clock import BrokerClock, wall
 from packager.manifest.known import Reading
 from packager.origin import metrics
 from packager.origin.app import Origin
-from packager.origin.clock import BrokerClock
 from packager.origin.demand import Audience
 from packager.origin.finish import Finisher
 from packager.origin.follow import Fact, Follower
@@ -23,7 +23,7 @@ from packager.origin.latency import Latency
 from packager.origin.live import Live
 from packager.origin.objects import Objects
 from packager.origin.rejects import Rejects
-from packager.origin.report import DemandReport
+from packager.origin.report import DemandReport, broker_time
 from packager.origin.serving import check_certificate, listen, serve
 from packager.store import DirectoryStore
 from schemas.records import ID, Action, Outcome, Packaging, Parts, Reports
@@ -79,10 +79,12 @@ class _Process:
         self._settings = settings
         self._origin_id = origin_id
         self._listener = listener
-        began = _now()
+        self._clock = BrokerClock(monotonic_s=time.monotonic, wall=wall)
+        if (told := broker_time(settings.kafka, origin_id=origin_id)) is not None:
+            self._clock.hear(told)
+        began = self._clock.now()
         self._reading = Reading(from_unix_ms=UnixMs(began - look_back_ms(settings)), began_unix_ms=began)
         self._live = Live(waiting_max=settings.origin.waiting_max, reading=self._reading)
-        self._clock = BrokerClock(monotonic_s=time.monotonic, wall=_now)
         self._latency = Latency(random.Random())  # noqa: S311
         self._wanted_since: dict[str, UnixMs] = {}
         self._slots = threading.Semaphore(BATCHES_MAX)
@@ -186,7 +188,7 @@ class _Process:
             case Parts():
                 news = presentations.add_parts(fact.record)
                 if fact.is_live:
-                    now = _now()
+                    now = self._clock.nearest()
                     # What was durable before anybody wanted it is not late.
                     spans = [max(0, now - p.durable_unix_ms) for p in news if p.durable_unix_ms >= self._wanted_since.get(p.channel, 0)]
                     self._latency.add(spans)
@@ -228,7 +230,3 @@ class _Process:
         states = Counter(held.level.value for held in self._live.presentations.channels.values())
         for level in ("off", "segments", "parts"):
             metrics.CHANNELS.labels(level).set(states[level])
-
-
-def _now() -> UnixMs:
-    return UnixMs(time.time_ns() // 1_000_000)

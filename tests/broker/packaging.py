@@ -33,7 +33,7 @@ from schemas.records import (
     Reports,
     SegmentReport,
 )
-from schemas.settings import KafkaSettings, MediaSettings, PackagerSettings, Settings, StoreSettings
+from schemas.settings import KafkaSettings, LivenessSettings, MediaSettings, PackagerSettings, Settings, StoreSettings
 from schemas.topics import Topic
 from schemas.units import Epoch, Msn
 
@@ -67,12 +67,21 @@ except UserError as error:
 class Hall:
     """One installation on a shared broker, told apart by its topic prefix."""
 
-    def __init__(self, kafka: LocalBroker, folder: Path, *, media: MediaSettings | None = None, **packager: Any) -> None:
+    def __init__(
+        self,
+        kafka: LocalBroker,
+        folder: Path,
+        *,
+        media: MediaSettings | None = None,
+        liveness: LivenessSettings | None = None,
+        **packager: Any,
+    ) -> None:
         self.settings = Settings(
             kafka=KafkaSettings(
                 bootstrap_servers=kafka.bootstrap, topic_prefix=f"test-{uuid4().hex[:8]}.", pool_count=1, media_partition_count=2
             ),
             media=media or MediaSettings(),
+            liveness=liveness or LivenessSettings(),
             packager=PackagerSettings(**{"drain_ms": 500} | packager),
             store=StoreSettings(directory=folder / "store"),
         )
@@ -132,10 +141,11 @@ class Hall:
             "level": Level.PARTS,
             "from_msn": Msn(0),
             "first_offset": period.first_offset,
+            "reason": Reason.PLACED,
         }
         assignment = Assignment(
             epoch=Epoch(epoch), packager_id=packager.packager_id, life=packager.life, channel=period.channel,
-            media_partition=period.media_partition, decision=self._decision, reason=Reason.PLACED, **values | fields,
+            media_partition=period.media_partition, decision=self._decision, **values | fields,
         )  # fmt: skip
         self.send(topics.ASSIGNMENTS, topics.slice_key(assignment.slice_id, assignment.copy), assignment)
         return assignment

@@ -8,11 +8,12 @@ from typing import cast
 
 from packager.capacity import Meter
 from packager.client import Client, Media
+from packager.clock import BrokerClock
 from packager.holding import Assigned
 from packager.source import Arrival
 from packager.store import Publication, Store
 from packager.worker import Worker
-from schemas.records import Assignment, Chunk, Level, PackagerState, Part, Period, Reason, SegmentReport, SliceProgress
+from schemas.records import Assignment, Chunk, Fault, Level, Outcome, PackagerState, Part, Period, Reason, SegmentReport, SliceProgress
 from schemas.settings import PackagerSettings, Settings
 from schemas.timeline import PART_SUFFIX
 from schemas.units import Epoch, Msn, UnixMs
@@ -57,6 +58,7 @@ class Log:
     has_tail: bool = True
     state: PackagerState = PackagerState.READY
     meter: Meter = field(default_factory=Meter)
+    clock: BrokerClock = field(default_factory=lambda: BrokerClock(monotonic_s=lambda: 0.0, wall=lambda: UnixMs(0)))
     periods: dict[str, dict[int, Period]] = field(default_factory=lambda: {p.channel: {0: p} for p in (LIVE, PAST)})
     parts: list[Part] = field(default_factory=list)
     reports: list[SegmentReport] = field(default_factory=list)
@@ -117,9 +119,9 @@ class Shelf:
         return Publication.CREATED
 
 
-def run(log: Log, shelf: Shelf, *, until: Callable[[], bool]) -> None:
+def run(log: Log, shelf: Shelf, *, until: Callable[[], bool], retry_ms: int = 30_000) -> None:
     """The worker at work until something is so; then the door of the store opens and it leaves."""
-    settings = Settings(packager=PackagerSettings(tail_bytes_max=LIMIT_BYTES, drain_ms=100))
+    settings = Settings(packager=PackagerSettings(tail_bytes_max=LIMIT_BYTES, drain_ms=100, publish_retry_ms=retry_ms))
     deadline = time.monotonic() + WAIT_S
 
     def is_over() -> bool:
@@ -163,3 +165,12 @@ def test_without_parts_there_is_no_announcement_and_no_part_work() -> None:
     assert log.parts == []
     assert log.meter.read().part_ms == 0
     assert not [name for name in shelf.names if name.endswith(PART_SUFFIX)]
+
+
+def test_a_store_that_does_not_return_is_told_of_while_the_loop_goes_on() -> None:
+    log, shelf = Log(arrivals(LIVE, 12, is_live=True), arrivals(PAST, 4, is_live=False)), Shelf("live")
+    run(log, shelf, until=lambda: sum(report.channel == "live" for report in log.reports) >= 4, retry_ms=50)
+    assert {(report.outcome, report.fault) for report in log.reports if report.channel == "live"} == {(Outcome.FAILED, Fault.STORE)}
+    assert "does not answer" in next(report.error for report in log.reports if report.channel == "live")
+    assert log.told["live/all/0/0"].next_msn == 0, "nobody is told that it was made"
+    assert log.polls > 100

@@ -1,11 +1,14 @@
-"""The broker's clock, as an origin that follows its topics knows it: anchors of periods are its times, so players must be told of it."""
+"""The broker's clock, as a process that follows its topics knows it: all times are its, whatever the clock of this machine says."""
 
+import time
 from collections.abc import Callable
 
 from schemas.units import UnixMs
 
 # Clocks of machines drift apart by some milliseconds in this time.
 WINDOW_S = 60.0
+# A clock of this machine that is no further off is taken for exact, where milliseconds are measured.
+NEAR_MS = 1_000
 
 
 class BrokerClock:
@@ -51,3 +54,22 @@ class BrokerClock:
         70000
         """
         return self._wall() if self._lead_ms is None else UnixMs(round(self._monotonic_s() * 1_000 + self._lead_ms))
+
+    def nearest(self) -> UnixMs:
+        """
+        The time to measure milliseconds by: that of this machine while it is near the broker's, since it does not lag by a delivery; a
+        clock that is far off is not believed.
+
+        >>> clock = BrokerClock(monotonic_s=lambda: 10.0, wall=lambda: UnixMs(70_003))
+        >>> clock.hear(UnixMs(70_000)); clock.nearest()
+        70003
+        >>> clock.hear(UnixMs(700_000)); clock.nearest()
+        700000
+        """
+        wall, now = self._wall(), self.now()
+        return wall if abs(wall - now) <= NEAR_MS else now
+
+
+def wall() -> UnixMs:
+    """Time of this machine."""
+    return UnixMs(time.time_ns() // 1_000_000)

@@ -1,9 +1,13 @@
-"""What an origin takes for the time of the broker."""
+"""What is taken for the time of the broker, and that nothing else is taken for the time."""
 
-from packager.origin.clock import BrokerClock
+import ast
+from pathlib import Path
+
+from packager.clock import BrokerClock
 from schemas.units import UnixMs
 
 SKEW_MS = 1_700_000_000_000
+WALL_CLOCKS = {("time", "time"), ("time", "time_ns"), ("time", "localtime"), ("time", "gmtime"), ("datetime", "now")}
 
 
 class Machine:
@@ -46,3 +50,14 @@ def test_in_a_long_silence_it_goes_on() -> None:
     machine.deliver(after_ms=4)
     machine.at_s += 3_600
     assert machine.error_ms() == -4
+
+
+def test_nothing_but_the_clock_itself_reads_the_time_of_the_machine() -> None:
+    root = Path(__file__).parents[3] / "packager"
+    asked = {
+        f"{path.relative_to(root)}: {node.attr}"
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and (getattr(node.value, "id", ""), node.attr) in WALL_CLOCKS
+    }
+    assert asked == {"clock.py: time_ns"}
