@@ -16,6 +16,10 @@ from schemas.records import Level
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
+# A broker that is back is found within a second; by default it may take ten.
+RECONNECT_MS_MAX = 1_000
+# Leaders that moved are seen at the first error; this is for clients that ask for nothing meanwhile.
+METADATA_AGE_MS_MAX = 10_000
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -38,6 +42,7 @@ class KafkaSettings(_Section):
     parts_retention_ms: Positive = Field(HOUR_MS, description="How long part announcements stay.")
     control_retention_ms: Positive = Field(72 * HOUR_MS, description="How long decisions and what they read stay for replay.")
     delivery_timeout_ms: Positive = Field(30_000, description="After this a record not acknowledged is an error.")
+    request_timeout_ms: Positive = Field(5_000, description="After this a broker that does not answer is left, and another is asked.")
     fetch_wait_ms: Positive = Field(50, description="Longest wait of a fetch; a produce wakes it at once.")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How brokers are spoken to; SASL_SSL in production."
@@ -55,6 +60,10 @@ class KafkaSettings(_Section):
             raise ValueError(f"security_protocol {self.security_protocol} needs sasl_username and sasl_password")
         if (self.ssl_certificate is None) != (self.ssl_key is None):
             raise ValueError("ssl_certificate and ssl_key belong together")
+        if self.request_timeout_ms < self.fetch_wait_ms + 1_000:
+            raise ValueError("request_timeout_ms must outlast fetch_wait_ms by a second: a fetch without news is an answer")
+        if self.delivery_timeout_ms < 2 * self.request_timeout_ms:
+            raise ValueError("delivery_timeout_ms must outlast two brokers that do not answer: at least 2 x request_timeout_ms")
         for name in ("ssl_ca", "ssl_certificate", "ssl_key"):
             path: Path | None = getattr(self, name)
             if path is not None and not path.is_file():
@@ -73,7 +82,15 @@ class KafkaSettings(_Section):
 
     def client(self) -> dict[str, str | int]:
         """What every client of librdkafka is configured with."""
-        return {"bootstrap.servers": self.bootstrap_servers, "message.max.bytes": self.message_bytes_max, **self.security()}
+        return {
+            "bootstrap.servers": self.bootstrap_servers,
+            "message.max.bytes": self.message_bytes_max,
+            # By default a broker that stands still with its connections open holds up what was asked of it for a minute.
+            "socket.timeout.ms": self.request_timeout_ms,
+            "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
+            "topic.metadata.refresh.interval.ms": METADATA_AGE_MS_MAX,
+            **self.security(),
+        }
 
     def security(self) -> dict[str, str | int]:
         """How clients of librdkafka speak to brokers; nothing where that is in the clear."""
@@ -124,7 +141,8 @@ class IngestSettings(_Section):
     )
     jump_ms: Positive = Field(200, description="A step of the input's timestamps beyond this opens a new period.")
     gap_ms: Annotated[int, Field(ge=0)] = Field(
-        600, description="A new period less than this after the end of the last, a part and a frame, begins at that end: nothing to jump over."
+        600,
+        description="A new period less than this after the end of the last, a part and a frame, begins at that end: nothing to jump over.",
     )
     standby_ms: Positive = Field(1_500, description="How long the leading encoder of a pair may be silent before the other goes on.")
     retry_ms: Positive = Field(1_000, description="How often an encoder that lost Kafka for longer than its queue holds tries again.")
