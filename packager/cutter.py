@@ -5,12 +5,12 @@ What is cut depends on the chunks and their order in the log alone. A chunk that
 `CutReject` and changes nothing, except that what follows a hole is lost until the next segment starts, in that track.
 """
 
-import zlib
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from packager.cuts import Cut, CutFailed, CutPart, CutPicture, CutReject, CutSegment, Made, Told
+from packager.digest import fingerprint
 from packager.scope import Scope
 from schemas.errors import RejectedError
 from schemas.records import Chunk, Period, Track
@@ -387,7 +387,7 @@ class Cutter:
 
 def _fingerprint(chunk: Chunk) -> tuple[int, ...]:
     """What tells a chunk from another of the same index."""
-    return (chunk.msn, chunk.start_ticks, chunk.duration_ticks, len(chunk.payload), zlib.crc32(chunk.payload))
+    return (chunk.msn, chunk.start_ticks, chunk.duration_ticks, len(chunk.payload), fingerprint(chunk.payload))
 
 
 def _is_same(held: tuple[int, ...] | None, now: tuple[int, ...]) -> bool:

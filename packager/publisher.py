@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from packager.cuts import CutPart, CutPicture, CutSegment, Told
-from packager.store import Publication, Store, digest
+from packager.digest import digest
+from packager.store import Publication, Store
 from schemas.errors import RetryableError
 from schemas.records import Assignment, Fault, Outcome, Part, SegmentReport
 from schemas.units import Ms
@@ -19,7 +20,7 @@ class Published:
     Attributes:
         name: Its name.
         size: Bytes.
-        digest: SHA-256 of its bytes, first 16 bytes.
+        digest: XXH3-128 of its bytes.
         existed: Whether equal bytes were there before.
         attempts: Tries it took.
         cpu_us: CPU time of this thread.

@@ -1,7 +1,6 @@
 """Where objects go: a small protocol, and the directory that is the default."""
 
 import errno
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
+from packager.digest import digest
 from schemas.errors import ConflictError, RejectedError, RetryableError, UserError
 from schemas.settings import StoreSettings
 
@@ -64,19 +64,6 @@ class Store(Protocol):
     def delete(self, name: str) -> bool:
         """Whether there was such an object; now there is none."""
         ...
-
-
-def digest(pieces: Sequence[bytes]) -> bytes:
-    """
-    What an object is known by: the first 16 bytes of the SHA-256 of its bytes.
-
-    >>> digest([b"a", b"bc"]) == digest([b"abc"])
-    True
-    """
-    sha = hashlib.sha256()
-    for piece in pieces:
-        sha.update(piece)
-    return sha.digest()[:16]
 
 
 class DirectoryStore:

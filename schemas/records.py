@@ -695,7 +695,7 @@ class Part:
         duration_ticks: Duration.
         independent: Whether it holds a sync sample.
         size: Bytes.
-        digest: SHA-256 of its bytes, first 16 bytes.
+        digest: XXH3-128 of its bytes.
         durable_unix_ms: Broker time of its last chunk.
     """
 
@@ -757,7 +757,7 @@ class SegmentReport:
         part_count: Parts.
         chunk_count: Chunks.
         size: Bytes.
-        digest: SHA-256 of its bytes, first 16 bytes.
+        digest: XXH3-128 of its bytes.
         durable_unix_ms: Broker time of its last chunk.
         cpu_us: CPU time spent on it.
         publish_us: Wall time of publishing it.

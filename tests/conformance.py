@@ -2,7 +2,8 @@
 
 import pytest
 
-from packager.store import Publication, Store, digest
+from packager.digest import digest
+from packager.store import Publication, Store
 from schemas.errors import ConflictError
 
 NAME = "news/0/v0/25600.m4s"

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from packager.store import Publication, digest
+from packager.digest import digest
+from packager.store import Publication
 from schemas.errors import ConflictError
 
 

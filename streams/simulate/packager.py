@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 
 from packager.boxes import check_chunk
 from packager.cuts import CutFailed, CutPart, CutReject, CutSegment, Made, Told
+from packager.digest import digest
 from packager.holding import Assigned, Inbox, Withdrawn, Work
 from packager.scope import Scope
 from packager.slicing import PeriodUnknownError, SliceCutter
@@ -274,15 +274,11 @@ class Packager(Process):
                 del self._progress[work.key]
 
 
-def _digest(cut: Made) -> bytes:
-    return sha256(b"".join(cut.pieces)).digest()[:16]
-
-
 def _part(cut: CutPart) -> Part:
     return Part(
         channel=cut.period.channel, period=cut.period.period, track=cut.track.track, msn=cut.msn, index=cut.index,
         segment_start_ticks=cut.segment_start_ticks, segment_ticks=cut.segment_ticks, start_ticks=cut.start_ticks,
-        duration_ticks=cut.duration_ticks, independent=cut.independent, size=cut.size, digest=_digest(cut),
+        duration_ticks=cut.duration_ticks, independent=cut.independent, size=cut.size, digest=digest(cut.pieces),
         durable_unix_ms=cut.durable_unix_ms,
     )  # fmt: skip
 
@@ -295,5 +291,5 @@ def _report(job: _Job) -> SegmentReport:
         outcome=Outcome.PUBLISHED if made else Outcome.FAILED, start_ticks=cut.start_ticks, duration_ticks=cut.duration_ticks,
         part_count=made.part_count if isinstance(made, CutSegment) else 0, chunk_count=len(made.pieces) if made else 0,
         size=made.size if made else 0,
-        digest=_digest(made) if made else b"", durable_unix_ms=cut.durable_unix_ms, fault=job.fault, error=job.error,
+        digest=digest(made.pieces) if made else b"", durable_unix_ms=cut.durable_unix_ms, fault=job.fault, error=job.error,
     )  # fmt: skip

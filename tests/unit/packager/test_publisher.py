@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from packager.digest import digest
 from packager.publisher import Publisher
-from packager.store import Publication, digest
+from packager.store import Publication
 from schemas.errors import ConflictError, RetryableError
 from schemas.units import Ms
 from tests.fakes import MemoryStore
