@@ -10,7 +10,7 @@ from prometheus_client import start_http_server
 from schemas.errors import UserError
 from schemas.settings import Settings, load
 from streams.app import build
-from streams.journal import KafkaLog
+from streams.log import KafkaLog
 from streams.metrics import Metrics
 from streams.shell import LoopGuard, watch
 

@@ -1,7 +1,7 @@
 """The composition root of the Faust app: agents, tables, and the planner, models and sweeper of each pool of this worker."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,7 @@ from streams.agents import channels, demand, forecasts, gops, heartbeats, report
 from streams.agents.models import Models
 from streams.agents.periods import Periods
 from streams.agents.planner import InputEnds, Planner
-from streams.journal import Log, outgoing
+from streams.log import Log, outgoing
 from streams.metrics import Metrics
 from streams.pools import Pools
 from streams.shell import Arrival, Shell
@@ -40,8 +40,15 @@ CHANGELOG_LINGER_S = 0.01
 
 
 class App(faust.App):
-    """A Faust app that tells when a rebalance has settled: tables are recovered and sources resume."""
+    """
+    A Faust app that tells how a rebalance gets on.
 
+    Attributes:
+        on_sought: Called with the committed offsets when tables are recovered, before any record is read on.
+        on_settled: Called when sources resume.
+    """
+
+    on_sought: Callable[[Mapping[TP, int]], None] | None = None
     on_settled: Callable[[], None] | None = None
 
     def on_rebalance_end(self) -> None:
@@ -137,6 +144,7 @@ class Control:
             agent.register(self.app, **register)
         for learning in (demand, reports):
             learning.register(self.app, **register, learn=self._learn)
+        self.app.on_sought = self._take_up
         self.app.on_settled = self._settle
         cast(Any, self.app).on_partitions_revoked.connect(self._on_revoked)
 
@@ -159,12 +167,28 @@ class Control:
             return None
         return (self.app.rebalancing_count, tuple(sorted(cast(Any, self.app.tables).recovery.active_remaining().items())))
 
-    def _settle(self) -> None:
+    def _take_up(self, committed: Mapping[TP, int]) -> None:
+        """
+        Keep in memory what is still so: a pool that was another worker's meanwhile is read anew from the tables.
+
+        It may have been, though it never left our assignment: we stood still, and were given it back when we woke up.
+        """
+        assigned = self._assigned()
+        for number in self.pools.numbers:
+            ends = {topic.title: committed.get(TP(topic.name(self.settings.kafka), number), 0) for topic in topics.INPUTS}
+            if number not in assigned:
+                self.pools.forget(number)
+            elif self.pools.is_behind(number, ends):
+                self.pools.reread(number)
+
+    def _assigned(self) -> set[int]:
         name = topics.HEARTBEATS.name(self.settings.kafka)
-        assigned = {tp.partition for tp in self.consumer.assignment() if tp.topic == name}
+        return {tp.partition for tp in self.consumer.assignment() if tp.topic == name}
+
+    def _settle(self) -> None:
+        assigned = self._assigned()
         for number in self.pools.numbers - assigned:
             self.pools.forget(number)
-            self._models.pop(number, None)
         for number in sorted(assigned - set(self._tasks)):
             self._start_pool(number)
         log.info("pools_assigned", pools=sorted(assigned))
@@ -173,7 +197,7 @@ class Control:
     def _start_pool(self, number: int) -> None:
         pool, shared = self.pools.of(number), {"log": self._log, "codec": self._codec, "settings": self.settings, "metrics": self.metrics}
         periods = Periods(pool, log=self._log, codec=self._codec, settings=self.settings)
-        planner = Planner(pool, **shared, code_version=version("finecut"), folded_to=self._folded_to)  # type: ignore[arg-type]
+        planner = Planner(pool, **shared, code_version=version("finecut"), folded_to=self._folded_to, is_ours=self._is_ours)  # type: ignore[arg-type]
         self._planners[number] = planner
         self._tasks[number] = [self._spawn(planner.run()), self._spawn(self._model(number).run()), self._spawn(periods.run())]
 
@@ -231,6 +255,9 @@ class Control:
             tp = TP(topic.name(self.settings.kafka), pool)
             while max(self.shell.handled.get(tp, 0), self.consumer.committed_offsets.get(tp, 0)) < ends.get(topic.title, 0):
                 await self._moved.wait()
+
+    async def _is_ours(self, pool: int) -> bool:
+        return await self.consumer.confirms(pool)
 
     async def _send_reject(self, partition: int, key: bytes, reject: Reject) -> None:
         await self._log.append([outgoing(topics.REJECTS, partition, key.decode(), reject, codec=self._codec, kafka=self.settings.kafka)])

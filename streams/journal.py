@@ -1,12 +1,8 @@
-"""The journal of decisions: append with a contiguous-offset check, read back, and send what follows from them."""
+"""The journal of decisions: append with a contiguous-offset check, read back, send what follows from them and keep it standing."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
-
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from schemas import topics
 from schemas.codec import Codec
@@ -15,80 +11,20 @@ from schemas.records import Decision
 from schemas.settings import KafkaSettings
 from schemas.units import UnixMs
 from streams.core.standing import Projection, Standing, apply, counts, orphans, projections
-from streams.transport import security
+from streams.log import Ack, Log, Outgoing, Reading, Stored, outgoing
+from streams.readback import TOLD, ReadBack
 
 # Decisions looked at in one step back in search of a whole one: a minute of a busy pool.
 BLOCK = 500
-READ_TIMEOUT_MS = 1_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outgoing:
-    """A record to be written; ``value`` None is a tombstone."""
-
-    topic: str
-    partition: int
-    key: bytes
-    value: bytes | None
-
-
-def outgoing(topic: topics.Topic, pool: int, key: str, record: Any | None, *, codec: Codec, kafka: KafkaSettings) -> Outgoing:
-    """A record of a topic of the pools, framed; None is a tombstone."""
-    value = None if record is None else codec.encode(record)
-    return Outgoing(topic=topic.name(kafka), partition=pool, key=key.encode(), value=value)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ack:
-    """Where and when the broker appended a record."""
-
-    offset: int
-    at_unix_ms: UnixMs
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stored:
-    """A record read back."""
-
-    offset: int
-    at_unix_ms: UnixMs
-    key: bytes
-    value: bytes | None
-
-
-class Reading(Protocol):
-    """An open look at the log."""
-
-    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """First offset kept, and the offset after the last."""
-        ...
-
-    async def since(self, topic: str, partition: int, at: UnixMs) -> int:
-        """Offset of the first record appended at or after a time; the end if there is none."""
-        ...
-
-    async def read(self, topic: str, partition: int, first: int, end: int) -> list[Stored]:
-        """Records from ``first`` until before ``end``."""
-        ...
-
-
-class Log(Protocol):
-    """What the control plane writes to and reads back from."""
-
-    async def append(self, records: Sequence[Outgoing]) -> list[Ack]:
-        """Write records in order; returns once all are acknowledged by all in-sync replicas."""
-        ...
-
-    def reading(self) -> AbstractAsyncContextManager[Reading]:
-        """Open a look at the log."""
-        ...
 
 
 class OvertakenError(FinecutError):
     """Another planner appended since we last looked: read to the end and begin anew."""
 
     def __init__(self, *, pool: int, number: int, expected: int, got: int) -> None:
-        super().__init__(f"decision {number} of pool {pool} landed at offset {got}, not {expected}: another planner came between")
+        super().__init__(
+            f"decision {number} of pool {pool}: the journal goes on at offset {got}, not {expected}, another planner came between"
+        )
 
 
 class Journal:
@@ -113,6 +49,7 @@ class Journal:
         self._kafka = kafka
         self._end = 0
         self._unsent: list[Projection] = []
+        self._back = ReadBack(dict.fromkeys((topic.title for topic in TOLD), 0))
 
     async def recover(self) -> UnixMs | None:
         """
@@ -135,6 +72,7 @@ class Journal:
                 # Of all but the last, a planner had its projections acknowledged before it went on.
                 self._unsent = projections(decision, before)
             self.standing = standing
+            self._back = ReadBack(dict(zip((topic.title for topic in TOLD), await self._ends(reading), strict=True)))
             for topic in (topics.ASSIGNMENTS, topics.PLANS):
                 self._unsent += orphans(topic, await self._keys(reading, topic), standing)
         return tail[-1][0].at_unix_ms if tail else None
@@ -160,7 +98,46 @@ class Journal:
         unsent = self._unsent
         acks = await self._log.append([self._outgoing(p.topic, p.key, p.record) for p in unsent])
         self._unsent = []
-        return list(zip(unsent, acks, strict=True))
+        sent = list(zip(unsent, acks, strict=True))
+        for projection, ack in sent:
+            self._back.wrote(projection.topic, ack.offset)
+        return sent
+
+    async def mend(self) -> tuple[str, ...]:
+        """
+        Send again what somebody else wrote over since the last look, as a planner may that stood still after its decision.
+
+        Returns:
+            Keys sent again.
+
+        Raises:
+            OvertakenError: Another planner wrote a decision since, so that what stands may be right: `recover` before anything else.
+        """
+        written: list[tuple[topics.Topic, str]] = []
+        async with self._log.reading() as reading:
+            (end,) = await reading.ends([topics.DECISIONS.name(self._kafka)], self.pool)
+            if end != self._end:
+                raise OvertakenError(pool=self.pool, number=self.standing.number, expected=self._end, got=end)
+            for topic, end in zip(TOLD, await self._ends(reading), strict=True):
+                if stretch := self._back.unexplained(topic, end=end):
+                    stored = await reading.read(topic.name(self._kafka), self.pool, *stretch)
+                    written += [(topic, key) for key in self._back.foreign(topic, stored, end=end)]
+        self._unsent += [Projection(topic=topic, key=key, record=self._in_force(topic, key)) for topic, key in written]
+        await self.project()
+        return tuple(key for _, key in written)
+
+    def _in_force(self, topic: topics.Topic, key: str) -> Any | None:
+        standing = self.standing
+        held: dict[str, Mapping[str, Any]] = {
+            topics.ASSIGNMENTS.title: standing.assignments,
+            topics.PLANS.title: standing.plans,
+            topics.SCALING.title: {str(self.pool): standing.scaling} if standing.scaling else {},
+        }
+        record = held[topic.title].get(key)
+        return record and replace(record, decision=standing.number)
+
+    async def _ends(self, reading: Reading) -> list[int]:
+        return await reading.ends([topic.name(self._kafka) for topic in TOLD], self.pool)
 
     async def _keys(self, reading: Reading, topic: topics.Topic) -> set[str]:
         """Keys of a compacted topic that have a value."""
@@ -170,7 +147,7 @@ class Journal:
         return {key.decode() for key, value in newest.items() if value is not None}
 
     def _outgoing(self, topic: topics.Topic, key: str, record: Any | None) -> Outgoing:
-        return outgoing(topic, self.pool, key, record, codec=self._codec, kafka=self._kafka)
+        return outgoing(topic, self.pool, key, record, codec=self._codec, kafka=self._kafka, decision=self.standing.number)
 
     def _decision(self, stored: Stored) -> Decision:
         record = self._codec.decode(stored.value or b"")
@@ -195,102 +172,3 @@ def in_force(entries: Sequence[tuple[int, Decision]]) -> list[Decision]:
     counted = [decision for offset, decision in entries if counts(decision, offset=offset)]
     newest = max((index for index, decision in enumerate(counted) if decision.whole), default=len(counted))
     return counted[newest:]
-
-
-class KafkaLog:
-    """
-    The log in Kafka.
-
-    Args:
-        kafka: Cluster and limits.
-    """
-
-    def __init__(self, kafka: KafkaSettings) -> None:
-        self._kafka = kafka
-        self._producer: AIOKafkaProducer | None = None
-
-    async def __aenter__(self) -> Self:
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._kafka.bootstrap_servers,
-            client_id="finecut-control",
-            acks="all",
-            enable_idempotence=True,
-            max_request_size=self._kafka.message_bytes_max,
-            request_timeout_ms=self._kafka.delivery_timeout_ms,
-            **security(self._kafka),
-        )
-        await self._producer.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._producer is not None:
-            await self._producer.stop()
-
-    async def append(self, records: Sequence[Outgoing]) -> list[Ack]:
-        """Write records in order; returns once all are acknowledged by all in-sync replicas."""
-        if self._producer is None:
-            raise RuntimeError("the log is not open")
-        sent = [await self._producer.send(r.topic, r.value, key=r.key, partition=r.partition) for r in records]
-        return [Ack(offset=done.offset, at_unix_ms=UnixMs(done.timestamp)) for done in await asyncio.gather(*sent)]
-
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator["KafkaReading"]:
-        """Open a look at the log."""
-        async with _consumer(self._kafka) as consumer:
-            yield KafkaReading(self._kafka, consumer)
-
-
-@asynccontextmanager
-async def _consumer(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=kafka.bootstrap_servers,
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        fetch_max_wait_ms=kafka.fetch_wait_ms,
-        **security(kafka),
-    )
-    await consumer.start()
-    try:
-        yield consumer
-    finally:
-        await consumer.stop()
-
-
-class KafkaReading:
-    """Consumers without a group."""
-
-    def __init__(self, kafka: KafkaSettings, consumer: AIOKafkaConsumer) -> None:
-        self._kafka = kafka
-        self._consumer = consumer
-
-    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """First offset kept, and the offset after the last."""
-        tp = TopicPartition(topic, partition)
-        first, end = await asyncio.gather(self._consumer.beginning_offsets([tp]), self._consumer.end_offsets([tp]))
-        return first[tp], end[tp]
-
-    async def since(self, topic: str, partition: int, at: UnixMs) -> int:
-        """Offset of the first record appended at or after a time; the end if there is none."""
-        tp = TopicPartition(topic, partition)
-        found = (await self._consumer.offsets_for_times({tp: at}))[tp]
-        offset: int = found.offset if found is not None else (await self._consumer.end_offsets([tp]))[tp]
-        return offset
-
-    async def read(self, topic: str, partition: int, first: int, end: int) -> list[Stored]:
-        """Records from ``first`` until before ``end``."""
-        if first >= end:
-            return []
-        tp = TopicPartition(topic, partition)
-        read: list[Stored] = []
-        # A consumer of its own: aiokafka 0.14 may never stop one that was assigned a second time.
-        async with _consumer(self._kafka) as consumer:
-            consumer.assign([tp])
-            consumer.seek(tp, first)
-            # Compaction leaves holes, also at the end: the position tells that it was passed.
-            while await consumer.position(tp) < end:
-                batch = await consumer.getmany(tp, timeout_ms=READ_TIMEOUT_MS)
-                read += [
-                    Stored(offset=r.offset, at_unix_ms=UnixMs(r.timestamp), key=r.key or b"", value=r.value) for r in batch.get(tp, ())
-                ]
-        return [stored for stored in read if stored.offset < end]

@@ -1,7 +1,7 @@
 """What a worker knows of each pool it is assigned: its folds, the broker's clock, and what waits to be decided."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -132,6 +132,14 @@ class Pools:
         """A pool is another worker's now."""
         self._pools.pop(number, None)
         self._tables.forget(number)
+
+    def is_behind(self, number: int, ends: Mapping[str, int]) -> bool:
+        """Whether more of an input was folded, by whoever, than the folds here hold; by title the offset after what was committed."""
+        return any(self.of(number).state.next_offset(title) < end for title, end in ends.items())
+
+    def reread(self, number: int) -> None:
+        """What the tables hold of a pool counts, not what is in memory here."""
+        self._pools.pop(number, None)
 
     @property
     def numbers(self) -> set[int]:

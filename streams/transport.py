@@ -106,7 +106,18 @@ class Consumer(driver.Consumer):
         """Committed offsets to which the assigned partitions were sought."""
         offsets = await super().seek_to_committed()
         self.committed_offsets = {TP(tp.topic, tp.partition): offset or 0 for tp, offset in offsets.items()}
+        if (on_sought := getattr(self.app, "on_sought", None)) is not None:
+            on_sought(self.committed_offsets)
         return offsets
+
+    async def confirms(self, partition: int) -> bool:
+        """
+        Whether the group still counts us as the owner of a partition of our topics, asked by committing again what is committed.
+
+        One of which nothing was ever committed cannot be asked for: it counts as ours.
+        """
+        offsets = {tp: offset for tp, offset in self.committed_offsets.items() if tp.partition == partition and offset}
+        return not offsets or await self._commit(offsets)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         done = await super()._commit(offsets)

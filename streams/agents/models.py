@@ -11,7 +11,7 @@ from schemas.records import Demand, Forecasts, Reports
 from schemas.settings import Settings
 from schemas.units import Ms, UnixMs
 from streams.core.dealing import THUMBNAILS
-from streams.journal import Log, outgoing
+from streams.log import Log, outgoing
 from streams.metrics import Metrics
 from streams.models.cost import CostLearner
 from streams.models.pool import PoolForecaster, Seen

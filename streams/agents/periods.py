@@ -10,7 +10,7 @@ from schemas.errors import RejectedError
 from schemas.records import Period
 from schemas.settings import Settings
 from schemas.units import Ms, UnixMs
-from streams.journal import Log, Stored, outgoing
+from streams.log import Log, Stored, outgoing
 from streams.pools import Pool
 
 log = structlog.get_logger()

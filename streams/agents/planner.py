@@ -14,7 +14,8 @@ from schemas.units import UnixMs
 from streams.core.decide import Cause, decide, whole
 from streams.core.policy import Policy
 from streams.core.standing import Projection
-from streams.journal import Ack, Journal, Log, OvertakenError
+from streams.journal import Journal, OvertakenError
+from streams.log import Ack, Log
 from streams.metrics import Metrics
 from streams.pools import Pool
 
@@ -23,6 +24,10 @@ log = structlog.get_logger()
 InputEnds = dict[str, int]
 # Between two looks at the packagers' load, for metrics.
 MEASURE_MS = 1_000
+# Between two looks at what others may have written over.
+LOOK_BACK_MS = 1_000
+# A planner whose pool is another worker's is ended by the rebalance that its worker has yet to hear of.
+DISMISSED_S = 30.0
 
 
 class Planner:
@@ -37,6 +42,7 @@ class Planner:
         metrics: Counts.
         code_version: Version that decisions name.
         folded_to: Returns once each input topic of the pool, by title, is folded up to an offset.
+        is_ours: Whether the pool is still assigned to this worker, asked of Kafka.
     """
 
     def __init__(
@@ -49,6 +55,7 @@ class Planner:
         metrics: Metrics,
         code_version: str,
         folded_to: Callable[[int, InputEnds], Awaitable[None]],
+        is_ours: Callable[[int], Awaitable[bool]],
     ) -> None:
         self._pool = pool
         self._log = log
@@ -57,12 +64,13 @@ class Planner:
         self._policy = Policy.of(settings)
         self._code_version = code_version
         self._folded_to = folded_to
+        self._is_ours = is_ours
         self._journal = Journal(pool.number, log=log, codec=codec, kafka=settings.kafka)
-        self._measured = UnixMs(0)
+        self._measured = self._looked_back = UnixMs(0)
         self.is_ready = asyncio.Event()
 
     async def run(self) -> None:
-        """Take over, then decide, for ever; when another planner came between, take over again."""
+        """Take over, then decide, for ever; when another planner came between, take over again if the pool is still ours."""
         while True:
             try:
                 await self._take_over()
@@ -71,6 +79,10 @@ class Planner:
             except OvertakenError as error:
                 self._metrics.overtaken.inc()
                 log.warning("planner_overtaken", pool=self._pool.number, error=str(error))
+                if not await self._is_ours(self._pool.number):
+                    log.warning("planner_dismissed", pool=self._pool.number)
+                    async with asyncio.timeout(DISMISSED_S):
+                        await asyncio.Event().wait()  # until the rebalance cancels us
 
     async def _take_over(self) -> None:
         """Read decisions to their end, have the inputs folded to theirs, and restate the whole: no older planner can follow it."""
@@ -109,6 +121,14 @@ class Planner:
             await self._put_in_force(decision)
         elif now - self._measured >= MEASURE_MS:
             self._measure_packagers(now)
+        if now - self._looked_back >= LOOK_BACK_MS:
+            self._looked_back = now
+            await self._mend()
+
+    async def _mend(self) -> None:
+        if keys := await self._journal.mend():
+            self._metrics.mended.inc(len(keys))
+            log.warning("written_over", pool=self._pool.number, keys=keys)
 
     def _decided(self, now: UnixMs, cause: Cause | None) -> Decision | None:
         began = perf_counter()

@@ -18,7 +18,8 @@ from streams.core.decide import whole
 from streams.core.policy import Policy
 from streams.core.standing import counts
 from streams.core.state import State
-from streams.journal import Journal, KafkaLog, OvertakenError
+from streams.journal import Journal, OvertakenError
+from streams.log import KafkaLog
 from streams.replay.redecide import redecide_log
 from tests.builders import make_period
 

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
+from packager.holding import Assigned, Inbox, Withdrawn
 from schemas import topics
 from schemas.codec import Codec
 from schemas.records import Assignment, Decision, Level, Plan, Reason
 from schemas.settings import KafkaSettings
 from schemas.units import Epoch, Msn, UnixMs
-from streams.journal import Journal, OvertakenError, in_force, outgoing
+from streams.journal import Journal, OvertakenError, in_force
+from streams.log import outgoing
 
 from .fake_log import FakeLog
 
@@ -152,3 +154,107 @@ def test_a_decision_that_landed_elsewhere_does_not_count_wherever_reading_begins
     entries = [*enumerate(chain), (3, late), (4, after)]
     assert in_force(entries) == [*chain, after]
     assert in_force(entries[3:]) == []
+
+
+async def stale_and_ours(log: FakeLog) -> tuple[Journal, Journal]:
+    """A planner that stood still after the ack of its decision to give a slice, a plan and an end, and one that went on meanwhile."""
+    stale, ours = journal(log), journal(log)
+    await stale.recover()
+    await decide(stale, decision(1, whole=True), decision(2, assignments=(assignment("a", 2), assignment("b", 2))))
+    await stale.append(decision(3, plans=(plan("a", 3),), assignments=(assignment("a", 3, "p2"),), ended_slices=("b/all/0/0",)))
+    await ours.recover()
+    held = (assignment("a", 5, "p3"), assignment("b", 5, "p3"))
+    await decide(ours, decision(4, whole=True), decision(5, assignments=held, plans=(plan("a", 5),)))
+    return stale, ours
+
+
+def obeyed(log: FakeLog, packager_id: str) -> list[str]:
+    """What a packager that reads `assignments` from its beginning to its end holds then."""
+    inbox, held = Inbox(packager_id, "l"), set()
+    for stored in log.partitions[topics.ASSIGNMENTS.name(log.kafka), 0]:
+        record = None if stored.value is None else log.codec.decode(stored.value)
+        ended_by = log.tombstones.get((topics.ASSIGNMENTS.name(log.kafka), stored.offset))
+        match inbox.fold(stored.key.decode(), record, decision=ended_by):
+            case Assigned(key=key):
+                held.add(key)
+            case Withdrawn(key=key):
+                held.discard(key)
+    return sorted(held)
+
+
+def compacted(log: FakeLog, topic: topics.Topic) -> dict[str, Any]:
+    """The newest by key, which is all that compaction leaves."""
+    newest = {stored.key.decode(): stored.value for stored in log.partitions[topic.name(log.kafka), 0]}
+    return {key: log.codec.decode(value) for key, value in newest.items() if value is not None}
+
+
+async def test_who_stood_still_between_ack_and_projections_changes_nothing_for_those_who_read_along() -> None:
+    log = FakeLog()
+    stale, _ = await stale_and_ours(log)
+    before = [obeyed(log, packager) for packager in ("p1", "p2", "p3")]
+    await stale.project()
+    assert before == [[], [], ["a/all/0/0", "b/all/0/0"]]
+    assert [obeyed(log, packager) for packager in ("p1", "p2", "p3")] == before, "its assignments and its tombstone are older"
+
+
+async def test_what_a_stale_planner_wrote_over_is_sent_again_for_those_who_begin_to_read() -> None:
+    log = FakeLog()
+    stale, ours = await stale_and_ours(log)
+    assert await ours.mend() == ()
+    await stale.project()
+    assert compacted(log, topics.ASSIGNMENTS)["a/all/0/0"].packager_id == "p2"
+    assert set(await ours.mend()) == {"a/all/0/0", "b/all/0/0", "a"}
+    assert compacted(log, topics.ASSIGNMENTS) == ours.standing.assignments
+    assert compacted(log, topics.PLANS) == ours.standing.plans
+    assert await ours.mend() == (), "what was sent again is our own"
+
+
+async def test_what_a_stale_planner_brought_back_is_ended_again() -> None:
+    log = FakeLog()
+    stale, ours = await stale_and_ours(log)
+    await decide(ours, decision(6, ended_slices=("a/all/0/0",), ended_channels=("a",)))
+    await stale.project()
+    await ours.mend()
+    assert set(compacted(log, topics.ASSIGNMENTS)) == {"b/all/0/0"}
+    assert compacted(log, topics.PLANS) == {}
+    assert None not in log.tombstones.values(), "every tombstone names a decision"
+
+
+async def test_what_was_written_over_and_then_decided_anew_is_not_sent_again() -> None:
+    log = FakeLog()
+    stale, ours = await stale_and_ours(log)
+    await stale.project()
+    await decide(ours, decision(6, assignments=(assignment("a", 6, "p1"),)))
+    assert set(await ours.mend()) == {"b/all/0/0", "a"}
+
+
+async def test_a_planner_that_was_overtaken_mends_nothing() -> None:
+    log = FakeLog()
+    stale, _ = await stale_and_ours(log)
+    with pytest.raises(OvertakenError):
+        await stale.mend()
+
+
+async def test_a_planner_that_stood_still_before_its_append_sends_nothing_that_follows_from_it() -> None:
+    log = FakeLog()
+    stale, ours = journal(log), journal(log)
+    await stale.recover()
+    await decide(stale, decision(1, whole=True))
+
+    async def goes_on_meanwhile() -> None:
+        await ours.recover()
+        await decide(ours, decision(2, whole=True), decision(3, assignments=(assignment("a", 3, "p3"),)))
+
+    log.while_appending = goes_on_meanwhile
+    with pytest.raises(OvertakenError):
+        await decide(stale, decision(2, assignments=(assignment("a", 2, "p2"),)))
+    assert obeyed(log, "p2") == []
+    assert obeyed(log, "p3") == ["a/all/0/0"]
+    assert await ours_after(log) == ours.standing
+
+
+async def ours_after(log: FakeLog) -> object:
+    """What a planner finds in force that reads the journal now."""
+    reader = journal(log)
+    await reader.recover()
+    return reader.standing

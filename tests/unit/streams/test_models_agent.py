@@ -9,7 +9,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from schemas.units import UnixMs
 from streams.agents.models import Models, Seconds
-from streams.journal import outgoing
+from streams.log import outgoing
 from streams.metrics import Metrics
 from streams.pools import Pool
 from streams.shell import Arrival

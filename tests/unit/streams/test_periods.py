@@ -8,7 +8,7 @@ from schemas.records import PeriodEnd
 from schemas.settings import Settings
 from schemas.units import Msn, UnixMs
 from streams.agents.periods import Periods, keep_ms
-from streams.journal import Outgoing, outgoing
+from streams.log import Outgoing, outgoing
 from streams.pools import Pool
 from tests.builders import make_period
 
