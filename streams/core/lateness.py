@@ -6,7 +6,7 @@ that cannot keep up, or for a pool that cannot: only who is late while others ar
 capacity. A holder that just began has one target duration for what the log had before, since it begins near the live edge.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from schemas.records import Assignment, DeadLife, Reason
@@ -162,7 +162,7 @@ def _stuck(facts: Facts, standing: Standing, blamed: Mapping[str, int], settings
     return max(late)[1] if late else None
 
 
-def _busy(heartbeats: Iterable[HeartbeatRow]) -> Collection[str]:
+def _busy(heartbeats: Iterable[HeartbeatRow]) -> set[str]:
     beats = (pulse.heartbeat for row in heartbeats for pulse in row.pulses)
     return {life_key(b.packager_id, b.life) for b in beats if b.capacity.cores and b.use.cores >= BUSY * b.capacity.cores}
 

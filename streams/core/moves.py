@@ -25,7 +25,11 @@ def evened_out(scene: Scene, staying: Mapping[str, Assignment], seats: Sequence[
     movable = {
         key: held
         for key, held in staying.items()
-        if held.packager_id in full and held.until_msn is None and seated[held.packager_id] == held.life and _is_settled(held, now)
+        if held.packager_id in full
+        and held.until_msn is None
+        and not held.hedges
+        and seated[held.packager_id] == held.life
+        and _is_settled(held, now)
     }
     holders: dict[str, set[str]] = {}
     for held in staying.values():

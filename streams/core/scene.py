@@ -80,6 +80,11 @@ class Scene:
         """Assignments in force, by ``slice/copy`` in order."""
         return sorted(self.standing.assignments.items())
 
+    @cached_property
+    def hedges_count(self) -> int:
+        """Slices in force that a second packager makes since the first is late."""
+        return sum(1 for held in self.standing.assignments.values() if held.hedges)
+
     # ------------------------------------------------------------ what was done
 
     @cached_property

@@ -9,7 +9,9 @@ from streams.core.assignment import AssignmentMap, Rank, Slice, place
 from streams.core.backlog import is_behind, split
 from streams.core.dealing import is_backlog, takes_all
 from streams.core.facts import ChannelFacts
+from streams.core.hedging import HEDGES_MAX, hedge
 from streams.core.liveness import Status
+from streams.core.load import usable
 from streams.core.moves import evened_out, yielding
 from streams.core.reshaping import turn_over
 from streams.core.resuming import adjusted, is_finished, resume
@@ -77,6 +79,7 @@ def deal(scene: Scene) -> Dealt:
         for key in dropped:
             _drop(scene, table, key)
         dealt = _place(scene, table)
+    dealt = _rescued(scene, table, dealt)
     for key, packager in dealt.holders.items():
         table.changed[key] = given(scene, table.wants[key], packager)
         table.ended.discard(key)
@@ -84,7 +87,7 @@ def deal(scene: Scene) -> Dealt:
         kept = bookmark(scene, table.wants[left.slice.key])
         if kept and left.slice.key not in table.changed:
             table.changed[left.slice.key] = kept
-    if not table.wants:
+    if all(want.hedges for want in table.wants.values()):
         table.changed |= evened_out(scene, table.staying, dealt.seats)
     return Dealt(
         assignments=tuple(table.changed[key] for key in sorted(table.changed)),
@@ -101,7 +104,9 @@ def _is_steady(scene: Scene, facts: ChannelFacts, in_force: Mapping[str, Assignm
     """Whether a channel that is one slice is seen at a glance to go on as it is: that is so of most, at most times."""
     if len(in_force) != 1 or scene.is_whole or scene.has_failures:
         return False
-    ((_, held),) = in_force.items()
+    ((key, held),) = in_force.items()
+    if key in scene.lateness.behind:
+        return False
     packager = scene.alive.get(held.packager_id)
     if packager is None or packager.life != held.life:
         return False
@@ -127,13 +132,18 @@ def _follows(facts: ChannelFacts, held: Assignment, plan: Plan | None, word: Pac
 def _deal_channel(scene: Scene, facts: ChannelFacts, in_force: Mapping[str, Assignment], table: _Table) -> None:
     going_on = {key: held for key, held in in_force.items() if not is_finished(scene, facts, held)}
     table.ended |= in_force.keys() - going_on.keys()
+    hedging = {key: held for key, held in going_on.items() if held.hedges}
+    for key in hedging:
+        del going_on[key]
     over = turn_over(scene, facts, going_on, may_reshape=table.moves > 0, is_new=not in_force)
     if over.is_dealt_anew:
         table.moves -= len(over.wants)
     table.ended.update(over.ended)
     ranges = {key for key in over.held if is_backlog(key)}
+    wants: dict[str, Want] = {}
     for key, held in over.held.items():
-        siblings = [other for other in over.held.values() if other.slice_id == held.slice_id and other.copy != held.copy]
+        makers = (*over.held.values(), *hedging.values())
+        siblings = [other for other in makers if other.slice_id == held.slice_id and other.copy != held.copy]
         # A slice that waits follows what makes its source now, not what did when it was lost.
         shape = over.shapes.get(key)
         following = replace(held, after=shape.after) if shape and shape.after != held.after else held
@@ -147,9 +157,18 @@ def _deal_channel(scene: Scene, facts: ChannelFacts, in_force: Mapping[str, Assi
             if kept is not in_force.get(key):
                 table.changed[key] = kept
         if want:
+            wants[key] = want
+    room = HEDGES_MAX - scene.hedges_count - sum(1 for want in table.wants.values() if want.hedges) if scene.lateness.blamed else 0
+    hedges = hedge(scene, facts, over, hedging, wants, room=room)
+    table.ended.update(hedges.ended)
+    for key, held in (hedges.staying | hedges.taken_over).items():
+        table.staying[key] = held
+        if held is not in_force.get(key):
+            table.changed[key] = held
+    for key, want in (wants | over.wants).items():
+        if key not in hedges.taken_over:
             _want(scene, facts, table, key, want, ranges)
-    for key, want in over.wants.items():
-        _want(scene, facts, table, key, want, ranges)
+    table.wants |= hedges.wants
 
 
 def _want(scene: Scene, facts: ChannelFacts, table: _Table, key: str, want: Want, ranges: set[str]) -> None:
@@ -214,6 +233,34 @@ def _place(scene: Scene, table: _Table) -> AssignmentMap:
         last=_picked_last(scene.standing) if table.wants else "",
         placed={held.slice_id for held in table.staying.values()},
     )
+
+
+def _rescued(scene: Scene, table: _Table, dealt: AssignmentMap) -> AssignmentMap:
+    """
+    The same, but what lost its holder goes where it fits into all of a packager: that is better than nobody.
+
+    What makes up for lateness and finds no room waits for none.
+    """
+    overflow = tuple(left for left in dealt.overflow if not table.wants[left.slice.key].hedges)
+    lost = [left.slice for left in overflow if left.slice.rank is Rank.NEEDED and _had_holder(table.wants[left.slice.key])]
+    if not lost:
+        return replace(dealt, overflow=overflow)
+    budget = scene.policy.assignment.part_ms_budget
+    whole = {p.packager_id: usable(p.capacity, utilisation=1.0, part_ms_budget=budget) for p in scene.alive.values()}
+    seats = [replace(seat, usable=whole[seat.packager_id]) for seat in dealt.seats]
+    again = place(lost, seats, strategy=scene.policy.assignment.strategy)
+    left_over = {left.slice.key for left in again.overflow}
+    kept = tuple(left for left in overflow if left.slice.key in left_over or left.slice not in lost)
+    used = {seat.packager_id: seat for seat in again.seats}
+    return AssignmentMap(
+        holders={**dealt.holders, **again.holders},
+        overflow=kept,
+        seats=tuple(seat.holding(used[seat.packager_id].used, used[seat.packager_id].held) for seat in dealt.seats),
+    )
+
+
+def _had_holder(want: Want) -> bool:
+    return want.held is not None and want.held.packager_id != NOBODY
 
 
 def _is_charged(scene: Scene, held: Assignment) -> bool:

@@ -11,6 +11,7 @@ from schemas.settings import GranularitySettings, PlannerSettings
 from streams.core.dealing import is_backlog, is_derived, shapes, takes_all
 from streams.core.decide import Standing, apply
 from streams.core.facts import ChannelFacts, read
+from streams.core.lateness import told
 from streams.core.liveness import judge
 from streams.core.policy import Policy
 from streams.core.scene import Scene, Source
@@ -76,6 +77,7 @@ class Story(World):
             sources={},
             heard={life_key(p.packager_id, p.life): Source() for p in judged},
             is_whole=made.whole,
+            told=told(facts.heartbeats.values(), before.assignments),
         )
         dealt = deal(scene)
         changed = {f"{a.slice_id}/{a.copy}": a for a in dealt.assignments}
