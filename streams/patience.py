@@ -5,23 +5,21 @@ from typing import Any
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
 
-from schemas.settings import KafkaSettings
-
 # They are answered once every member of the group was heard.
 JOINS = (JoinGroupRequest, SyncGroupRequest)
 
 
-def limit(client: AIOKafkaClient, kafka: KafkaSettings) -> None:
+def limit(client: AIOKafkaClient, *, request_timeout_ms: int) -> None:
     """
-    A request that is not answered within ``request_timeout_ms`` is given up, and its connection closed, so that another broker is asked.
+    A request that is not answered in time is given up, and its connection closed, so that another broker is asked.
 
     aiokafka has one time for this and for how long a record may wait for a leader: with a short one, records are lost while leaders
     are elected; with a long one, a broker that stands still with its connections open holds up everything that it led. Here the time
     that the client was made with goes on to hold for records and joins.
     """
-    answer_s = kafka.request_timeout_ms / 1_000
+    answer_s = request_timeout_ms / 1_000
     join_s = max(answer_s, client._request_timeout_ms / 1_000)  # noqa: SLF001 - see above
-    client._request_timeout_ms = kafka.request_timeout_ms  # noqa: SLF001
+    client._request_timeout_ms = request_timeout_ms  # noqa: SLF001
     send, connections = client.send, client._conns  # noqa: SLF001
 
     async def send_in_time(node_id: Any, request: Any, *, group: ConnectionGroup = ConnectionGroup.DEFAULT) -> Any:

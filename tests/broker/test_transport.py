@@ -23,7 +23,7 @@ async def handled(kafka: LocalBroker, topic: str, scheme: str, data_dir: Path) -
     """What an agent is given of two records, the first of which waited for its start."""
     app = faust.App(
         f"app-{uuid4().hex[:8]}",
-        broker=[URL(f"{scheme}://{kafka.bootstrap}").with_query(fetch_wait_ms=50)],
+        broker=[URL(f"{scheme}://{kafka.bootstrap}").with_query(fetch_wait_ms=50, request_timeout_ms=5_000)],
         store="memory://",
         autodiscover=False,
         web_enabled=False,
