@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -45,6 +46,7 @@ class Store(Protocol):
 
         Raises:
             KeyError: There is none of this name.
+            RetryableError: The store cannot be read now.
         """
         ...
 
@@ -71,20 +73,25 @@ class DirectoryStore:
     A store in a folder of a local or shared file system; any number of processes may use it at once.
 
     An object is written to a file of its own beside its place and then linked there: link(2) never replaces, so of several
-    writers one wins and the others compare. Nothing is synced to disk: `media` is what is durable, and an object lost with
-    the machine is made again from it, byte for byte.
+    writers one wins and the others compare, and a writer that is killed leaves at most a file that is no object, for `sweep`.
+    Unless the settings ask for it nothing is synced to disk: after a power cut, the objects of its last half minute may be missing,
+    empty or cut short. `media` is what is durable; what is deleted of them is made again from it, byte for byte.
     """
 
-    def __init__(self, settings: StoreSettings) -> None:
+    def __init__(self, settings: StoreSettings, *, for_writing: bool = True) -> None:
         """
         Args:
-            settings: The folder, and the free space below which nothing is written.
+            settings: The folder, the free space below which nothing is written, and whether objects are synced.
+            for_writing: Whether a folder that cannot be written is an error now; who reads waits for one that is not there.
 
         Raises:
             UserError: The folder cannot be made or written to.
         """
         self._root = settings.directory.absolute()
         self._free_bytes_min = settings.free_bytes_min
+        self._sync = settings.sync
+        if not for_writing:
+            return
         try:
             self._root.mkdir(parents=True, exist_ok=True)
             probe = self._root / f"{TEMPORARY}{uuid4().hex}"
@@ -96,37 +103,21 @@ class DirectoryStore:
     def create_if_absent(self, name: str, pieces: Sequence[bytes]) -> Publication:
         """See `Store`."""
         path = self._path(name)
-        if path.exists():
-            return self._compare(name, path, pieces)
-        temporary = path.parent / f"{TEMPORARY}{uuid4().hex}"
         try:
-            self._write(temporary, pieces)
-            os.link(temporary, path)
-        except FileExistsError:
-            return self._compare(name, path, pieces)
+            return self._create(name, path, pieces)
         except OSError as error:
-            full = error.errno in FULL
-            problem = f"the store {self._root} {'is full' if full else 'fails'} at {name}: {error.strerror}"
-            raise RetryableError(problem, retry_after_ms=RETRY_AFTER_MS) from error
-        finally:
-            temporary.unlink(missing_ok=True)
-        return Publication.CREATED
+            raise self._trouble(name, error) from error
 
     def get(self, name: str) -> bytes:
         """See `Store`."""
-        try:
-            return self._path(name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            raise KeyError(name) from error
+        with self._reading(name) as path:
+            return path.read_bytes()
 
     def range(self, name: str, start: int, size: int) -> bytes:
         """See `Store`."""
-        try:
-            with self._path(name).open("rb") as file:
-                file.seek(start)
-                return file.read(size)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            raise KeyError(name) from error
+        with self._reading(name) as path, path.open("rb") as file:
+            file.seek(start)
+            return file.read(size)
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """See `Store`."""
@@ -140,6 +131,38 @@ class DirectoryStore:
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True
+
+    def _create(self, name: str, path: Path, pieces: Sequence[bytes]) -> Publication:
+        if path.exists():
+            return self._compare(name, path, pieces)
+        temporary = path.parent / f"{TEMPORARY}{uuid4().hex}"
+        try:
+            self._write(temporary, pieces)
+            os.link(temporary, path)
+        except FileExistsError:
+            return self._compare(name, path, pieces)
+        finally:
+            with suppress(OSError):  # there is none, or `sweep` deletes it
+                temporary.unlink()
+        if self._sync:
+            _sync_folder(path.parent)
+        return Publication.CREATED
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[Path]:
+        """The file of an object, while it is read."""
+        try:
+            yield self._path(name)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            if not self._root.is_dir():
+                raise self._trouble(name, error) from error
+            raise KeyError(name) from error
+        except OSError as error:
+            raise self._trouble(name, error) from error
+
+    def _trouble(self, name: str, error: OSError) -> RetryableError:
+        how = "is full" if error.errno in FULL else "fails"
+        return RetryableError(f"the store {self._root} {how} at {name}: {error.strerror}", retry_after_ms=RETRY_AFTER_MS)
 
     def _path(self, name: str) -> Path:
         """
@@ -169,6 +192,8 @@ class DirectoryStore:
                 rest = memoryview(piece)
                 while rest:
                     rest = rest[file.write(rest) :]
+            if self._sync:
+                os.fsync(file.fileno())
 
     @staticmethod
     def _compare(name: str, path: Path, pieces: Sequence[bytes]) -> Publication:
@@ -179,3 +204,12 @@ class DirectoryStore:
             file.seek(0)
             held = digest(list(iter(lambda: file.read(COMPARED_BYTES), b"")))
         raise ConflictError(name, held=held.hex(), offered=digest(pieces).hex())
+
+
+def _sync_folder(folder: Path) -> None:
+    """What was linked into a folder is on disk."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -92,6 +92,11 @@ class KafkaSettings(_Section):
             **self.security(),
         }
 
+    def producer(self) -> dict[str, str | int]:
+        """What every producer of librdkafka is: what it sends is acknowledged by all replicas in sync, in order, once, or is an error."""
+        ours: dict[str, str | int] = {"acks": "all", "enable.idempotence": "true", "linger.ms": 0}
+        return {**self.client(), **ours, "delivery.timeout.ms": self.delivery_timeout_ms}
+
     def security(self) -> dict[str, str | int]:
         """How clients of librdkafka speak to brokers; nothing where that is in the clear."""
         said: dict[str, str | int] = {}
@@ -304,6 +309,7 @@ class StoreSettings(_Section):
 
     directory: Path = Field(Path(".finecut/store"), description="Folder of the directory store.")
     free_bytes_min: Positive = Field(64 * 2**20, description="Free space below which publishing fails with a clear error.")
+    sync: bool = Field(False, description="Whether an object is on disk before it is announced, so that a power cut leaves none torn.")
     sweep_margin_ms: Positive = Field(
         MINUTE_MS, description="How long `sweep` keeps objects beyond what players may ask for: clocks differ, packagers are late."
     )

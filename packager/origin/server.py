@@ -104,7 +104,7 @@ class _Process:
 
         kafka = settings.kafka
         producer = Producer(
-            kafka.client() | {"enable.idempotence": True, "acks": "all", "linger.ms": 0, "delivery.timeout.ms": kafka.delivery_timeout_ms}
+            kafka.producer()
         )
         follower = Follower(
             kafka,
@@ -114,7 +114,7 @@ class _Process:
             reject=Rejects(kafka, producer, origin_id=self._origin_id).put,
         )
         report = DemandReport(kafka, self._audience, producer, origin_id=self._origin_id, pool_of=self._pool_of, now=self._clock.now)
-        store = DirectoryStore(settings.store)
+        store = DirectoryStore(settings.store, for_writing=False)
         finisher = Finisher(self._live, store)
         origin = Origin(
             live=self._live,

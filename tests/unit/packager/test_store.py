@@ -3,13 +3,15 @@
 import errno
 import os
 import shutil
+import signal
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
-from packager.store import DirectoryStore, Publication, Store
+from packager.store import TEMPORARY, DirectoryStore, Publication, Store
 from schemas.errors import RejectedError, RetryableError, UserError
 from schemas.settings import StoreSettings
 from tests.conformance import NAME, StoreConformance
@@ -56,6 +58,98 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(RetryableError, match=r"is full at news/0/v0/25600.*No space left"):
         store.create_if_absent(NAME, [b"x"])
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+BROKEN = OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("call", ["link", "statvfs"])
+@pytest.mark.parametrize("error", [BROKEN, OSError(errno.EROFS, "Read-only file system")])
+def test_whatever_fails_while_writing_is_tried_again_and_leaves_no_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: OSError
+) -> None:
+    store = open_store(tmp_path)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, call, _raise(error))
+        broken.setattr(Path, "unlink", _raise(error))
+        with pytest.raises(RetryableError, match=f"fails at {NAME}: {error.strerror}"):
+            store.create_if_absent(NAME, [b"x"])
+    assert list(store.list()) == []
+    assert store.create_if_absent(NAME, [b"x"]) is Publication.CREATED
+
+
+def test_what_is_there_and_cannot_be_compared_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(tmp_path)
+    store.create_if_absent(NAME, [b"x"])
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "open", _raise(BROKEN))
+        with pytest.raises(RetryableError, match="fails at"):
+            store.create_if_absent(NAME, [b"x"])
+    assert store.create_if_absent(NAME, [b"x"]) is Publication.EXISTED
+
+
+def test_a_store_that_cannot_be_read_or_is_not_there_is_not_taken_for_one_without_the_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, reader = open_store(tmp_path / "store"), DirectoryStore(StoreSettings(directory=tmp_path / "store"), for_writing=False)
+    writer.create_if_absent(NAME, [b"x"])
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "open", _raise(BROKEN))
+        broken.setattr(Path, "read_bytes", _raise(BROKEN))
+        for read in (reader.get, lambda name: reader.range(name, 0, 1)):
+            with pytest.raises(RetryableError, match="Input/output error"):
+                read(NAME)
+    (tmp_path / "store").rename(tmp_path / "away")
+    with pytest.raises(RetryableError, match="No such file"):
+        reader.get(NAME)
+    (tmp_path / "away").rename(tmp_path / "store")
+    assert reader.get(NAME) == b"x"
+    with pytest.raises(KeyError):
+        reader.get("news/0/v0/1.m4s")
+
+
+def test_a_writer_that_is_killed_in_the_middle_leaves_nothing_that_is_an_object(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    writer = os.fork()
+    if not writer:  # writes a piece, tells, and waits for its end
+        open_store(tmp_path).create_if_absent(NAME, _Endless(write))
+        os._exit(1)
+    assert os.read(read, 1) == b"!"
+    os.kill(writer, signal.SIGKILL)
+    os.waitpid(writer, 0)
+    store = open_store(tmp_path)
+    assert list(store.list()) == []
+    assert [path.stat().st_size for path in tmp_path.rglob(f"{TEMPORARY}*")] == [1_000]
+    assert store.create_if_absent(NAME, [b"whole"]) is Publication.CREATED
+
+
+class _Endless(list[bytes]):
+    """Pieces of which the second never comes."""
+
+    def __init__(self, pipe: int) -> None:
+        super().__init__([bytes(1_000)])
+        self.pipe = pipe
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from super().__iter__()
+        os.write(self.pipe, b"!")
+        signal.pause()
+
+
+def test_objects_are_on_disk_before_they_have_a_name_if_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, order = DirectoryStore(StoreSettings(directory=tmp_path, free_bytes_min=1, sync=True)), list[str]()
+    for call in ("fsync", "link"):
+        real = getattr(os, call)
+        monkeypatch.setattr(os, call, lambda *args, call=call, real=real: (order.append(call), real(*args))[1])
+    store.create_if_absent(NAME, [b"x"])
+    assert order == ["fsync", "link", "fsync"]
+
+
+def _raise(error: OSError) -> Callable[..., None]:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    return fails
 
 
 def test_a_folder_that_cannot_be_made_is_the_users_matter(tmp_path: Path) -> None:
