@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Generic, NamedTuple, TypeVar
 
-from infra.validator import fragments, mpd, playlist
+from infra.validator import aside, fragments, mpd, playlist
 from infra.validator.boxes import BoxError
 from infra.validator.init import Init, read_init
 from infra.validator.recording import Exchange
 
 T = TypeVar("T")
 PLAYLIST_START = b"#EXTM3U"
+IMAGES_ONLY = "#EXT-X-IMAGES-ONLY"
 
 
 class Answer(NamedTuple):
@@ -52,7 +53,10 @@ class Evidence:
         """
         self.multivariants: dict[str, list[Look[playlist.Multivariant]]] = defaultdict(list)
         self.playlists: dict[str, list[Look[playlist.Media]]] = defaultdict(list)
+        self.image_playlists: dict[str, list[Look[playlist.Media]]] = defaultdict(list)
         self.mpds: dict[str, list[Look[mpd.Mpd]]] = defaultdict(list)
+        self.pictures: dict[str, aside.Picture] = {}
+        self.texts: dict[str, aside.Text] = {}
         self.answers: dict[str, list[Answer]] = defaultdict(list)
         self.media: dict[str, fragments.Media] = {}
         self.inits: dict[str, Init] = {}
@@ -76,6 +80,10 @@ class Evidence:
             self._playlist(light, exchange.body, digest)
         elif b"<MPD" in exchange.body[:2_000]:
             self._mpd(light, exchange.body, digest)
+        elif exchange.body.startswith(aside.JPEG_START):
+            self.pictures.setdefault(exchange.place, aside.read_picture(exchange.body))
+        elif exchange.body.startswith(aside.TEXT_START):
+            self.texts.setdefault(exchange.place, aside.read_text(exchange.body))
         elif exchange.place in self.init_of.values():
             self._init(exchange.place, exchange.body)
         elif exchange.place in self.init_of and exchange.place not in self.media:
@@ -139,12 +147,15 @@ class Evidence:
         if playlist.is_multivariant(text):
             self.multivariants[place].append(Look(exchange, playlist.read_multivariant(text, place), digest))
             return
-        looks = self.playlists[place]
+        looks = self.image_playlists[place] if IMAGES_ONLY in text else self.playlists[place]
         if looks and looks[-1].digest == digest:
             looks.append(replace(looks[-1], answer=exchange))
             return
         found = playlist.read_media(text, place)
         found.segments = [self._same.setdefault(s, s) for s in found.segments]
+        if IMAGES_ONLY in text:
+            looks.append(Look(exchange, found, digest))
+            return
         look = Look(exchange, found, digest, is_delta=bool(found.skips), skipped=found.skipped, skip_tags=len(found.skips))
         if found.skips and not self._merge(found):
             self.lone_deltas.append(look)

@@ -12,6 +12,7 @@ NAMESPACE = "{urn:mpeg:dash:schema:mpd:2011}"
 DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 TEMPLATE = re.compile(r"\$(RepresentationID|Number|Time|Bandwidth)?(?:%0(\d+)d)?\$")
 REPEATS_MAX = 100_000
+TILES = {"http://dashif.org/guidelines/thumbnail_tile", "http://dashif.org/thumbnail_tile"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,12 +78,13 @@ class AdaptationSet:
 
 @dataclass(kw_only=True, slots=True)
 class Period:
-    """A period; ``start_s`` is None if it says none."""
+    """A period; ``start_s`` is None if it says none; ``pictures`` are of sets of thumbnails, whose attribute ``tiles`` is their layout."""
 
     id: str
     start_s: Fraction | None
     duration_s: Fraction | None
     sets: list[AdaptationSet]
+    pictures: list[Representation] = field(default_factory=list)
 
     @property
     def representations(self) -> list[Representation]:
@@ -176,10 +178,9 @@ def _base(element: ET.Element, url: str) -> str:
 def _period(element: ET.Element, base: str, number: int, problems: list[str]) -> Period:
     base = _base(element, base)
     name = element.get("id", f"#{number}")
-    sets = []
+    sets: list[AdaptationSet] = []
+    pictures: list[Representation] = []
     for index, one in enumerate(element.findall(f"{NAMESPACE}AdaptationSet")):
-        if "image" in {one.get("contentType"), one.get("mimeType", "").partition("/")[0]}:
-            continue  # thumbnails: pictures beside the media, of which no rule speaks
         set_id = one.get("id", f"#{index}")
         set_base = _base(one, base)
         members = []
@@ -188,8 +189,15 @@ def _period(element: ET.Element, base: str, number: int, problems: list[str]) ->
             templates = [layer.find(f"{NAMESPACE}SegmentTemplate") for layer in layers]
             key = (name, set_id, r.get("id", ""))
             members.append(_representation(r, one, [t for t in templates if t is not None], _base(r, set_base), key, problems))
-        sets.append(AdaptationSet(attributes=dict(one.attrib), representations=members))
-    return Period(id=name, start_s=duration_s(element.get("start", "")), duration_s=duration_s(element.get("duration", "")), sets=sets)
+            for layout in r.findall(f"{NAMESPACE}EssentialProperty"):
+                if layout.get("schemeIdUri") in TILES:
+                    members[-1].attributes["tiles"] = layout.get("value", "")
+        if "image" in {one.get("contentType"), one.get("mimeType", "").partition("/")[0]}:
+            pictures += members  # beside the media, of which the rules of media do not speak
+        else:
+            sets.append(AdaptationSet(attributes=dict(one.attrib), representations=members))
+    start_s, length_s = duration_s(element.get("start", "")), duration_s(element.get("duration", ""))
+    return Period(id=name, start_s=start_s, duration_s=length_s, sets=sets, pictures=pictures)
 
 
 def _representation(

@@ -45,6 +45,7 @@ class Segment:
         is_first_of_discontinuity: Whether EXT-X-DISCONTINUITY stands before it.
         is_gap: Whether EXT-X-GAP stands before it.
         parts: Its parts.
+        tile: Attributes of EXT-X-TILES, as written; None without.
     """
 
     msn: int
@@ -58,6 +59,7 @@ class Segment:
     is_first_of_discontinuity: bool
     is_gap: bool
     parts: tuple[Part, ...]
+    tile: str | None = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -131,11 +133,12 @@ class Variant:
 
 @dataclass(kw_only=True, slots=True)
 class Multivariant:
-    """A multivariant playlist; renditions are the attributes of EXT-X-MEDIA, their URI absolute."""
+    """A multivariant playlist; renditions are the attributes of EXT-X-MEDIA, their URI absolute; images name thumbnails."""
 
     url: str
     variants: list[Variant] = field(default_factory=list)
     renditions: list[dict[str, str]] = field(default_factory=list)
+    images: list[Variant] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -181,6 +184,9 @@ def read_multivariant(text: str, url: str) -> Multivariant:
         name, _, value = line.partition(":")
         if name == "#EXT-X-STREAM-INF":
             pending = attributes(value)
+        elif name == "#EXT-X-IMAGE-STREAM-INF":
+            fields = attributes(value)
+            found.images.append(Variant(url=urljoin(url, fields.get("URI", "")), attributes=fields))
         elif name == "#EXT-X-MEDIA":
             rendition = attributes(value)
             found.renditions.append(rendition | ({"URI": urljoin(url, rendition["URI"])} if "URI" in rendition else {}))
@@ -209,6 +215,7 @@ class _Reader:
         self.parts: list[Part] = []
         self.has_time = self.is_gap = self.is_break = False
         self.jump_ms: float | None = None
+        self.tile: str | None = None
 
     def number(self, text: str, line: str) -> float:
         if NUMBER.fullmatch(text.strip()):
@@ -249,6 +256,8 @@ class _Reader:
                 self.breaks += 1
                 self.is_break = True
                 self.clock_ms = self.part_clock_ms = None
+            case "#EXT-X-TILES":
+                self.tile = value
             case "#EXT-X-GAP":
                 self.is_gap = True
             case "#EXT-X-PROGRAM-DATE-TIME":
@@ -309,6 +318,7 @@ class _Reader:
             is_first_of_discontinuity=self.is_break,
             is_gap=self.is_gap,
             parts=tuple(self.parts),
+            tile=self.tile,
         )
         found.segments.append(made)
         if self.clock_ms is not None:

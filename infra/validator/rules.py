@@ -1,4 +1,4 @@
-"""The forty rules in a line each: what is looked at, and what no client can see."""
+"""The rules in a line each, forty of media and two of what accompanies it: what is looked at, and what no client can see."""
 
 from typing import NamedTuple
 
@@ -63,5 +63,11 @@ RULES = (
         "which packager made an object, and refused publications",
     ),
     Rule(40, "No stall, jump or error in players during handovers", "all of it: it is about players; see tests/players"),
+    Rule(
+        41,
+        "Thumbnails: JPEGs of the size that is announced, one for each segment of its number and time",
+        "whether the picture is the segment's",
+    ),
+    Rule(42, "Captions in HLS: WebVTT that says where it lies, each cue within its segment", "whether a cue is missing"),
 )
 NOT_CHECKED = frozenset({40})

@@ -196,6 +196,10 @@ class Watcher:
                 if one not in self._asked:
                     self._asked.add(one)
                     self._group.create_task(self._media(one))
+            for image in self._evidence.multivariants[url][-1].content.images:
+                if image.url not in self._asked:
+                    self._asked.add(image.url)
+                    self._group.create_task(self._images(image.url))
             if self._ended.issuperset(playlists):
                 return
             await asyncio.sleep(MULTIVARIANT_S)
@@ -220,6 +224,17 @@ class Watcher:
             if not self._can_wait(found):
                 await asyncio.sleep(PLAIN_S)
             before = found
+
+    async def _images(self, url: str) -> None:
+        while True:
+            await self._fetcher.get(url)
+            looks = self._evidence.image_playlists.get(url)
+            for segment in looks[-1].content.segments if looks else ():
+                if not segment.is_gap:
+                    self._ask(segment.url)
+            if not looks or looks[-1].content.is_ended:
+                return
+            await asyncio.sleep(MPD_S_MAX)
 
     def _can_wait(self, found: playlist.Media) -> bool:
         return self._waits and found.is_low_latency and found.control.get("CAN-BLOCK-RELOAD") == "YES"
@@ -288,6 +303,9 @@ class Watcher:
                     for entry in r.entries:
                         ends = end_ms(found, period, r, entry) or 0.0
                         self._ask(entry.url, at_ms=ends - 1_000 * (r.availability_offset_s or 0.0), is_open=ends > now_ms())
+                for pictures in period.pictures:
+                    for entry in pictures.entries:
+                        self._ask(entry.url)
             for scheme, where in found.timings:
                 if ":http-" in scheme and turn % CLOCK_EVERY == 0:
                     await self._fetcher.get(where)

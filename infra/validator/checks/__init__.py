@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from infra.validator.checks import dash, delivery, listing, lowlatency, mediabytes, reloads, renditions, updates
+from infra.validator.checks import aside, dash, delivery, listing, lowlatency, mediabytes, reloads, renditions, updates
 from infra.validator.evidence import Evidence
 from infra.validator.findings import Finding, Limits, distinct
 
@@ -16,6 +16,7 @@ CHECKS: tuple[Check, ...] = (
     *mediabytes.CHECKS,
     *dash.CHECKS,
     *updates.CHECKS,
+    *aside.CHECKS,
 )
 
 

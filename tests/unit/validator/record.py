@@ -1,7 +1,8 @@
 """
-Makes the recording that the tests of the validator replay: one small low-latency channel of a real line, seen for half a minute.
+Makes the recordings that the tests of the validator replay: small channels of a real line, seen for a while.
 
-While it is watched its segments get shorter and its encoder is killed and begins again.   python -m tests.unit.validator.record
+`good`: low latency, half a minute; its segments get shorter, and its encoder is killed and begins again. `aside`: with captions and
+thumbnails.   python -m tests.unit.validator.record [good] [aside]
 """
 
 import asyncio
@@ -24,11 +25,13 @@ from schemas.records import Level
 from streams.ingest.ladder import Rendition
 from streams.ingest.recording import make_recording
 from tests.line import CACHE, Line, whole_line
+from tests.unit.ingest.subtitled import subtitled
 
-GOOD = Path(__file__).with_name("good.xz")
+HERE = Path(__file__).parent
 RATE, SIZE = 25, (160, 90)
 LADDER = (Rendition(track="v0", width=96, height=54, bitrate_bps=24_000), Rendition(track="v1", width=160, height=90, bitrate_bps=40_000))
 RECORDING_S, WATCHED_S = 8, 30.0
+ASIDE_S = 14.0
 
 
 def small_clip(path: Path) -> None:
@@ -65,29 +68,44 @@ def story(line: Line, began_s: float) -> None:
             line.run.supervisor.revive(child)
 
 
+def good(folder: Path, kafka: LocalBroker, exchanges: list[Exchange]) -> Evidence:
+    """A channel to which something happens."""
+    small_clip(folder / "clip.mp4")
+    make_recording(str(folder / "clip.mp4"), folder / "small", RECORDING_S, ladder=LADDER)
+    evidence = Evidence()
+    with whole_line(kafka, folder / "good", packagers=2, GRANULARITY__HOLD_MS=2_000, MEDIA__TIME_SHIFT_MS=36_000) as line:
+        line.run.go_live(LiveInput(name="play-show", source=folder / "small", channels=("show",), idle_level=Level.PARTS))
+        line.goes_on("show", segments=8)
+        wanted = Wanted(url=f"{line.run.origin_url}/", seconds=WATCHED_S)
+        thread = threading.Thread(target=lambda: asyncio.run(watch(wanted, evidence, exchanges.append)))
+        thread.start()
+        story(line, time.monotonic())
+        thread.join()
+    return evidence
+
+
+def aside(folder: Path, kafka: LocalBroker, exchanges: list[Exchange]) -> Evidence:
+    """A channel with a cue every second, and thumbnails."""
+    shown = tuple((float(second), second + 0.8, f"second {second}") for second in range(int(ASIDE_S)))
+    source, evidence = subtitled(folder, seconds=ASIDE_S, shown=shown, size=SIZE), Evidence()
+    with whole_line(kafka, folder / "aside", packagers=1, MEDIA__THUMBNAILS=True) as line:
+        line.run.go_live(LiveInput(name="play-show", source=source, channels=("show",), idle_level=Level.PARTS))
+        line.goes_on("show", segments=3)
+        line.until(lambda _: "IMAGE-STREAM" in line.get("/show/hls/multivariant.m3u8")[1], what="thumbnails")
+        asyncio.run(watch(Wanted(url=f"{line.run.origin_url}/", seconds=ASIDE_S, low_latency=False), evidence, exchanges.append))
+    return evidence
+
+
 def main() -> None:
     """Record, and say what the validator finds in it."""
-    exchanges: list[Exchange] = []
-    evidence = Evidence()
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        small_clip(folder / "clip.mp4")
-        make_recording(str(folder / "clip.mp4"), folder / "small", RECORDING_S, ladder=LADDER)
-        with (
-            LocalBroker(folder / "kafka", prepare(CACHE)) as kafka,
-            whole_line(kafka, folder / "line", packagers=2, GRANULARITY__HOLD_MS=2_000, MEDIA__TIME_SHIFT_MS=36_000) as line,
-        ):
-            line.run.go_live(LiveInput(name="play-show", source=folder / "small", channels=("show",), idle_level=Level.PARTS))
-            line.goes_on("show", segments=8)
-            wanted = Wanted(url=f"{line.run.origin_url}/", seconds=WATCHED_S)
-            thread = threading.Thread(target=lambda: asyncio.run(watch(wanted, evidence, exchanges.append)))
-            thread.start()
-            story(line, time.monotonic())
-            thread.join()
-    save(exchanges, Path(sys.argv[1]) if len(sys.argv) > 1 else GOOD)
-    for finding in check(evidence):
-        sys.stdout.write(f"{finding.rule} {finding.url} {finding.what}: expected {finding.expected}, seen {finding.seen}\n")
-    sys.stdout.write(f"{len(exchanges)} exchanges, {len(evidence.media)} objects\n")
+    for name in sys.argv[1:] or ["good", "aside"]:
+        exchanges: list[Exchange] = []
+        with TemporaryDirectory() as folder, LocalBroker(Path(folder) / "kafka", prepare(CACHE)) as kafka:
+            evidence = {"good": good, "aside": aside}[name](Path(folder), kafka, exchanges)
+        save(exchanges, HERE / f"{name}.xz")
+        for finding in check(evidence):
+            sys.stdout.write(f"{finding.rule} {finding.url} {finding.what}: expected {finding.expected}, seen {finding.seen}\n")
+        sys.stdout.write(f"{name}: {len(exchanges)} exchanges, {len(evidence.media)} objects\n")
 
 
 if __name__ == "__main__":

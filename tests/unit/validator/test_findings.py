@@ -17,11 +17,14 @@ from infra.validator.recording import Exchange, load, save
 from infra.validator.rules import NOT_CHECKED, RULES
 from tests.unit.validator.edits import Edit
 from tests.unit.validator.encrypted import encrypted
+from tests.unit.validator.mutations_aside import ASIDE_MUTATIONS
 from tests.unit.validator.mutations_dash import DASH_MUTATIONS
 from tests.unit.validator.mutations_hls import HLS_MUTATIONS
 from tests.unit.validator.mutations_media import MEDIA_MUTATIONS
 
 GOOD = Path(__file__).with_name("good.xz")
+# Of a channel with captions and thumbnails.
+ASIDE = Path(__file__).with_name("aside.xz")
 MUTATIONS = HLS_MUTATIONS + DASH_MUTATIONS + MEDIA_MUTATIONS
 
 
@@ -61,6 +64,11 @@ def good() -> list[Exchange]:
     return load(GOOD)
 
 
+@pytest.fixture(scope="module")
+def aside() -> list[Exchange]:
+    return load(ASIDE)
+
+
 def found(exchanges: list[Exchange]) -> list[Finding]:
     return check(Evidence(exchanges), Limits(jitter_ms=300))
 
@@ -81,9 +89,25 @@ def test_a_defect_is_found_by_the_rule_it_breaks(good: list[Exchange], rule: int
     assert rule in {finding.rule for finding in findings}, findings[:5]
 
 
+def test_good_captions_and_thumbnails_have_no_finding(aside: list[Exchange]) -> None:
+    assert found(aside) == []
+    evidence = Evidence(aside)
+    assert len(evidence.pictures) >= 10
+    assert sum(len(text.cues) for text in evidence.texts.values()) >= 10
+    assert all(look.content.periods[0].pictures for looks in evidence.mpds.values() for look in looks)
+
+
+@pytest.mark.parametrize(
+    ("rule", "spoil"), [(rule, spoil) for rule, _, spoil in ASIDE_MUTATIONS], ids=[f"{r}: {what}" for r, what, _ in ASIDE_MUTATIONS]
+)
+def test_a_defect_of_what_accompanies_media_is_found_by_the_rule_it_breaks(aside: list[Exchange], rule: int, spoil: Edit) -> None:
+    findings = found(spoil(aside))
+    assert rule in {finding.rule for finding in findings}, findings[:5]
+
+
 def test_every_rule_that_can_be_checked_is_broken_by_some_defect() -> None:
-    assert {rule.number for rule in RULES} - {rule for rule, _, _ in MUTATIONS} == NOT_CHECKED
-    assert [rule.number for rule in RULES] == list(range(1, 41))
+    assert {rule.number for rule in RULES} - {rule for rule, _, _ in MUTATIONS + ASIDE_MUTATIONS} == NOT_CHECKED
+    assert [rule.number for rule in RULES] == list(range(1, 43))
 
 
 def test_good_output_is_of_a_channel_to_which_something_happened(good: list[Exchange]) -> None:
