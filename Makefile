@@ -20,7 +20,7 @@ CLIP := .cache/clip/bigbuckbunny.mp4
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo up test players check lint bench probe-starts
+.PHONY: demo up test players chaos kills soak check lint bench probe-starts
 demo: env  ## start everything, tell a story of about 90 s, stop, print a summary (ARGS="--seconds 60 --summary out.json")
 	@exec $(BIN)/finecut demo $(ARGS)
 
@@ -28,13 +28,22 @@ up: env  ## start everything and stay until Ctrl-C
 	@exec $(BIN)/finecut up $(ARGS)
 
 test: env browser  ## everything that must pass, real Kafka and real players included
-	@exec tests/run.sh lint types imports unit sim broker players
+	@exec tests/run.sh lint types imports unit sim broker chaos players
 
 players: env browser  ## every scenario in hls.js, dash.js and Shaka Player, as one table: about an hour (ARGS="kill --players hls.js-ll")
 	@exec $(BIN)/python -m tests.players $(ARGS)
 
 check: .venv/project.stamp  ## the fast half of test, for every few minutes
 	@exec tests/run.sh lint types imports unit
+
+chaos: env  ## real processes, random faults, and a verdict from the log (MINUTES=30 SEED=7, ARGS="--kinds packager-kill broker-kill")
+	@exec $(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+kills: env browser  ## stalls of players per killed packager, players x copies (ARGS="--kills 50 --copies 1 --minutes 10")
+	@exec $(BIN)/python -m tests.chaos.kills $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+soak: env  ## forty small channels for an hour: memory, file handles and latency stay flat (MINUTES=60)
+	@exec $(BIN)/python -m tests.chaos.soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 lint: .venv/project.stamp  ## style, types and import rules only
 	@exec tests/run.sh lint types imports

@@ -9,7 +9,7 @@ import pytest
 from infra.kafka import LocalBroker, Runtime, prepare
 
 ROOT = Path(__file__).parents[1]
-MARKED_FOLDERS = ("broker", "players", "sim")
+MARKED_FOLDERS = ("broker", "chaos", "players", "sim")
 
 # What is true of any input is not about speed: on a busy machine the usual limit of 200 ms an example says nothing of the code.
 hypothesis.settings.register_profile("finecut", deadline=None)

@@ -60,20 +60,22 @@ def read_playlist(text: str) -> Listed:
     )
 
 
-def assert_continues(before: str, after: str) -> None:
+def assert_continues(before: str, after: str, where: str = "") -> None:
     """Media rule 3: between two reloads segments were appended or left at the head, and nothing else changed."""
     old, new = read_playlist(before), read_playlist(after)
-    assert new.fixed == old.fixed
-    assert new.first >= old.first
-    assert new.first + len(new.segments) >= old.first + len(old.segments)
+    assert new.fixed == old.fixed, f"{where}: {old.fixed} became {new.fixed}"
+    assert new.first >= old.first, f"{where}: the first segment fell from {old.first} to {new.first}"
+    was_end, end = old.first + len(old.segments), new.first + len(new.segments)
+    assert end >= was_end, f"{where}: the last segment fell from {was_end - 1} to {end - 1}"
     removed = new.first - old.first
     breaks = sum("#EXT-X-DISCONTINUITY" in segment for segment in old.segments[1 : removed + 1])
-    assert new.discontinuity == old.discontinuity + breaks or removed >= len(old.segments)
+    told = f"{where}: the discontinuity sequence went from {old.discontinuity} to {new.discontinuity} over {breaks} discontinuities"
+    assert new.discontinuity == old.discontinuity + breaks or removed >= len(old.segments), told
     kept = old.segments[removed:]
     for i, segment in enumerate(kept):
         # A discontinuity before the first segment of a playlist is told by the sequence number alone.
         same = tuple(tag for tag in segment if i > 0 or tag != "#EXT-X-DISCONTINUITY")
-        assert new.segments[i] == same
-    for was, now in zip(old.parts[removed:], new.parts, strict=False):
-        assert not now or now[: len(was)] == was
-    assert not old.is_ended or before == after
+        assert new.segments[i] == same, f"{where}: segment {new.first + i} was {same} and is {new.segments[i]}"
+    for msn, (was, now) in enumerate(zip(old.parts[removed:], new.parts, strict=False), new.first):
+        assert not now or now[: len(was)] == was, f"{where}: parts of {msn} were {was} and are {now}"
+    assert not old.is_ended or before == after, f"{where}: it changed after its end"

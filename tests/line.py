@@ -107,9 +107,10 @@ class Line:
             self.run.scale(entry)
             if entry is None or time.monotonic() > until_s:
                 break
-        for child in self.run.supervisor.dead() if self.revives else ():
-            self.run.supervisor.revive(child)
-        self.run.check()
+        if self.revives:
+            self.run.tend(lambda _: None)
+        else:
+            self.run.check()
 
     def holder(self, channel: str) -> str:
         """The packager that holds a channel now."""
@@ -145,30 +146,36 @@ class Line:
 
     def raw(self, topic: Topic) -> dict[int, list[tuple[int, bytes]]]:
         """Offset and value of every record of a topic until now, by partition, without tombstones."""
+        return {partition: self.raw_of(topic, partition) for partition in range(topic.partition_count(self.run.settings.kafka))}
+
+    def raw_of(self, topic: Topic, partition: int) -> list[tuple[int, bytes]]:
+        """The same of one partition."""
         kafka = self.run.settings.kafka
         consumer = Consumer(kafka.client() | {"group.id": "unused", "enable.auto.commit": False})
-        found: dict[int, list[tuple[int, bytes]]] = {}
+        found: list[tuple[int, bytes]] = []
         try:
-            for partition in range(topic.partition_count(kafka)):
-                at = TopicPartition(topic.name(kafka), partition)
-                low, high = consumer.get_watermark_offsets(at, timeout=ANSWER_S) or (0, 0)
-                consumer.assign([TopicPartition(at.topic, partition, low)])
-                found[partition] = []
-                while low < high:
-                    message = consumer.poll(ANSWER_S)
-                    assert message is not None, f"{at} ends before {high}"
-                    assert message.error() is None, message.error()
-                    low = (message.offset() or 0) + 1
-                    if message.value() is not None:
-                        found[partition].append((low - 1, message.value() or b""))
+            at = TopicPartition(topic.name(kafka), partition)
+            low, high = consumer.get_watermark_offsets(at, timeout=ANSWER_S) or (0, 0)
+            consumer.assign([TopicPartition(at.topic, partition, low)])
+            while low < high:
+                message = consumer.poll(ANSWER_S)
+                assert message is not None, f"{at} ends before {high}"
+                assert message.error() is None, message.error()
+                low = (message.offset() or 0) + 1
+                if message.value() is not None:
+                    found.append((low - 1, message.value() or b""))
         finally:
             consumer.close()
         return found
 
     def objects(self) -> dict[str, bytes]:
         """The whole store."""
-        store = DirectoryStore(self.run.settings.store)
+        store = self.store()
         return {name: store.get(name) for name in store.list()}
+
+    def store(self) -> DirectoryStore:
+        """Where its objects are."""
+        return DirectoryStore(self.run.settings.store)
 
     def complaints(self) -> str:
         """The last that each process said but its news."""

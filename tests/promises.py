@@ -229,7 +229,7 @@ def assert_playlists_never_contradict(playlists: Sequence[Seen]) -> None:
         assert_unbroken(listed, where)
         key = (seen.origin_id, seen.channel, seen.track, seen.low_latency, seen.run)
         if key in before:
-            assert_continues(before[key], seen.text)
+            assert_continues(before[key], seen.text, where)
         before[key] = seen.text
 
 

@@ -12,10 +12,10 @@ leg() {
         lint) $bin/ruff check --output-format concise ;;
         types) $bin/mypy ;;
         imports) $bin/lint-imports ;;
-        unit) tests_in unit -n "$cores" --ignore=tests/sim --ignore=tests/broker --ignore=tests/players --ignore=tests/bench ;;
+        unit) tests_in unit -n "$cores" --ignore=tests/sim --ignore=tests/broker --ignore=tests/players --ignore=tests/chaos --ignore=tests/bench ;;
         sim) tests_in sim -n "$cores" tests/sim ;;
         broker) tests_in broker -n 2 --dist loadfile tests/broker ;;
-        players) tests_in "$1" "tests/$1" ;;
+        players | chaos) tests_in "$1" "tests/$1" ;;
         *) echo "no such leg: $1" >&2 && return 2 ;;
     esac
 }

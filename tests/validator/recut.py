@@ -27,12 +27,16 @@ class Recut:
         segments: Names of whole segments by (channel, media sequence number, track).
         tracks: Tracks of each (channel, period).
         cut: Chunks beyond the end of their period.
+        held: Chunks of each (channel, media sequence number, track) that count.
+        ignored: Chunks that were written twice, or by a writer whose GOP or period was another's.
     """
 
     objects: dict[str, bytes] = field(default_factory=dict)
     segments: dict[tuple[str, int, str], str] = field(default_factory=dict)
     tracks: dict[tuple[str, int], list[str]] = field(default_factory=dict)
     cut: int = 0
+    held: dict[tuple[str, int, str], int] = field(default_factory=dict)
+    ignored: int = 0
 
 
 def reader(folder: Path) -> Any:
@@ -74,6 +78,7 @@ def recut(media: Iterable[tuple[int, bytes]], channels: Iterable[bytes], folder:
     owner: dict[tuple[str, int, int], str] = {}
     newest: dict[str, int] = {}
     chunks: list[dict[str, Any]] = []
+    out = Recut()
     for _, value in media:
         name, f = read(value)
         if name == "MediaMark":
@@ -83,11 +88,10 @@ def recut(media: Iterable[tuple[int, bytes]], channels: Iterable[bytes], folder:
                 ends[f["channel"], f["period"]] = f["parts_reached"]
             newest[f["channel"]] = f["period"]
             continue
-        if f["period"] < newest[f["channel"]]:
-            continue
-        if owner.setdefault((f["channel"], f["period"], f["gop"]), f["life"]) == f["life"]:
+        if f["period"] >= newest[f["channel"]] and owner.setdefault((f["channel"], f["period"], f["gop"]), f["life"]) == f["life"]:
             chunks.append(f)
-    out = Recut()
+        else:
+            out.ignored += 1
     out.tracks = {key: [t["track"] for t in period["tracks"]] for key, period in periods.items()}
     last: dict[tuple[str, int, str], int] = {}
     pieces: dict[tuple[Any, ...], list[bytes]] = {}
@@ -96,6 +100,7 @@ def recut(media: Iterable[tuple[int, bytes]], channels: Iterable[bytes], folder:
     for f in chunks:
         track: tuple[str, int, str] = (f["channel"], f["period"], f["track"])
         if f["index"] <= last.get(track, -1):
+            out.ignored += 1
             continue
         last[track] = f["index"]
         parts_per_gop = len(periods[f["channel"], f["period"]]["grid"])
@@ -103,6 +108,8 @@ def recut(media: Iterable[tuple[int, bytes]], channels: Iterable[bytes], folder:
         if number >= ends.get((f["channel"], f["period"]), 1 << 62):
             out.cut += 1
             continue
+        segment = f["channel"], f["msn"], f["track"]
+        out.held[segment] = out.held.get(segment, 0) + 1
         pieces.setdefault((*track, f["msn"], None), []).append(f["payload"])
         pieces.setdefault((*track, f["msn"], number), []).append(f["payload"])
         if f["ends_part"]:

@@ -1,0 +1,74 @@
+"""
+Real processes, random faults from a seed, and a verdict from the log.
+
+    make chaos MINUTES=30 SEED=7 [ARGS="--brokers 1 --kinds packager-kill broker-pause --folder /tmp/run"]
+
+Three brokers, two control planes, four packagers, two origins, encoders, viewers of whole segments and of parts, pollers at every origin.
+Prints what each kind of fault did and which promises were kept; the same as JSON and as a picture beside it.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.chaos.cast import Size, on_stage
+from tests.chaos.picture import draw
+from tests.chaos.plan import KINDS, make_plan
+from tests.chaos.story import Say, play
+from tests.chaos.table import show, write
+from tests.chaos.verdict import Verdict, judge
+from tests.line import CACHE
+
+RESULT = CACHE / "chaos.json"
+
+
+def main(words: Sequence[str]) -> int:
+    """Exit status: 0 when every promise was kept."""
+    asked = _arguments().parse_args(words)
+    console = Console()
+    began_s = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"[dim]{time.monotonic() - began_s:7.1f} s[/]  {text}", highlight=False, soft_wrap=True)
+
+    size = Size(brokers=asked.brokers, controls=asked.controls, packagers=asked.packagers, origins=asked.origins)
+    with ExitStack() as stack:
+        folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
+        verdict = run(folder, size, seed=asked.seed, seconds=asked.minutes * 60, kinds=asked.kinds, say=say)
+    show(verdict, console)
+    write(verdict, asked.result)
+    draw(verdict, asked.result.with_suffix(".png"))
+    console.print(f"all of it: {asked.result}, its picture: {asked.result.with_suffix('.png')}", highlight=False, soft_wrap=True)
+    return 0 if verdict.is_kept else 1
+
+
+def run(folder: Path, size: Size, *, seed: int, seconds: float, kinds: Sequence[str] = tuple(KINDS), say: Say) -> Verdict:
+    """Play the plan of a seed and judge it; every process has ended when it returns."""
+    plan = make_plan(seed, seconds=seconds, kinds=kinds)
+    with on_stage(folder, size) as cast:
+        say(f"all are ready; {len(plan)} faults in {seconds / 60:g} minutes, seed {seed}")
+        played = play(cast, plan, seconds=seconds, say=say)
+        say("the verdict is read from the log")
+        return judge(cast, played)
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make chaos", description="random faults, and what became of every chunk")
+    parser.add_argument("--minutes", type=float, default=30.0, help="length of the story")
+    parser.add_argument("--seed", type=int, default=1, help="of the plan of faults")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)}")
+    for name, default in (("brokers", 3), ("controls", 2), ("packagers", 4), ("origins", 2)):
+        parser.add_argument(f"--{name}", type=int, default=default, help="how many")
+    parser.add_argument("--folder", type=Path, default=None, help="for the run's files, kept; else a temporary one")
+    parser.add_argument("--result", type=Path, default=RESULT, help="where all that was found goes, as JSON; the picture beside it")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,119 @@
+"""A chaos run from its first fault to the end of all work: the plan is played while the log is heard and an audience watches."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.errors import FinecutError
+from tests.chaos.acts import Act, Wait, begin
+from tests.chaos.audience import Heard, now_ms
+from tests.chaos.cast import HOT, PLAIN, Cast
+from tests.chaos.plan import QUIET_LAST_S, Fault
+
+Say = Callable[[str], None]
+# Faults that last when the story ends are made good, and this long is waited for that.
+HEALS_S = 90.0
+
+
+@dataclass(slots=True)
+class Done:
+    """
+    A fault as it happened, in wall time.
+
+    Attributes:
+        fault: As planned.
+        target: Whom it happened to; empty: there was nobody left.
+        begin_unix_ms: When it began.
+        healed_unix_ms: When all was made good that was done.
+    """
+
+    fault: Fault
+    target: str
+    begin_unix_ms: int
+    healed_unix_ms: int = 0
+
+
+@dataclass(slots=True)
+class Played:
+    """What a run leaves beside the log and the store."""
+
+    begin_unix_ms: int
+    done: list[Done] = field(default_factory=list)
+    heard: Heard = field(default_factory=Heard)
+    restarts: list[tuple[int, str, int]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    usage: dict[str, Any] = field(default_factory=dict)
+    end_unix_ms: int = 0
+
+
+@dataclass(slots=True)
+class _Running:
+    done: Done
+    act: Act
+    wait: Wait
+    until_s: float
+
+
+def play(cast: Cast, plan: Sequence[Fault], *, seconds: float, say: Say) -> Played:
+    """Play a plan; returns when all that was encoded is packaged, or why it is not stands among the problems."""
+    audience = cast.audience()
+    audience.start()
+    played, began_s = Played(begin_unix_ms=now_ms(), heard=audience.heard), time.monotonic()
+    waiting, running, late_s = list(plan), list[_Running](), 0.0
+    try:
+        while running or time.monotonic() - began_s < seconds:
+            now_s = time.monotonic() - began_s
+            if waiting and waiting[0].at_s + late_s <= now_s < seconds - QUIET_LAST_S:
+                # On a busy machine what comes next keeps its distance.
+                late_s = now_s - waiting[0].at_s
+                _begin(cast, waiting.pop(0), played, running, say)
+            running = [one for one in running if not _go_on(one, say)]
+            cast.hear()
+            if now_s > seconds + HEALS_S:
+                played.problems.append(f"not made good: {', '.join(one.done.fault.kind for one in running)}")
+                break
+        say("the audience stays until everything goes on, then the channels end")
+        cast.line.goes_on(HOT, PLAIN, segments=2)
+        audience.stop()
+        cast.line.end()
+    except (AssertionError, FinecutError) as error:
+        played.problems.append(f"{type(error).__name__}: {error}"[:4_000])
+    finally:
+        for one in running:
+            one.act.close()
+        cast.wake()
+        audience.stop()
+        played.restarts = cast.restarts
+        played.end_unix_ms = now_ms()
+        played.usage = {name: {"cpu_s": used.cpu_s, "rss_mb": used.rss_mb} for name, used in cast.line.run.usage().items()}
+    return played
+
+
+def _begin(cast: Cast, fault: Fault, played: Played, running: list[_Running], say: Say) -> None:
+    begun = begin(cast, fault)
+    if begun is None:
+        say(f"{fault.number:3} {fault.kind}: nobody to harm now")
+        return
+    target, act = begun
+    done = Done(fault=fault, target=target, begin_unix_ms=now_ms())
+    played.done.append(done)
+    say(f"{fault.number:3} {fault.kind} {target} for {fault.lasts_s:.0f} s")
+    wait = next(act)
+    running.append(_Running(done=done, act=act, wait=wait, until_s=time.monotonic() + wait.most_s))
+
+
+def _go_on(one: _Running, say: Say) -> bool:
+    """Whether the act is over."""
+    is_met = one.wait.until()
+    if not is_met and time.monotonic() < one.until_s:
+        return False
+    if not is_met:
+        say(f"{one.done.fault.number:3} {one.done.fault.kind} {one.done.target}: waited for in vain")
+    try:
+        one.wait = next(one.act)
+        one.until_s = time.monotonic() + one.wait.most_s
+    except StopIteration:
+        one.done.healed_unix_ms = now_ms()
+        return True
+    return False

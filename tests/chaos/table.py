@@ -1,0 +1,86 @@
+"""The verdict as one readable table in the terminal, and as JSON beside it."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos.effects import Effect
+from tests.chaos.plan import KINDS
+from tests.chaos.verdict import Verdict
+
+
+def show(verdict: Verdict, console: Console) -> None:
+    """Faults by kind, then every promise."""
+    table = Table(title="what faults did", title_justify="left", caption_justify="left", caption=_caption(verdict))
+    for head in ("fault", "times", "took over: p50", "p95", "max s", "nothing new for: max s", "stalls"):
+        table.add_column(head, justify="left" if head == "fault" else "right")
+    by_kind = defaultdict[str, list[Effect]](list)
+    for effect in verdict.effects:
+        by_kind[effect.kind].append(effect)
+    for kind in (name for name in KINDS if name in by_kind):
+        table.add_row(f"{kind} [dim]{KINDS[kind].about}[/]", *_row(by_kind[kind]))
+    table.add_section()
+    table.add_row("all", *_row(verdict.effects))
+    console.print(table)
+    kept = Table(title="what was promised", title_justify="left", show_header=False)
+    for check in verdict.checks:
+        kept.add_row("[green]kept[/]" if check.is_kept else "[bold red]BROKEN[/]", check.name, check.told)
+    console.print(kept)
+    for line in _told(verdict):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def write(verdict: Verdict, file: Path) -> None:
+    """All of it as JSON."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(verdict.plain(), indent=1, default=str))
+
+
+def quantile(values: Sequence[int], share: float) -> int:
+    """
+    The smallest value that so large a share does not exceed.
+
+    >>> quantile([1, 2, 3, 4], 0.5), quantile([7], 0.95)
+    (2, 7)
+    """
+    ordered = sorted(values)
+    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
+
+
+def _row(effects: Iterable[Effect]) -> list[str]:
+    found = list(effects)
+    took = [e.takeover_ms for e in found if e.takeover_ms is not None]
+    seconds = [f"{quantile(took, share) / 1_000:.1f}" for share in (0.5, 0.95, 1.0)] if took else ["-"] * 3
+    gap = max((e.gap_ms for e in found if e.tracks), default=None)
+    return [str(len(found)), *seconds, "-" if gap is None else f"{gap / 1_000:.1f}", str(sum(e.stalls for e in found))]
+
+
+def _caption(verdict: Verdict) -> str:
+    without = sum(not one.causes for one in verdict.stalls)
+    return (
+        "took over: from the fault to the first part of all it touched that was not durable before; "
+        f"a stall counts for the last fault before it, {without} stalls came without one"
+    )
+
+
+def _told(verdict: Verdict) -> list[str]:
+    lines = []
+    watched = verdict.figures["played_s"]
+    stalled = Counter[str]()
+    seconds = Counter[str]()
+    for one in verdict.stalls:
+        stalled[one.stall.viewer] += 1
+        seconds[one.stall.viewer] += (one.stall.end_unix_ms - one.stall.begin_unix_ms) // 1_000
+    viewers = ", ".join(f"{name} {stalled[name]} in {played / 60:.1f} min ({seconds[name]} s)" for name, played in sorted(watched.items()))
+    lines.append(f"stalls of viewers: {viewers or 'nobody watched'}")
+    for name in ("answers", "failures", "rejects"):
+        told: dict[str, Any] = verdict.figures[name]
+        lines.append(f"{name}: {', '.join(f'{what} {count}' for what, count in sorted(told.items())) or 'none'}")
+    ended = Counter(f"{name} with {status}" for _, name, status in verdict.figures["restarts"])
+    lines.append(f"ended by themselves: {', '.join(f'{what} x {count}' for what, count in sorted(ended.items())) or 'none'}")
+    return lines
