@@ -103,13 +103,9 @@ class Client:
         self._counted = (0, 0)
         self._failure: KafkaError | None = None
         self._producer = Producer(
-            settings.kafka.client()
+            settings.kafka.producer()
             | {
                 "client.id": f"{packager_id}-{self.life}",
-                "acks": "all",
-                "enable.idempotence": True,
-                "linger.ms": 0,
-                "delivery.timeout.ms": settings.kafka.delivery_timeout_ms,
                 "error_cb": check,
             }
         )

@@ -103,9 +103,7 @@ class _Process:
             loop.call_soon_threadsafe(self._take, facts)
 
         kafka = settings.kafka
-        producer = Producer(
-            kafka.producer()
-        )
+        producer = Producer(kafka.producer())
         follower = Follower(
             kafka,
             since_unix_ms=self._reading.from_unix_ms,

@@ -48,12 +48,8 @@ class Link:
         self._acks: deque[tuple[Acked, int, UnixMs]] = deque()
         limit = settings.ingest.queue_bytes_max
         self._producer = Producer(
-            settings.kafka.client()
+            settings.kafka.producer()
             | {
-                "enable.idempotence": True,
-                "acks": "all",
-                "linger.ms": 0,
-                "delivery.timeout.ms": settings.kafka.delivery_timeout_ms,
                 # Our own count below is the limit; this one only has to be out of its way.
                 "queue.buffering.max.kbytes": 2 * limit // 1024 + settings.kafka.message_bytes_max // 1024,
                 "queue.buffering.max.messages": 0,
