@@ -50,7 +50,7 @@ def main() -> None:
         app()
     except UserError as error:
         _complain(error)
-        sys.exit(2)
+        sys.exit(error.status)
     except FinecutError as error:
         _complain(error)
         sys.exit(1)

@@ -43,7 +43,6 @@ RAW_S = 10
 SETTLE_S = 20.0
 QUIET = tuple(topic for topic in TOPICS if topic is not MEDIA)
 USAGE_EVERY_S = 2.0
-REVIVE_AFTER_S = 5.0
 INTERRUPTED = 130
 
 
@@ -105,15 +104,7 @@ def stay(*, packagers: int | None, brokers: int = 1) -> int:
             teller.say("everything runs until Ctrl-C; `finecut status` in another terminal tells more")
             for entry in follow(run.settings.kafka, QUIET, from_start=True):
                 teller.hear(entry)
-                for child in run.supervisor.dead():
-                    if time.monotonic() - child.began_s < REVIVE_AFTER_S:
-                        run.check()
-                    teller.say(
-                        f"{child.name} ended with status {child.popen.returncode} (see {child.log}), it is started again", style="red"
-                    )
-                    run.supervisor.revive(child)
-                    run.leave_word()
-                run.check()
+                run.tend(lambda told: teller.say(told, style="red"))
                 run.scale(entry)
                 run.sweep()
     except KeyboardInterrupt:

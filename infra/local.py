@@ -196,6 +196,18 @@ class LocalRun:
             self.kafka.check()
         self.supervisor.check()
 
+    def tend(self, say: Callable[[str], object]) -> None:
+        """
+        Start again what ended by itself, unless it was superseded, and keep logs short.
+
+        Raises:
+            UserError: The broker ended.
+        """
+        if self.kafka is not None:
+            self.kafka.check()
+        if self.supervisor.tend(say):
+            self.leave_word()
+
     def usage(self) -> dict[str, Usage]:
         """CPU and memory of each process so far."""
         for name, broker in self._own_brokers().items():

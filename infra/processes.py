@@ -1,19 +1,20 @@
 """Processes of a local run: logs in files, ready when their metrics say so, stopped in order, missed when they die."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from infra.process import spawn
-from schemas.errors import FinecutError
+from schemas.errors import Exit, FinecutError
 
 CLI = "infra.cli"
 READY_S = 40.0
@@ -22,6 +23,12 @@ STOP_S = 12.0
 POLL_S = 0.05
 SCRAPE_S = 2.0
 TAIL_LINES = 15
+# Waits before a process that ended by itself is started again: the first is short, since what it did waits, too.
+BACKOFF_S = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+# One that ran so long has got over what ended the one before it.
+SETTLED_S = 60.0
+# Of each process as much is kept twice: the log, and the one before it. A demo writes a tenth of it.
+LOG_BYTES_MAX = 16 * 2**20
 # Exit status of an audience that was given something wrong; told apart from that of a crash.
 FAULTS_SEEN = 3
 
@@ -73,6 +80,8 @@ class Child:
         self.readiness = readiness
         self.is_wanted = True
         self.may_end_with: tuple[int, ...] = ()
+        self.revived = 0
+        self.due_s: float | None = None
         self.usage = Usage()
 
     @property
@@ -147,6 +156,30 @@ class Supervisor:
         arguments, environment, module = self._started[child.name]
         return self.start(child.name, child.role, arguments, readiness=child.readiness, environment=environment, module=module)
 
+    def tend(self, say: Callable[[str], object]) -> bool:
+        """
+        Start again what ended by itself, each time after a longer wait, and keep logs short; whether anything changed.
+
+        One that was superseded stays ended: another does its work, and would be superseded in turn.
+        """
+        changed = False
+        for child in self.dead():
+            now, status = time.monotonic(), child.popen.returncode
+            if status == Exit.SUPERSEDED:
+                child.is_wanted, changed = False, True
+                say(f"{child.name} was superseded (see {child.log}): it stays ended")
+            elif child.due_s is None:
+                child.revived = 0 if now - child.began_s > SETTLED_S else child.revived
+                wait_s = BACKOFF_S[min(child.revived, len(BACKOFF_S) - 1)]
+                child.due_s = now + wait_s
+                say(f"{child.name} ended with status {status} (see {child.log}): it is started again in {wait_s:g} s")
+            elif now >= child.due_s:
+                self.revive(child).revived = child.revived + 1
+                changed = True
+        for child in self.children.values():
+            bound(child.log)
+        return changed
+
     def wait_ready(self, children: Iterable[Child], *, timeout_s: float = READY_S) -> None:
         """
         Return when all of them are ready.
@@ -214,6 +247,17 @@ def wait(popen: subprocess.Popen[bytes], seconds: float) -> None:
 def tail(log: Path, lines: int = TAIL_LINES) -> str:
     """The last lines of a log."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
+
+
+def bound(log: Path, bytes_max: int = LOG_BYTES_MAX) -> None:
+    """
+    Let a log that has grown too long begin anew; what it held stays beside it, in place of what did before.
+
+    The process goes on to write to the same file, at its end: what it writes between the copy and the cut, milliseconds, is lost.
+    """
+    if log.exists() and log.stat().st_size > bytes_max:
+        shutil.copyfile(log, log.with_suffix(".previous.log"))
+        os.truncate(log, 0)
 
 
 def measure(pid: int, seen: Usage) -> Usage:

@@ -12,7 +12,7 @@ from packager.presence import Presence
 from packager.source import check
 from schemas import topics
 from schemas.codec import Codec
-from schemas.errors import LifeOverError, RejectedError, UserError
+from schemas.errors import DisplacedError, LifeOverError, RejectedError, UserError
 from schemas.records import Heartbeat, Period
 from schemas.settings import KafkaSettings, LivenessSettings
 from schemas.units import UnixMs
@@ -99,7 +99,7 @@ class Receiver:
             timeout_s: How long to wait for the first record.
 
         Raises:
-            UserError: A younger packager uses our name.
+            DisplacedError: A younger packager uses our name.
             LifeOverError: We were declared dead.
         """
         return [event for message in self._messages(timeout_s) if (event := self._fold(message))]
@@ -178,7 +178,7 @@ class Receiver:
         if beat.life == self._life:
             self._own_offset = offset
         elif self._own_offset is not None:
-            raise UserError(
+            raise DisplacedError(
                 f"packager {self._packager_id} was started a second time (life {beat.life}): this one, life {self._life}, ends",
                 do="give every packager of a pool a name of its own",
             )

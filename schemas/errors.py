@@ -1,5 +1,21 @@
 """The error tree, grouped by what the caller must do next. Caught only in the shells; each carries the values that explain it."""
 
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """
+    With what a process ends: whoever supervises it decides by it.
+
+    All but `SUPERSEDED` are started again, after a while that grows; systemd: ``RestartPreventExitStatus=5``.
+    """
+
+    DONE = 0
+    FAILED = 1  # a fault of ours, or of what we need
+    USER = 2  # a person must put something right
+    STUCK = 4  # the watchdog ended it
+    SUPERSEDED = 5  # another does its work under the same name: started again, the two would fight
+
 
 class FinecutError(Exception):
     """Root of all our errors; its text is one sentence for a person."""
@@ -8,10 +24,18 @@ class FinecutError(Exception):
 class UserError(FinecutError):
     """Something a person must put right (input, setting, machine): print the text and what to do, no traceback, exit 2."""
 
+    status = Exit.USER
+
     def __init__(self, problem: str, *, do: str = "") -> None:
         super().__init__(f"{problem}\n  what to do: {do}" if do else problem)
         self.problem = problem
         self.do = do
+
+
+class DisplacedError(UserError):
+    """Another process does our work under the same name, and rightly so: end, and stay away."""
+
+    status = Exit.SUPERSEDED
 
 
 class RetryableError(FinecutError):

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import start_http_server
 
-from schemas.errors import RetryableError, SupersededError, UserError
+from schemas.errors import DisplacedError, RetryableError, SupersededError, UserError
 from schemas.records import Level
 from schemas.settings import Settings
 from streams.ingest.encoder import Encoder
@@ -44,7 +44,8 @@ def run(
         preset: Of x264; ``superfast`` leaves room for others on two cores.
 
     Raises:
-        UserError: Source, names or settings do not fit, Kafka stayed away for too long, or another writer took a channel over.
+        UserError: Source, names or settings do not fit, or Kafka stayed away for too long.
+        DisplacedError: Another writer took a channel over.
     """
     if len(set(channels)) != len(channels) or not channels:
         raise UserError("name each channel once, and at least one", do="finecut encode INPUT --channel NAME")
@@ -63,7 +64,7 @@ def run(
         else:
             _encode(settings, source, channels[0], realtime=realtime, loop=loop, idle_level=idle_level, preset=preset)
     except SupersededError as error:
-        raise UserError(str(error), do="run one writer per channel; the later one goes on") from error
+        raise DisplacedError(str(error), do="run one writer per channel; the later one goes on") from error
     except RetryableError as error:
         raise UserError(str(error), do="see that the broker runs, then start the encoder again: it continues where the log ends") from error
     finally:

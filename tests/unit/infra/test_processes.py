@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.processes import Child, ProcessDiedError, Readiness, Supervisor, Usage, measure
+from infra.processes import BACKOFF_S, SETTLED_S, Child, ProcessDiedError, Readiness, Supervisor, Usage, bound, measure
+from schemas.errors import Exit
 
 SUPERVISING = """
 import sys
@@ -95,6 +97,50 @@ def test_a_process_that_is_released_takes_its_time_and_is_not_missed(supervisor:
     assert not child.is_wanted
     assert child.popen.wait(20) in {-signal.SIGTERM, 2}
     supervisor.check()
+
+
+def test_what_ended_by_itself_is_started_again_each_time_after_a_longer_wait(supervisor: Supervisor) -> None:
+    child, told = unready(supervisor), list[str]()
+    for wait_s in BACKOFF_S[:2]:
+        child.popen.wait(20)
+        assert not supervisor.tend(told.append)
+        assert told[-1] == f"tail ended with status 2 (see {child.log}): it is started again in {wait_s:g} s"
+        child.due_s = time.monotonic()
+        assert supervisor.tend(told.append)
+        child = supervisor.children["tail"]
+
+
+def test_what_ran_long_enough_is_started_again_at_once_whatever_was_before(supervisor: Supervisor) -> None:
+    child = unready(supervisor)
+    child.revived, child.began_s = 4, child.began_s - SETTLED_S
+    child.popen.wait(20)
+    told: list[str] = []
+    supervisor.tend(told.append)
+    assert told[0].endswith(f"in {BACKOFF_S[0]:g} s")
+
+
+def test_a_writer_that_was_superseded_is_not_started_against_its_successor(supervisor: Supervisor) -> None:
+    child = unready(supervisor)
+    child.popen.wait(20)
+    child.popen.returncode = Exit.SUPERSEDED
+    told: list[str] = []
+    assert supervisor.tend(told.append)
+    assert told == [f"tail was superseded (see {child.log}): it stays ended"]
+    assert supervisor.dead() == ()
+    assert not supervisor.tend(told.append)
+
+
+def test_a_log_begins_anew_when_it_is_long_and_its_process_writes_on(tmp_path: Path) -> None:
+    log = tmp_path / "control.log"
+    with log.open("ab", buffering=0) as out:
+        out.write(b"1" * 100)
+        bound(log, 100)
+        assert log.stat().st_size == 100
+        out.write(b"2")
+        bound(log, 100)
+        out.write(b"3")
+    assert log.read_bytes() == b"3"
+    assert (tmp_path / "control.previous.log").read_bytes() == b"1" * 100 + b"2"
 
 
 def test_a_process_that_ended_is_started_again_as_it_was(supervisor: Supervisor) -> None:
