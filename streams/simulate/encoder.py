@@ -67,6 +67,7 @@ class Encoder(Process):
         self.is_ended = False
         self._world = world
         self._life = world.random_life()
+        self._skew_ms = world.random_skew_ms()
         self._partition = partition
         self._idle_level = idle_level
         self._plan: Plan | None = None
@@ -229,7 +230,7 @@ class Encoder(Process):
             channel=self.channel, period=period.period, track=track.track, life=self._life, gop=GopOrdinal(gop), msn=at.msn,
             first_gop=at.first_gop, gop_count=at.gop_count, index=index, part=cell.part, ends_part=cell.ends_part, ends_gop=cell.ends_gop,
             independent=track.kind == "audio" or begin == 0, start_ticks=start, duration_ticks=Ticks(end - start),
-            produced_unix_ms=self.engine.now, payload=payload,
+            produced_unix_ms=UnixMs(self.engine.now + self._skew_ms), payload=payload,
         )  # fmt: skip
         entry = self._world.log.append(MEDIA, self._partition, self.channel, chunk, sender=self.channel)
         if rng.random() < self._world.double:

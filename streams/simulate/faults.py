@@ -19,10 +19,13 @@ class Faults:
         control: The planner crashes, or is replaced while it stands still; per second.
         origin: An origin crashes and is started again; per process and second.
         store: The store takes nothing for some seconds; per second.
+        own_store: The store takes nothing from one packager for some seconds; probability per packager and second.
         outage: All packagers die and stay away for many seconds; per second.
         drop: Probability that a single heartbeat is lost.
         repeat: Probability that a delivery begins with records delivered before.
         double: Probability that a producer's retry puts a chunk into the log twice.
+        lag: Probability that the broker takes a record of a packager only after it was sent again: those behind it wait, a crash loses them.
+        skew_ms: How far the clocks of encoders and origins are off at most.
         delay_ms: Longest usual time from an append to its delivery.
     """
 
@@ -35,10 +38,13 @@ class Faults:
     control: float = 0.0
     origin: float = 0.0
     store: float = 0.0
+    own_store: float = 0.0
     outage: float = 0.0
     drop: float = 0.0
     repeat: float = 0.0
     double: float = 0.0
+    lag: float = 0.0
+    skew_ms: int = 0
     delay_ms: int = 5
 
     @classmethod
@@ -46,5 +52,5 @@ class Faults:
         """Everything that can go wrong does, often."""
         return cls(
             crash=0.015, pause=0.012, cut_off=0.006, drain=0.006, slow=0.01, jump=0.01, control=0.03, origin=0.01, store=0.01,
-            drop=0.03, repeat=0.02, double=0.01, delay_ms=40,
+            own_store=0.005, drop=0.03, repeat=0.02, double=0.01, lag=0.005, skew_ms=600_000, delay_ms=40,
         )  # fmt: skip

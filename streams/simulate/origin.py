@@ -69,6 +69,7 @@ class Origin(Process):
         self.origin_id = origin_id
         self.presentations = Presentations()
         self._world = world
+        self._skew_ms = world.random_skew_ms()
         self._audience = audience
         self._playlists = playlists
         self._runs: dict[str, int] = {}
@@ -137,7 +138,7 @@ class Origin(Process):
 
     def _tell_on(self) -> None:
         seen = [self._demand(channel) for channel in sorted(self.presentations.channels)]
-        demand = Demand(origin_id=self.origin_id, at_unix_ms=self.engine.now, channels=tuple(filter(None, seen)))
+        demand = Demand(origin_id=self.origin_id, at_unix_ms=UnixMs(self.engine.now + self._skew_ms), channels=tuple(filter(None, seen)))
         self._world.log.append(DEMAND, POOL, self.origin_id, demand, sender=self.origin_id)
         self.after(DEMAND_MS, self._tell_on)
 

@@ -1,4 +1,8 @@
-"""A packager: assignments and chunks in by offset, the real cutter, objects, parts and reports out; it beats, drains, crashes."""
+"""
+A packager: assignments and chunks in by offset, the real cutter, objects, parts and reports out; it beats, drains, crashes.
+
+It notices as the real one does that it was declared dead, and is another life then.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +12,7 @@ from packager.boxes import check_chunk
 from packager.cuts import CutFailed, CutPart, CutReject, CutSegment, Made, Told
 from packager.digest import digest
 from packager.holding import Assigned, Inbox, Withdrawn, Work
+from packager.presence import Presence
 from packager.scope import Scope
 from packager.slicing import PeriodUnknownError, SliceCutter
 from schemas.errors import ConflictError, RejectedError, RetryableError
@@ -25,15 +30,18 @@ from schemas.records import (
     SegmentReport,
     SliceProgress,
 )
-from schemas.topics import ASSIGNMENTS, CHANNELS, HEARTBEATS, MEDIA, PARTS, REPORTS
+from schemas.topics import ASSIGNMENTS, CHANNELS, HEARTBEATS, MEDIA, PARTS, REPORTS, Topic
 from schemas.units import Ms
 from streams.simulate.engine import Process
 from streams.simulate.log import Entry, Reader
+from streams.simulate.store import RETRY_MS
 from streams.simulate.world import POOL, World
 
 START_MS = 400
 # Publishing one object takes this long at an ordinary packager: from, to.
 PUBLISH_MS = (1, 6)
+# From the first try of a record to the one that the broker takes, if it does not take the first.
+LAG_MS = (150, 1_200)
 # Shorter than the longest outages of the store, so that segments are refused for good and given out once more.
 RETRY_FOR_MS = 1_500
 DRAIN_MS = 10_000
@@ -69,7 +77,9 @@ class Packager(Process):
         state: What it says of itself.
         slowness: How many times longer than usual publishing takes.
         is_cut_off: Whether its heartbeats are lost though it works.
+        is_refused: Whether the store takes nothing from it.
         rejects: Chunks it put aside, and why.
+        over: Called when this life has ended itself, since it was declared dead.
     """
 
     def __init__(self, world: World, packager_id: str, *, capacity: Load) -> None:
@@ -85,7 +95,11 @@ class Packager(Process):
         self.state = PackagerState.READY
         self.slowness = 1.0
         self.is_cut_off = False
+        self.is_refused = False
         self.rejects: list[str] = []
+        self.over: Callable[[], None] = lambda: None
+        self._presence = Presence(packager_id, world.policy.liveness)
+        self._sent_at = 0
         self._world = world
         self.capacity = capacity
         self._beats = 0
@@ -110,6 +124,8 @@ class Packager(Process):
             for entry in log.compacted(topic, POOL):
                 take(entry)
             Reader(log, self, topic, take, rng=rng, delivery=delivery, partition=POOL, offset=end)
+        heard = len(log.entries(HEARTBEATS, POOL))
+        Reader(log, self, HEARTBEATS, self._hear, rng=rng, delivery=delivery, partition=POOL, offset=heard)
         self._beat_on()
 
     def _beat_on(self) -> None:
@@ -130,7 +146,32 @@ class Packager(Process):
         )
         self._beats += 1
         if not self.is_cut_off and self._world.rng.random() >= self._world.drop:
-            self._world.log.append(HEARTBEATS, POOL, self.packager_id, beat, sender=self.packager_id)
+            self._send(HEARTBEATS, beat)
+
+    def _hear(self, entry: Entry) -> None:
+        if (entry.record.packager_id, entry.record.life) == (self.packager_id, self.life) or entry.key != self.packager_id:
+            if self._presence.hear(entry.key, entry.at) is not None:
+                self._end()
+
+    def _end(self) -> None:
+        """This life counts as dead: another begins."""
+        if self.is_up:
+            self._world.note(f"{self.packager_id} was declared dead, is another life")
+            self.crash()
+            self.over()
+
+    def _send(self, topic: Topic, record: object) -> None:
+        """Appends a record, in the order of all that is sent."""
+        now = self.engine.now
+        if self._world.lag and self._world.rng.random() < self._world.lag:
+            self._sent_at = max(self._sent_at, now) + self._world.rng.randint(*LAG_MS)
+        if self._sent_at > now:
+            self.after(self._sent_at - now, lambda: self._append(topic, record))
+        else:
+            self._append(topic, record)
+
+    def _append(self, topic: Topic, record: object) -> None:
+        self._world.log.append(topic, POOL, self.packager_id, record, sender=self.packager_id)
 
     # ------------------------------------------------------------ control topics
 
@@ -146,6 +187,8 @@ class Packager(Process):
         match self._inbox.fold(entry.key, entry.record):
             case Assigned() as event:
                 self._obey(event.key, event.assignment)
+            case Withdrawn(by_death=True):
+                self._end()
             case Withdrawn() as event:
                 if work := self._works.get(event.key):
                     work.withdraw(event.from_msn)
@@ -183,6 +226,9 @@ class Packager(Process):
             return
         self.state = PackagerState.GONE
         self._beat()
+        self.after(max(0, self._sent_at - self.engine.now) + 1, lambda: self._go(left))
+
+    def _go(self, left: Callable[[], None]) -> None:
         self.crash()
         left()
 
@@ -235,6 +281,8 @@ class Packager(Process):
     def _publish(self, work: _Work, job: _Job, deadline: int) -> None:
         assert not isinstance(job.cut, CutFailed)  # noqa: S101
         try:
+            if self.is_refused:
+                raise RetryableError("the store takes nothing from this packager", retry_after_ms=RETRY_MS)
             self._world.store.create_if_absent(self._name(job.cut), job.cut.pieces)
         except RetryableError as error:
             if self.engine.now < deadline:
@@ -261,11 +309,10 @@ class Packager(Process):
                 reports.append(_report(job))
             elif job.fault is None:
                 parts.append(_part(job.cut))
-        log, sender = self._world.log, self.packager_id
         if parts:
-            log.append(PARTS, POOL, sender, Parts(packager_id=sender, life=self.life, parts=tuple(parts)), sender=sender)
+            self._send(PARTS, Parts(packager_id=self.packager_id, life=self.life, parts=tuple(parts)))
         if reports:
-            log.append(REPORTS, POOL, sender, Reports(packager_id=sender, life=self.life, segments=tuple(reports)), sender=sender)
+            self._send(REPORTS, Reports(packager_id=self.packager_id, life=self.life, segments=tuple(reports)))
         if work.is_over and self._works.get(work.key) is work:
             self._leave(work)
             del self._works[work.key]

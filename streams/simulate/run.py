@@ -5,11 +5,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
-from schemas.records import Decision, Level, Load
-from schemas.topics import DECISIONS
+from schemas.records import Level, Load
 from schemas.units import UnixMs
 from streams.core.policy import Policy
-from streams.core.standing import life_key
 from streams.simulate.audience import Audience
 from streams.simulate.encoder import Encoder
 from streams.simulate.engine import START, Engine, Process
@@ -23,8 +21,7 @@ from streams.simulate.world import POLICY, POOL, World
 ORIGINS = 2
 QUIET_MS = 20_000
 """The end of a run is without faults: what went wrong must have been mended by then."""
-# After the faults end, those that were declared dead wrongly are restarted, and channels may end: from, to.
-REVIVE_MS = 4_000
+# After the faults end channels may end: from, to.
 FAREWELL_MS = (5_000, 12_000)
 RESTART_MS = (200, 4_000)
 PAUSE_MS = (200, 9_000)
@@ -104,7 +101,7 @@ def simulate(
     engine, rng = Engine(), Random(seed)  # noqa: S311
     world = World(
         engine=engine, rng=rng, log=Log(engine), delivery=Delivery(delay_ms=faults.delay_ms, repeat=faults.repeat), drop=faults.drop,
-        double=faults.double, policy=policy, has_thumbnails=has_thumbnails,
+        double=faults.double, lag=faults.lag, skew_ms=faults.skew_ms, policy=policy, has_thumbnails=has_thumbnails,
     )  # fmt: skip
     end = UnixMs(START + int(minutes * 60_000))
     run = Run(seed=seed, world=world, quiet=UnixMs(max(START, end - QUIET_MS)), end=end)
@@ -164,6 +161,8 @@ class _Site:
     def _start_packager(self, packager_id: str) -> None:
         packager = self._cast.packager(self._world, packager_id, capacity=self._capacities[packager_id])
         packager.rejects = self._run.rejects
+        # A process that ends itself is started again as one that crashes.
+        packager.over = lambda: self._world.engine.after(self._rng.randint(*RESTART_MS), lambda: self._start_packager(packager_id))
         self._run.packagers[packager_id] = packager
 
     def _start_planner(self) -> None:
@@ -224,6 +223,10 @@ class _Site:
             self._world.note(f"{packager_id} slow")
             packager.slowness = self._rng.uniform(*SLOWNESS)
             self._world.engine.after(self._for(SHORT_MS), lambda: setattr(packager, "slowness", 1.0))
+        elif self._happens(faults.own_store):
+            self._world.note(f"store refuses {packager_id}")
+            packager.is_refused = True
+            self._world.engine.after(self._for(SHORT_MS), lambda: setattr(packager, "is_refused", False))
         elif self._happens(faults.drain) and not packager.is_paused:
             self._world.note(f"{packager_id} drains")
             packager.drain(lambda: self._world.engine.after(self._rng.randint(*RESTART_MS), again))
@@ -272,18 +275,7 @@ class _Site:
         """No more faults; some channels end."""
         world = self._world
         world.note("quiet")
-        world.drop = world.double = 0.0
-        world.engine.after(REVIVE_MS, self._revive)
+        world.drop = world.double = world.lag = 0.0
         for encoder in self._encoders.values():
             if self._happens(1 / 3):
                 world.engine.after(self._rng.randint(*FAREWELL_MS), encoder.end)
-
-    def _revive(self) -> None:
-        """Whoever lives though declared dead is started again: a dead life stays dead."""
-        decisions = [e.record for e in self._world.log.entries(DECISIONS, POOL) if isinstance(e.record, Decision)]
-        dead = {life_key(life.packager_id, life.life) for decision in decisions for life in decision.dead}
-        for packager_id, packager in list(self._run.packagers.items()):
-            if packager.is_up and life_key(packager_id, packager.life) in dead:
-                self._world.note(f"{packager_id} was declared dead, starts again")
-                packager.crash()
-                self._start_packager(packager_id)

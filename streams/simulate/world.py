@@ -58,6 +58,8 @@ class World:
         delivery: How the log reaches its readers.
         drop: Probability that a heartbeat is lost.
         double: Probability that a producer's retry puts a record into the log twice.
+        lag: Probability that a record is taken only after it was sent again.
+        skew_ms: How far a clock is off at most.
         idle_level: What an unwatched channel gets.
         has_thumbnails: Whether channels have thumbnails.
         events: The diary.
@@ -71,6 +73,8 @@ class World:
     delivery: Delivery = field(default_factory=Delivery)
     drop: float = 0.0
     double: float = 0.0
+    lag: float = 0.0
+    skew_ms: int = 0
     idle_level: Level = Level.OFF
     has_thumbnails: bool = False
     events: list[Event] = field(default_factory=list)
@@ -83,6 +87,10 @@ class World:
     def note(self, what: str) -> None:
         """Writes into the diary."""
         self.events.append(Event(at=self.now, what=what))
+
+    def random_skew_ms(self) -> int:
+        """How far the clock of a new process is off."""
+        return self.rng.randint(-self.skew_ms, self.skew_ms) if self.skew_ms else 0
 
     def random_life(self) -> str:
         """Id of a new run of a process."""
