@@ -2,7 +2,8 @@
 //   node play.mjs SPEC.json RESULT.json
 //   SPEC: {chromium, seconds, choose_s, pages: [{name, url}], screenshots: folder or ""}; SIGTERM ends it early, with its result. If
 //   choose_s is not 0, each page is made to switch to its next rendition so often.
-//   It says "NAME playing" on stdout when a page begins to play, and "NAME silent" if it does not within START_MS.
+//   It says "NAME playing" on stdout when a page begins to play, "NAME silent" if it does not within START_MS, and "NAME shows UNIX_MS" every
+//   second: when what is on its screen was taken; "NAME ended" once it has played all that there was.
 // A stall is a playhead that stands still for 0.18 s or more after the start for want of media. It is a hitch, of the machine, if there is
 // media ahead of it without a gap, which was not decoded; or if the page itself did not run for half of the time that its buffer usually
 // lasts, so that it fetched nothing. A jump is a playhead that moves back, or further than elapsed x rate + 0.12 s.
@@ -10,7 +11,7 @@
 import { chromium } from 'playwright-core';
 import fs from 'node:fs';
 
-const STALL_S = 0.18, MEDIA_S = 0.5, JUMP_S = 0.12, SETTLE_S = 0.3, SAMPLE_MS = 60, START_MS = 90_000;
+const STALL_S = 0.18, MEDIA_S = 0.5, JUMP_S = 0.12, SETTLE_S = 0.3, SAMPLE_MS = 60, START_MS = 90_000, SHOWS_MS = 1_000;
 // A page that is late for its next sample by more than this did not run; what it missed is looked for so long before a stall.
 const LATE_S = 0.1, BEFORE_S = 5, OFTEN_S = 4;
 const MEDIA = /\.(m3u8|mpd|m4s)$/;
@@ -111,6 +112,14 @@ try {
       for (const { page, crashes } of pages) page.evaluate(choose, turn).catch((error) => crashes.push(`no switch: ${error}`));
     }, spec.choose_s * 1000).unref();
   }
+  setInterval(() => {
+    for (const { name, page } of pages) {
+      page.evaluate(() => [window.finecut?.latency_s, document.querySelector('video')?.ended]).then(([latency_s, ended]) => {
+        if (ended) process.stdout.write(`${name} ended\n`);
+        else if (Number.isFinite(latency_s)) process.stdout.write(`${name} shows ${Math.round(Date.now() - 1000 * latency_s)}\n`);
+      }, () => {}); // a page that was just closed
+    }
+  }, SHOWS_MS).unref();
   // One after the other: a page that starts costs a core for seconds, which is no matter of the stream.
   for (const { name, url } of spec.pages) {
     const page = await browser.newPage({ viewport: { width: 1280, height: 860 } }), crashes = [], asked = listen(page);

@@ -11,6 +11,8 @@ ADVISORY = ("shaka-ll", "shaka-ll-dash")
 # second before it (its gapDetectionThreshold), however small it is.
 HOLE_S = 0.04
 JUMP_BEFORE_S = 0.75
+# Shaka Player's word for an answer like 404: to the part that was hinted and that the end of a period or channel took back (media rule 14).
+TAKEN_BACK, PART = 1001, ".part.m4s"
 HEAD = (
     "scenario", "player", "start s", "played s", "stalls", "hitches", "jumps", "switches", "errors", "dropped", "latency s", "buffer s",
     "CMCD", "refused", "verdict",
@@ -51,7 +53,7 @@ def verdict(page: Mapping[str, Any], *, holes_s: Sequence[float] = (), at_least_
     wrong = []
     if page["played_s"] < at_least_s:
         wrong.append(f"played {page['played_s']} s")
-    if any(error.get("fatal", True) if isinstance(error, Mapping) else True for error in page["errors"]):
+    if any(is_fatal(page["name"], error) for error in page["errors"]):
         wrong.append("fatal error")
     if any(hitch["seconds"] >= STUCK_S for hitch in page["hitches"]):
         wrong.append("stuck")
@@ -63,6 +65,14 @@ def verdict(page: Mapping[str, Any], *, holes_s: Sequence[float] = (), at_least_
     if not explained:
         wrong += [f"{count} {kind}" for kind, count in uneven.items()]
     return ", ".join(wrong) or ("told" if uneven or page["errors"] else "ok")
+
+
+def is_fatal(player: str, error: Mapping[str, Any] | str) -> bool:
+    """Whether an error ended, or should not have come in, what a player plays; exceptions of a page always are."""
+    if not isinstance(error, Mapping):
+        return True
+    is_taken_back = player in ADVISORY and error.get("code") == TAKEN_BACK and PART in error.get("text", "")
+    return bool(error.get("fatal", True)) and not is_taken_back
 
 
 def is_as_expected(row: Mapping[str, Any]) -> bool:
@@ -81,7 +91,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     if not row.get("started"):
         return (row["scenario"], row["player"], *["-"] * (len(HEAD) - 3), row["verdict"])
     asked, notes = row["asked"], row["errors"]
-    fatal = sum(bool(error.get("fatal", True)) if isinstance(error, Mapping) else True for error in notes)
+    fatal = sum(is_fatal(row["player"], error) for error in notes)
     cmcd = f"{100 * asked['with_cmcd'] // max(1, asked['media'])} % + {asked['events']}"
     refused = {**asked["refused"], **asked["failed"]}
     return (

@@ -16,11 +16,9 @@ from tests.line import BY_HAND, OTHER_PRESET, PRESET, Line
 from tests.players.stage import Stage
 
 TARGET_S = 4.0
-# Plain players hold back three targets and start up to one later; what happens now is seen after that.
-SEEN_LATER_S = 7 * TARGET_S
-# Low latency plays what happens now within seconds; so much of it is then looked at.
+# What a first viewer, or one of low latency before the end, plays.
 SOON_S = 3 * TARGET_S
-# What a length is played for before the next.
+# How long something is made before the next change, and how much of what comes after it is looked at.
 EACH_S = 8.0
 # Segments of this many GOPs let the next holder be named while the segment before its first is open.
 SWAP_GOPS = 2
@@ -78,11 +76,6 @@ def is_low_latency(page: str) -> bool:
     return "-ll" in page
 
 
-def seen_later_s(stage: Stage) -> float:
-    """How long after now all pages have played what happens now, and some of what comes after."""
-    return SOON_S if all(map(is_low_latency, stage.names)) else SEEN_LATER_S
-
-
 # ---------------------------------------------------------------- acts
 
 
@@ -91,7 +84,7 @@ def change_lengths(line: Line, stage: Stage, channel: str, _: float) -> str:
     for gops in (1, 2, 4):
         until_length(line, stage, channel, gops)
         stage.play_on(EACH_S)
-    stage.play_on(seen_later_s(stage) - EACH_S)
+    stage.until_seen()
     return f"segments of {line.tally.segment_lengths_s(channel)} s"
 
 
@@ -103,7 +96,7 @@ def kill_in_mid_segment(line: Line, stage: Stage, channel: str, _: float) -> str
     until_mid_segment(line, stage, channel)
     killed = first_holder(line, stage, channel)
     line.run.supervisor.kill(killed)
-    stage.play_on(seen_later_s(stage))
+    stage.until_seen(more_s=EACH_S)
     assert killed not in holders(line, channel), f"{killed} still holds {channel}"
     line.run.supervisor.revive(line.run.supervisor.children[killed])
     return f"{killed} killed, one of {copies}"
@@ -122,9 +115,10 @@ def swap_holders(line: Line, stage: Stage, channel: str, seconds: float) -> str:
         swaps += 1
         held = other_holder(line, held, decision=BY_HAND + swaps, channel=channel)
         line.tell(ASSIGNMENTS, key, held)
-    stage.play_on(seen_later_s(stage))
+    stage.until_seen()
     makers = {life for name, life, _, at in line.tally.part_times if name == channel}
     assert len(makers) > 1, f"only {makers} made parts of {channel}"
+    supervisor.wait_ready([supervisor.revive(supervisor.children[CONTROL])])
     return f"{swaps} swaps of {len(makers)} packagers"
 
 
@@ -138,15 +132,15 @@ def renew_encoder(line: Line, stage: Stage, channel: str, _: float) -> str:
     """Another encoder takes the channel over without a gap: with the same parameter sets, then with others."""
     for preset in (PRESET, OTHER_PRESET):
         succeed_encoder(line, stage, channel, preset=preset)
-        stage.play_on(SOON_S)
-    stage.play_on(seen_later_s(stage))
+        stage.play_on(EACH_S)
+    stage.until_seen()
     return "two encoders more"
 
 
 def crash_encoder(line: Line, stage: Stage, channel: str, _: float) -> str:
     """The encoder dies and is started again: there is a hole."""
     restart_encoder(line, stage, channel)
-    stage.play_on(seen_later_s(stage))
+    stage.until_seen(more_s=EACH_S)
     return "one encoder killed"
 
 
@@ -155,7 +149,7 @@ def end_channel(line: Line, stage: Stage, channel: str, _: float) -> str:
     stage.play_on(SOON_S)
     line.run.supervisor.stop([encoder_of(line, channel).name])
     stage.until(lambda tally: channel in tally.ended, what="the end of the channel")
-    stage.play_on(seen_later_s(stage))
+    stage.until_over()
     return "the channel ended"
 
 
@@ -189,7 +183,7 @@ def do_everything(line: Line, stage: Stage, channel: str, seconds: float) -> str
         deed()
         done[deed.__name__] += 1
         stage.play_on(EVERY_S)
-    stage.play_on(seen_later_s(stage))
+    stage.until_seen()
     return ", ".join(f"{count} x {deed}" for deed, count in done.items())
 
 

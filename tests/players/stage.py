@@ -1,6 +1,7 @@
 """Real players in real Chromium, driven by play.mjs: started, waited for, judged by what was measured from outside."""
 
 import json
+import re
 import shutil
 import signal
 import time
@@ -18,6 +19,8 @@ HERE = Path(__file__).parent
 RESULT_S = 60.0
 # A second or two on a free machine; play.mjs gives up a little earlier and says who is silent.
 START_S = 100.0
+# Three targets, one of a segment, a rest for what a busy machine adds.
+SEEN_S = 60.0
 # A playhead that has media and does not move for longer than a busy machine explains.
 STUCK_S = 3.0
 
@@ -67,6 +70,21 @@ class Stage:
         """Let it play for some time."""
         over = time.monotonic() + seconds
         self.until(lambda _: time.monotonic() >= over, what="end of play", timeout_s=seconds + 60)
+
+    def until_seen(self, *, more_s: float = 0.0) -> None:
+        """Return when every page shows what is taken now, and so much of what is taken after it."""
+        wanted_ms = 1_000 * (time.time() + more_s)
+        self.until(
+            lambda _: all(self.shown_unix_ms(name) >= wanted_ms for name in self.names), what="seen by all", timeout_s=SEEN_S + more_s
+        )
+
+    def until_over(self) -> None:
+        """Return when every page has played to the end of its channel."""
+        self.until(lambda _: all(f"{name} ended\n" in self.said for name in self.names), what="the end in all pages", timeout_s=SEEN_S)
+
+    def shown_unix_ms(self, name: str) -> int:
+        """When what a page shows was taken; 0 if it never said."""
+        return max((int(at) for at in re.findall(rf"^{re.escape(name)} shows (\d+)$", self.said, re.MULTILINE)), default=0)
 
     def end(self) -> dict[str, dict[str, Any]]:
         """What each page saw, by its name."""

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,12 @@ from schemas.topics import DEMAND
 from tests.invariants import read_playlist
 from tests.line import Line, whole_line
 from tests.players.report import ADVISORY
-from tests.players.scenarios import PLAIN, SEEN_LATER_S, SOON_S, TARGET_S, pages
+from tests.players.scenarios import EACH_S, PLAIN, TARGET_S, pages
 from tests.players.stage import assert_smooth, figures, playing
 
 pytestmark = pytest.mark.timeout(240)
 HERE = Path(__file__).parent
-CHANNELS = ("arena", "bistro", "chess", "delta")
+CHANNELS = ("arena", "bistro", "delta")
 Tell = Callable[[str, object], None]
 
 
@@ -61,53 +60,37 @@ def tell(record: Tell, seen: Mapping[str, Mapping[str, Any]]) -> None:
         record(f"players: {name}", json.dumps(figures(page)))
 
 
-def test_plain_players_play_across_a_change_of_segment_length(line: Line, tmp_path: Path, record_testsuite_property: Tell) -> None:
-    with playing(line, tmp_path, pages("hls.js", "dash.js", "shaka-dash", channel="arena")) as stage:
+def test_plain_players_notice_neither_a_change_of_segment_length_nor_the_death_of_a_packager(
+    line: Line, tmp_path: Path, record_testsuite_property: Tell
+) -> None:
+    with playing(line, tmp_path, pages(*PLAIN, channel="arena")) as stage:
         arrive_until_short(line, "arena")
-        since = time.monotonic()
-        stage.play_on(SEEN_LATER_S)
-        after_s = time.monotonic() - since
+        stage.play_on(EACH_S)
+        holder = line.holder("arena")
+        line.run.supervisor.kill(holder)
+        stage.until_seen(more_s=EACH_S)
         seen = stage.end()
+    assert line.holder("arena") != holder
     tell(record_testsuite_property, seen)
     record_testsuite_property("players: segment_lengths_s", str(line.tally.segment_lengths_s("arena")))
     for page in seen.values():
         assert_smooth(page)
-        assert page["page"]["latency_s"] < after_s, "it never came to the short segments"
 
 
 def test_low_latency_players_play_across_a_change_of_segment_length(line: Line, tmp_path: Path, record_testsuite_property: Tell) -> None:
     with playing(line, tmp_path, pages("hls.js-ll", "shaka-ll", "dash.js-ll", channel="bistro")) as stage:
         arrive_until_short(line, "bistro")
-        since = time.monotonic()
-        stage.play_on(SOON_S)
-        after_s = time.monotonic() - since
+        stage.until_seen(more_s=EACH_S)
         seen = stage.end()
     tell(record_testsuite_property, seen)
     # Shaka keeps about a second in this mode, and leaves out the last part of a segment that it asks for too late: what a busy machine
     # does to it is told, not counted.
     for name, page in seen.items():
         assert_smooth(page, is_advisory=name in ADVISORY)
-    assert all(page["page"]["latency_s"] < after_s for page in seen.values()), "they never came to the short segments"
     # media section 4: dash.js takes the latency of the service description
     assert seen["dash.js-ll"]["page"]["latency_s"] < 5.0
     told = [one for entry in line.entries(DEMAND) if isinstance(entry.record, Demand) for one in entry.record.channels]
     assert max(one.chunked_sessions for one in told if one.channel == "bistro") == 1
-
-
-def test_plain_players_do_not_notice_the_death_of_a_packager(line: Line, tmp_path: Path, record_testsuite_property: Tell) -> None:
-    holder = line.holder("chess")
-    with playing(line, tmp_path, pages(*PLAIN, channel="chess")) as stage:
-        line.goes_on("chess", segments=1)
-        since = time.monotonic()
-        line.run.supervisor.kill(holder)
-        stage.play_on(SEEN_LATER_S)
-        after_s = time.monotonic() - since
-        seen = stage.end()
-    assert line.holder("chess") != holder
-    tell(record_testsuite_property, seen)
-    for page in seen.values():
-        assert_smooth(page)
-        assert page["page"]["latency_s"] < after_s, "it never came to what the next holder made"
 
 
 def test_reports_of_all_players_arrive_as_demand(line: Line, tmp_path: Path) -> None:

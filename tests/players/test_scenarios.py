@@ -11,7 +11,7 @@ from infra.kafka import LocalBroker
 from schemas.records import Level
 from tests.line import OTHER_PRESET, Line, whole_line
 from tests.players.report import is_as_expected, row
-from tests.players.scenarios import SCENARIOS, SOON_S, TWICE, holes_s, pages, succeed_encoder
+from tests.players.scenarios import EACH_S, SCENARIOS, SOON_S, TWICE, holes_s, pages, succeed_encoder
 from tests.players.stage import Stage, figures, playing
 
 pytestmark = pytest.mark.timeout(240)
@@ -67,7 +67,7 @@ def test_players_play_on_when_an_encoder_with_other_parameter_sets_takes_over(
     with playing(line, tmp_path, pages(*LOW_LATENCY, channel=COPIED)) as stage:
         before = line.tally.newest[COPIED]
         succeed_encoder(line, stage, COPIED, preset=OTHER_PRESET)
-        stage.play_on(SOON_S)
+        stage.until_seen(more_s=EACH_S)
         judge(line, COPIED, stage, record_testsuite_property)
     after = line.tally.newest[COPIED]
     assert {track.init for track in before.tracks} != {track.init for track in after.tracks}
