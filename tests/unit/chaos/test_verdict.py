@@ -1,0 +1,137 @@
+"""The verdict of a chaos run can fail: each promise broken in a small recorded run is named."""
+
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from schemas.codec import Codec
+from schemas.records import Chunk, MarkKind, MediaMark
+from schemas.units import Msn
+from tests.builders import make_chunks, make_period, make_start
+from tests.chaos.account import Account, SegmentId, Word
+from tests.chaos.audience import Look, Stall
+from tests.chaos.effects import Effect, explain
+from tests.chaos.plan import KINDS, Fault, make_plan
+from tests.chaos.story import Done
+from tests.chaos.verdict import checks_of, recovered, told_by
+from tests.validator.recut import recut
+
+AVRO = Path(__file__).parents[3] / "schemas" / "avro"
+PLAYLIST = (Path(__file__).parents[2] / "golden" / "manifest" / "across.ll.v0.m3u8").read_text()
+PERIOD = make_period()
+CODEC = Codec()
+EVERY: tuple[SegmentId, ...] = tuple(("news", msn, track) for msn in (0, 1) for track in ("a0", "v0"))
+END = MediaMark(channel="news", life=PERIOD.life, kind=MarkKind.CHANNEL_END, period=0, parts_reached=8, next_msn=Msn(2))
+RECORDS = (make_start(PERIOD), *make_chunks(PERIOD, (2, 3)), END)
+LOG = [(offset, CODEC.encode(record)) for offset, record in enumerate(RECORDS)]
+CHANNELS = [CODEC.encode(PERIOD)]
+STORE = recut(LOG, CHANNELS, AVRO).objects
+WORD = Word(packaged={"news": [(0, None)]}, published=EVERY, voids={})
+
+
+def account(word: Word = WORD, store: dict[str, bytes] | None = None) -> Account:
+    """Of the recorded run."""
+    made, there = Account(), STORE if store is None else store
+    made.take(LOG, CHANNELS, word, stored=there.keys(), get=there.__getitem__)
+    return made
+
+
+def broken(made: Account) -> dict[str, str]:
+    """Promises that are not kept, and what is told of them."""
+    return {check.name: check.told for check in checks_of(made) if not check.is_kept}
+
+
+def look(text: str) -> Look:
+    """A playlist that somebody saw."""
+    return Look(origin_id="o", channel="news", track="v0", low_latency=True, at_unix_ms=0, packed=zlib.compress(text.encode()))
+
+
+def effect(kind: str, takeover_ms: int | None) -> Effect:
+    """Of a fault that touched two tracks."""
+    return Effect(
+        number=1, kind=kind, target="x", begin_unix_ms=0, healed_unix_ms=1, tracks=2, takeover_ms=takeover_ms, gap_ms=1, stalls=0
+    )  # fmt: skip
+
+
+def test_every_chunk_of_a_run_without_faults_is_published_or_cut() -> None:
+    made = account()
+    count = sum(isinstance(record, Chunk) for record in RECORDS)
+    assert broken(made) == {}
+    assert made.total == count
+    # The end of the channel lies a GOP before the last chunk.
+    assert made.chunks == {"published": count * 4 // 5, "cut": count // 5, "ignored": 0}
+
+
+def test_an_object_with_another_byte_is_named() -> None:
+    name = next(name for name in sorted(STORE) if not name.endswith(".part.m4s"))
+    made = account(store=STORE | {name: STORE[name][:-1] + b"?"})
+    assert name in broken(made)["every object is what the log says"]
+
+
+def test_an_object_that_the_log_does_not_know_is_named() -> None:
+    assert "news/0/v0/99.m4s" in broken(account(store=STORE | {"news/0/v0/99.m4s": b""}))["every object is what the log says"]
+
+
+def test_a_segment_that_is_reported_and_not_there_is_named() -> None:
+    name = next(name for name in sorted(STORE) if not name.endswith(".part.m4s"))
+    assert name in broken(account(store={key: data for key, data in STORE.items() if key != name}))["what is reported is there"]
+
+
+def test_chunks_of_which_nothing_was_said_are_named() -> None:
+    lost = ("news", 1, "v0")
+    made = account(replace(WORD, published=[one for one in EVERY if one != lost]))
+    assert "news/v0 segment 1" in broken(made)["every chunk is accounted for"]
+    assert made.chunks["lost"] > 0
+
+
+def test_what_is_void_for_a_reason_is_accounted_for() -> None:
+    lost = ("news", 1, "v0")
+    made = account(replace(WORD, published=[one for one in EVERY if one != lost], voids={lost: "late"}))
+    assert broken(made) == {}
+    assert made.chunks["void: late"] > 0
+
+
+def test_what_is_not_packaged_is_owed_to_nobody() -> None:
+    made = account(Word(packaged={"news": [(1, None)]}, published=[one for one in EVERY if one[1] == 1], voids={}))
+    assert broken(made) == {}
+    assert made.chunks["off"] > 0
+
+
+def test_a_playlist_that_takes_back_what_it_said_is_named() -> None:
+    assert told_by([look(PLAYLIST), look(PLAYLIST)])
+    uri = next(line for line in PLAYLIST.splitlines() if line.endswith(".m4s"))
+    with pytest.raises(AssertionError, match=r"news/v0 at o.*segment 0"):
+        told_by([look(PLAYLIST), look(PLAYLIST.replace(uri, f"{uri[:-4]}0.m4s"))])
+
+
+def test_a_playlist_whose_end_falls_back_is_named() -> None:
+    lines = PLAYLIST.splitlines()
+    last = max(number for number, line in enumerate(lines) if line.endswith(".m4s"))
+    with pytest.raises(AssertionError, match=r"news/v0 at o: the last segment fell"):
+        told_by([look(PLAYLIST), look("\n".join([*lines[: last - 2], ""]))])
+
+
+def test_a_fault_after_which_nothing_went_on_is_named() -> None:
+    assert recovered([effect("packager-kill", 3_000)]).is_kept
+    check = recovered([effect("packager-kill", 3_000), effect("broker-pause", None)])
+    assert not check.is_kept
+    assert "broker-pause x" in check.told
+
+
+def test_a_stall_is_explained_by_the_last_fault_before_it_and_by_none_that_is_long_over() -> None:
+    def done(number: int, begin: int, healed: int) -> Done:
+        fault = Fault(number=number, kind="packager-kill", at_s=0, lasts_s=1, pick=0)
+        return Done(fault=fault, target="packager-1", begin_unix_ms=begin, healed_unix_ms=healed)
+
+    stalls = [Stall(channel="news", viewer="news-ll-0", begin_unix_ms=at, end_unix_ms=at + 500) for at in (13_000, 90_000)]
+    found = explain(stalls, [done(1, 5_000, 9_000), done(2, 12_000, 20_000)])
+    assert [one.causes for one in found] == [(2, 1), ()]
+
+
+def test_a_plan_has_every_kind_before_any_comes_again_and_ends_before_the_story_does() -> None:
+    plan = make_plan(5, seconds=1_800)
+    assert {fault.kind for fault in plan[: len(KINDS)]} == set(KINDS)
+    assert all(fault.at_s + fault.lasts_s < 1_800 for fault in plan)
+    assert make_plan(6, seconds=1_800) != plan
