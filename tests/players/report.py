@@ -55,9 +55,9 @@ def verdict(page: Mapping[str, Any], *, holes_s: Sequence[float] = (), at_least_
         wrong.append(f"played {page['played_s']} s")
     if any(is_fatal(page["name"], error) for error in page["errors"]):
         wrong.append("fatal error")
-    if any(hitch["seconds"] >= STUCK_S for hitch in page["hitches"]):
-        wrong.append("stuck")
     holes, widest = sum(hole > HOLE_S for hole in holes_s), max(holes_s, default=0.0)
+    if any(hitch["seconds"] >= STUCK_S + widest for hitch in page["hitches"]):
+        wrong.append("stuck")
     uneven = {kind: len(page[kind]) for kind in ("stalls", "jumps") if page[kind]}
     # At a hole a player may stop before it and once more behind it.
     over_holes = len(page["jumps"]) <= holes and all(abs(jump["seconds"]) <= widest + JUMP_BEFORE_S for jump in page["jumps"])
