@@ -7,12 +7,12 @@ import structlog
 import uvloop
 from prometheus_client import start_http_server
 
-from schemas.errors import UserError
+from schemas.errors import Exit, UserError
 from schemas.settings import Settings, load
 from streams.app import build
 from streams.log import KafkaLog
 from streams.metrics import Metrics
-from streams.shell import LoopGuard, watch
+from streams.watchdog import LoopGuard, StuckError, watch, watch_reading
 
 log = structlog.get_logger()
 
@@ -24,7 +24,7 @@ def run(settings: Settings) -> int:
     Decide for the pools that Kafka assigns to this process until SIGTERM or SIGINT.
 
     Returns:
-        Exit status: 0 after a signal, 1 after a failure; whoever supervises it starts it again.
+        Exit status: 0 after a signal, 1 after a failure, 4 if the watchdog found it stuck; whoever supervises it starts it again.
 
     Raises:
         UserError: No cluster is named, or the port of the metrics is taken.
@@ -64,13 +64,22 @@ async def _serve(settings: Settings, metrics: Metrics, guard: LoopGuard) -> int:
                 stuck_after_ms=settings.control.stuck_after_ms,
             )
         )
-        ends = [asyncio.create_task(told.wait()), asyncio.create_task(control.shell.failed.wait()), watching]
+        reading = asyncio.create_task(
+            watch_reading(
+                positions=control.positions, ends=control.ends, metrics=metrics, stuck_after_ms=settings.control.stuck_after_ms
+            )
+        )
+        ends = [asyncio.create_task(told.wait()), asyncio.create_task(control.shell.failed.wait()), watching, reading]
         await control.app.start()
         ends.append(asyncio.create_task(control.app.wait_until_stopped()))
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        failure = control.shell.failure or (watching.exception() if watching.done() else None) or control.app.crash_reason
-        if failure is not None:
+        stuck = [task.exception() for task in (watching, reading) if task.done()]
+        failure = control.shell.failure or next((error for error in stuck if error), None) or control.app.crash_reason
+        if isinstance(failure, StuckError):
+            log.error("worker_stuck", error=str(failure))
+        elif failure is not None:
             log.error("control_failed", error=repr(failure), exc_info=failure)
+        if failure is not None:
             control.shell.fail(failure)
         for task in ends:
             task.cancel()
@@ -78,9 +87,10 @@ async def _serve(settings: Settings, metrics: Metrics, guard: LoopGuard) -> int:
             await asyncio.wait_for(control.stop(), STOP_TIMEOUT_S)
         except TimeoutError:
             log.error("stop_timed_out", after_s=STOP_TIMEOUT_S)
-            return 1
-    log.info("control_ended", status=0 if failure is None else 1)
-    return 0 if failure is None else 1
+            failure = failure or TimeoutError("stop")
+    status = Exit.DONE if failure is None else Exit.STUCK if isinstance(failure, StuckError) else Exit.FAILED
+    log.info("control_ended", status=status)
+    return status
 
 
 if __name__ == "__main__":

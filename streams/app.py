@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import faust
 import structlog
+from aiokafka.errors import KafkaError
 from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
@@ -72,7 +73,7 @@ def new_app(settings: Settings) -> App:
     kafka, session_s = settings.kafka, settings.control.session_timeout_ms / 1_000
     return App(
         app_id(kafka),
-        broker=broker_urls(kafka.bootstrap_servers, fetch_wait_ms=kafka.fetch_wait_ms),
+        broker=broker_urls(kafka.bootstrap_servers, fetch_wait_ms=kafka.fetch_wait_ms, request_timeout_ms=kafka.request_timeout_ms),
         broker_credentials=credentials(kafka),
         version=1,
         autodiscover=False,
@@ -100,6 +101,7 @@ def new_app(settings: Settings) -> App:
         producer_acks=-1,
         producer_linger=CHANGELOG_LINGER_S,
         producer_max_request_size=kafka.message_bytes_max,
+        producer_request_timeout=kafka.delivery_timeout_ms / 1_000,
         worker_redirect_stdouts=False,
     )
 
@@ -160,6 +162,30 @@ class Control:
             if self.shell.failure is None:
                 await self.app.consumer.commit()
             await self.app.stop()
+
+    def positions(self) -> dict[TP, int]:
+        """Offset after the newest record that was folded or committed, of every input of every pool of this worker."""
+        committed, handled = self.consumer.committed_offsets, self.shell.handled
+        return {tp: max(handled.get(tp, 0), committed.get(tp, 0)) for tp in self._inputs()}
+
+    async def ends(self) -> dict[TP, int]:
+        """The offsets after the last records of them; none while they are not read or Kafka does not say."""
+        if not self.app.started or self.recovery_left() is not None:
+            return {}
+        ends: dict[TP, int] = {}
+        async with self._log.reading() as reading:
+            for number in sorted(self._assigned()):
+                names = [topic.name(self.settings.kafka) for topic in topics.INPUTS]
+                try:
+                    found = await reading.ends(names, number)
+                except KafkaError as error:
+                    log.warning("ends_unknown", pool=number, error=repr(error))
+                    return {}
+                ends |= {TP(name, number): end for name, end in zip(names, found, strict=True)}
+        return ends
+
+    def _inputs(self) -> list[TP]:
+        return [TP(topic.name(self.settings.kafka), number) for number in sorted(self._assigned()) for topic in topics.INPUTS]
 
     def recovery_left(self) -> object:
         """What is left of a rebalance or a recovery of tables; None when neither is going on."""

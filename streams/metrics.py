@@ -55,4 +55,5 @@ class Metrics:
             "finecut_control_forecast_last_value_mae_sessions", "Mean absolute error of the last value", ["pool"], registry=r
         )
         self.commit_age_s = Gauge("finecut_control_commit_age_seconds", "Age of the oldest record folded but not committed", registry=r)
+        self.stalled_s = Gauge("finecut_control_stalled_seconds", "For how long a topic that has more was not read", registry=r)
         self.loop_lag_s = Gauge("finecut_control_loop_lag_seconds", "How late the event loop woke up last", registry=r)

@@ -18,7 +18,7 @@ class ReadBack:
 
     >>> back = ReadBack({topic.title: 5 for topic in TOLD})
     >>> back.wrote(PLANS, 5); back.unexplained(PLANS, end=6), back.unexplained(PLANS, end=7)
-    (None, (5, 7))
+    (None, (6, 7))
     """
 
     def __init__(self, ends: Mapping[str, int]) -> None:

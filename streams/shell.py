@@ -1,14 +1,10 @@
-"""The one wrapper of all agents (decode, reject, fold, count, acknowledge) and the watchdog of the process."""
+"""The one wrapper of all agents: decode, reject, fold, count, acknowledge."""
 
 import asyncio
-import faulthandler
-import os
-import sys
-import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from time import monotonic, perf_counter
-from typing import Any, Self, cast
+from time import perf_counter
+from typing import Any, cast
 
 import faust
 import structlog
@@ -27,9 +23,6 @@ log = structlog.get_logger()
 
 # A reject holds its own fields beside the bytes it quotes.
 REJECT_MARGIN_BYTES = 4_096
-# Between two looks of the watchdog.
-WATCH_S = 0.5
-EXIT_STUCK = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,10 +49,6 @@ class Arrival:
 
 Handler = Callable[[Arrival], None]
 SendReject = Callable[[int, bytes, Reject], Awaitable[None]]
-
-
-class StuckError(Exception):
-    """The worker lives but does not get on: end it, so that it is started again."""
 
 
 class Shell:
@@ -213,106 +202,3 @@ class Shell:
         await self._send_reject(message.partition, topic.title.encode(), reject)
         self._metrics.rejects.labels(topic.title).inc()
         log.warning("record_rejected", topic=message.topic, partition=message.partition, offset=message.offset, error=error)
-
-
-class CommitAge:
-    """
-    Age of the oldest record handled whose offset is not committed.
-
-    >>> age = CommitAge()
-    >>> age.of({"a": 5}, {"a": 3}, now_s=10.0)
-    0.0
-    >>> age.of({"a": 9}, {"a": 4}, now_s=12.0)
-    2.0
-    >>> age.of({"a": 9}, {"a": 5}, now_s=13.0)
-    0.0
-    """
-
-    def __init__(self) -> None:
-        self._open: dict[Any, tuple[int, float]] = {}
-
-    def of(self, handled: dict[Any, int], committed: dict[Any, int], *, now_s: float) -> float:
-        """Seconds, 0 when all that was handled at some earlier look is committed."""
-        self._open = {key: mark for key, mark in self._open.items() if key in handled}
-        for key, offset in handled.items():
-            mark = self._open.get(key)
-            if mark is not None and committed.get(key, 0) >= mark[0]:
-                mark = None
-            if committed.get(key, 0) >= offset:
-                self._open.pop(key, None)
-            else:
-                self._open[key] = mark or (offset, now_s)
-        return max((now_s - since for _, since in self._open.values()), default=0.0)
-
-
-class LoopGuard:
-    """
-    Ends the process, with the stacks of all threads on stderr, when its event loop stands still.
-
-    Args:
-        stuck_after_ms: For how long.
-        end: What ends the process.
-    """
-
-    def __init__(self, stuck_after_ms: int, *, end: Callable[[int], Any] = os._exit) -> None:
-        self._stuck_after_s = stuck_after_ms / 1_000
-        self._end = end
-        self._beat = monotonic()
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="loop-guard", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def beat(self) -> None:
-        """The loop turns."""
-        self._beat = monotonic()
-
-    def _watch(self) -> None:
-        while not self._stopped.wait(min(WATCH_S, self._stuck_after_s / 4)):
-            if monotonic() - self._beat > self._stuck_after_s:
-                log.error("loop_stands_still", for_ms=round((monotonic() - self._beat) * 1_000))
-                faulthandler.dump_traceback(file=sys.__stderr__ or sys.stderr)
-                self._end(EXIT_STUCK)
-                return
-
-
-async def watch(
-    *,
-    guard: LoopGuard,
-    metrics: Metrics,
-    handled: dict[Any, int],
-    committed: Callable[[], dict[Any, int]],
-    busy_recovering: Callable[[], object],
-    stuck_after_ms: int,
-) -> None:
-    """
-    Keep the guard content, measure, and return never.
-
-    Args:
-        busy_recovering: What recovery has left to do, None when there is none; the same answer for too long means it is stuck.
-
-    Raises:
-        StuckError: Commits or a recovery do not get on.
-    """
-    age, limit_s = CommitAge(), stuck_after_ms / 1_000
-    left, left_since = busy_recovering(), monotonic()
-    while True:
-        asked = monotonic()
-        await asyncio.sleep(WATCH_S)
-        now = monotonic()
-        guard.beat()
-        metrics.loop_lag_s.set(max(0.0, now - asked - WATCH_S))
-        commit_age = age.of(handled, committed(), now_s=now)
-        metrics.commit_age_s.set(commit_age)
-        if commit_age > limit_s:
-            raise StuckError(f"no commit for {commit_age:.0f} s though records were folded")
-        if (leaves := busy_recovering()) is None or leaves != left:
-            left, left_since = leaves, now
-        if left is not None and now - left_since > limit_s:
-            raise StuckError(f"recovery of tables makes no progress: {left}")

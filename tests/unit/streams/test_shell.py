@@ -1,7 +1,6 @@
-"""The wrapper of all agents and the watchdog, through Faust's test context: no broker."""
+"""The wrapper of all agents, through Faust's test context: no broker."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from schemas.settings import ControlSettings, KafkaSettings, Settings
 from schemas.units import Ms, UnixMs
 from streams.app import App, new_app
 from streams.metrics import Metrics
-from streams.shell import Arrival, LoopGuard, Shell
+from streams.shell import Arrival, Shell
 
 CODEC = Codec()
 BEAT = Heartbeat(packager_id="p1", life="l", state=PackagerState.READY, number=0, interval_ms=Ms(500), capacity=Load(), use=Load())
@@ -135,16 +134,3 @@ async def test_our_own_bug_leaves_the_record_unacknowledged_and_ends_the_worker(
     assert bench.shell.failed.is_set()
     assert bench.shell.handled == {}
     bench.close()
-
-
-def test_a_loop_that_stands_still_ends_the_process(capfd: pytest.CaptureFixture[str]) -> None:
-    ended, statuses = threading.Event(), []
-
-    def end(status: int) -> None:
-        statuses.append(status)
-        ended.set()
-
-    with LoopGuard(20, end=end):
-        assert ended.wait(5)
-    assert statuses == [1]
-    assert "Thread" in capfd.readouterr().err, "the stacks tell where it stands"

@@ -1,0 +1,175 @@
+"""The watchdog: ends a worker whose loop, commits, recovery or reading stand still, so that its supervisor starts it again."""
+
+import asyncio
+import faulthandler
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Any, Self
+
+import structlog
+
+from schemas.errors import Exit
+from streams.metrics import Metrics
+
+log = structlog.get_logger()
+
+# Between two looks of the watchdog.
+WATCH_S = 0.5
+# Between two questions to the broker for the ends of what is read.
+ENDS_S = 2.0
+
+
+class StuckError(Exception):
+    """The worker lives but does not get on: end it, so that it is started again."""
+
+
+class Stall:
+    """
+    How long nothing was read of something that has more.
+
+    >>> stall = Stall()
+    >>> stall.of({"a": 5, "b": 3}, {"a": 9, "b": 3}, now_s=10.0)
+    0.0
+    >>> stall.of({"a": 5, "b": 3}, {"a": 9, "b": 4}, now_s=12.0)
+    2.0
+    >>> stall.of({"a": 6, "b": 3}, {"a": 9, "b": 4}, now_s=13.0)
+    1.0
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[Any, tuple[int, float]] = {}
+
+    def of(self, positions: dict[Any, int], ends: dict[Any, int], *, now_s: float) -> float:
+        """Seconds, of the one that stands longest; 0 when all get on or are at their ends."""
+        behind = {key: positions.get(key, 0) for key, end in ends.items() if positions.get(key, 0) < end}
+        before = self._since
+        self._since = {key: before[key] if before.get(key, (-1, 0.0))[0] == at else (at, now_s) for key, at in behind.items()}
+        return max((now_s - since for _, since in self._since.values()), default=0.0)
+
+
+class CommitAge:
+    """
+    Age of the oldest record handled whose offset is not committed.
+
+    >>> age = CommitAge()
+    >>> age.of({"a": 5}, {"a": 3}, now_s=10.0)
+    0.0
+    >>> age.of({"a": 9}, {"a": 4}, now_s=12.0)
+    2.0
+    >>> age.of({"a": 9}, {"a": 5}, now_s=13.0)
+    0.0
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[Any, tuple[int, float]] = {}
+
+    def of(self, handled: dict[Any, int], committed: dict[Any, int], *, now_s: float) -> float:
+        """Seconds, 0 when all that was handled at some earlier look is committed."""
+        self._open = {key: mark for key, mark in self._open.items() if key in handled}
+        for key, offset in handled.items():
+            mark = self._open.get(key)
+            if mark is not None and committed.get(key, 0) >= mark[0]:
+                mark = None
+            if committed.get(key, 0) >= offset:
+                self._open.pop(key, None)
+            else:
+                self._open[key] = mark or (offset, now_s)
+        return max((now_s - since for _, since in self._open.values()), default=0.0)
+
+
+class LoopGuard:
+    """
+    Ends the process, with the stacks of all threads on stderr, when its event loop stands still.
+
+    Args:
+        stuck_after_ms: For how long.
+        end: What ends the process.
+    """
+
+    def __init__(self, stuck_after_ms: int, *, end: Callable[[int], Any] = os._exit) -> None:
+        self._stuck_after_s = stuck_after_ms / 1_000
+        self._end = end
+        self._beat = monotonic()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="loop-guard", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def beat(self) -> None:
+        """The loop turns."""
+        self._beat = monotonic()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(min(WATCH_S, self._stuck_after_s / 4)):
+            if monotonic() - self._beat > self._stuck_after_s:
+                log.error("loop_stands_still", for_ms=round((monotonic() - self._beat) * 1_000))
+                faulthandler.dump_traceback(file=sys.__stderr__ or sys.stderr)
+                self._end(Exit.STUCK)
+                return
+
+
+async def watch(
+    *,
+    guard: LoopGuard,
+    metrics: Metrics,
+    handled: dict[Any, int],
+    committed: Callable[[], dict[Any, int]],
+    busy_recovering: Callable[[], object],
+    stuck_after_ms: int,
+) -> None:
+    """
+    Keep the guard content, measure, and return never.
+
+    Args:
+        busy_recovering: What recovery has left to do, None when there is none; the same answer for too long means it is stuck.
+
+    Raises:
+        StuckError: Commits or a recovery do not get on.
+    """
+    age, limit_s = CommitAge(), stuck_after_ms / 1_000
+    left, left_since = busy_recovering(), monotonic()
+    while True:
+        asked = monotonic()
+        await asyncio.sleep(WATCH_S)
+        now = monotonic()
+        guard.beat()
+        metrics.loop_lag_s.set(max(0.0, now - asked - WATCH_S))
+        commit_age = age.of(handled, committed(), now_s=now)
+        metrics.commit_age_s.set(commit_age)
+        if commit_age > limit_s:
+            raise StuckError(f"no commit for {commit_age:.0f} s though records were folded")
+        if (leaves := busy_recovering()) is None or leaves != left:
+            left, left_since = leaves, now
+        if left is not None and now - left_since > limit_s:
+            raise StuckError(f"recovery of tables makes no progress: {left}")
+
+
+async def watch_reading(
+    *, positions: Callable[[], dict[Any, int]], ends: Callable[[], Awaitable[dict[Any, int]]], metrics: Metrics, stuck_after_ms: int
+) -> None:
+    """
+    See that what is to be read is read, and return never.
+
+    Args:
+        positions: Offset of the next record, of each partition that is read.
+        ends: The offset after the last record of each of them; empty while there is nothing to read, or nobody to tell.
+
+    Raises:
+        StuckError: There are records, and none of them is read.
+    """
+    stall = Stall()
+    while True:
+        await asyncio.sleep(ENDS_S)
+        stalled_s = stall.of(positions(), await ends(), now_s=monotonic())
+        metrics.stalled_s.set(stalled_s)
+        if stalled_s * 1_000 > stuck_after_ms:
+            raise StuckError(f"nothing was read for {stalled_s:.0f} s though there is more")
