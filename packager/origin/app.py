@@ -35,7 +35,7 @@ from packager.manifest.text import date_time
 from packager.origin import cmcd, metrics
 from packager.origin.demand import Audience, Kind, Visit
 from packager.origin.latency import Latency
-from packager.origin.live import Live
+from packager.origin.live import CLIENT, ClientLeftError, Live
 from packager.origin.manifests import Ask, Manifests
 from packager.origin.objects import Objects
 from packager.origin.open_segments import OpenSegments, Wanted
@@ -49,6 +49,8 @@ log = structlog.get_logger()
 
 CONSOLE = Path(__file__).parent / "console"
 REPORT_BYTES_MAX = 256 * 1024
+# What nobody reads; as nginx logs it.
+CLIENT_LEFT = 499
 # The players of the watch page make workers and media sources, and nothing of it comes from elsewhere.
 PAGE_HEADERS = {
     "cache-control": "no-cache",
@@ -147,9 +149,10 @@ class Origin:
             Route("/api/channels", self._channels),
             Route("/api/latency", self._latencies),
             Route("/", self._page),
-            Mount("/console", StaticFiles(directory=CONSOLE)),
+            Mount("/console", _Console(directory=CONSOLE)),
         ]
-        return _Outer(Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_allowed, RetryableError: _later}))
+        handlers = {404: _not_found, 405: _not_allowed, RetryableError: _later, ClientLeftError: _left}
+        return _Outer(Starlette(routes=routes, exception_handlers=handlers))
 
     # ------------------------------------------------------------ manifests and objects
 
@@ -238,6 +241,7 @@ class Origin:
                 metrics.SENT_BYTES.inc(len(data))
                 yield data
 
+        CLIENT.set(None)  # from now on the answer itself listens
         return StreamingResponse(counted(), headers=headers, media_type=MP4)
 
     def _visit_object(self, request: Request, kind: Kind | None, *, is_media: bool, sent_bytes: int) -> None:
@@ -277,7 +281,7 @@ class Origin:
 
     async def _metrics(self, _: Request) -> Response:
         body, content_type = metrics.exposition()
-        return Response(body, headers={"cache-control": NO_STORE, "content-type": content_type})
+        return Response(body, headers={"cache-control": NO_STORE, "content-type": content_type, "x-content-type-options": "nosniff"})
 
     async def _channels(self, _: Request) -> Response:
         channels = [
@@ -294,6 +298,15 @@ class Origin:
         return FileResponse(CONSOLE / "index.html", headers=PAGE_HEADERS)
 
 
+class _Console(StaticFiles):
+    """The files of the watch page, under the rules of the page."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(PAGE_HEADERS)
+        return response
+
+
 class _Outer:
     """Answers preflights, and says what went wrong: the server breaks such an answer off."""
 
@@ -304,6 +317,7 @@ class _Outer:
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             await Response(status_code=204, headers=PREFLIGHT)(scope, receive, send)
             return
+        CLIENT.set(receive)
         try:
             await self._inner(scope, receive, send)
         except Exception as error:
@@ -344,6 +358,10 @@ async def _not_found(request: Request, _: Exception) -> Response:
 async def _later(_: Request, problem: Exception) -> Response:
     wait_ms = problem.retry_after_ms if isinstance(problem, RetryableError) else 0
     return failure(503, str(problem), retry_after_s=-(-wait_ms // 1_000))
+
+
+async def _left(_: Request, __: Exception) -> Response:
+    return Response(status_code=CLIENT_LEFT)
 
 
 async def _not_allowed(_: Request, __: Exception) -> Response:

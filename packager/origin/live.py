@@ -3,7 +3,10 @@
 import asyncio
 import gzip
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from typing import NamedTuple, TypeVar
+
+from starlette.types import Receive
 
 from packager.manifest.known import ALL, Reading
 from packager.manifest.presentation import View
@@ -14,6 +17,14 @@ Found = TypeVar("Found")
 RETRY_AFTER_MS = 1_000
 WAITING_MAX = 20_000
 GZIP_LEVEL = 5  # manifests are repetitive; more effort gains nothing
+
+
+# How the request being answered hears that its client has left; none where somebody else listens.
+CLIENT: ContextVar[Receive | None] = ContextVar("client", default=None)
+
+
+class ClientLeftError(Exception):
+    """Nobody waits for the answer any longer."""
 
 
 class Text(NamedTuple):
@@ -78,6 +89,7 @@ class Live:
 
         Raises:
             RetryableError: Too many wait, or this origin ends.
+            ClientLeftError: The client of the request has left.
         """
         found = look(self.view(channel))
         if found is not None:
@@ -86,16 +98,22 @@ class Live:
         if self.waiting >= self._waiting_max:
             raise RetryableError(f"{self.waiting} requests wait already", retry_after_ms=RETRY_AFTER_MS)
         self.waiting += 1
+        limit, receive = asyncio.timeout(timeout_ms / 1_000), CLIENT.get()
+        leaving = asyncio.create_task(_end_when_left(receive, limit)) if receive else None
         try:
-            async with asyncio.timeout(timeout_ms / 1_000):
+            async with limit:
                 while found is None:
                     await self._changed.setdefault(channel, asyncio.Event()).wait()
                     self._check_open()
                     found = look(self.view(channel))
         except TimeoutError:
+            if leaving and leaving.done():
+                raise ClientLeftError from None
             return None
         finally:
             self.waiting -= 1
+            if leaving:
+                leaving.cancel()
         return found
 
     def _check_open(self) -> None:
@@ -119,3 +137,9 @@ class Live:
             for key in [key for key in self._rendered if key[0] == channel]:
                 del self._rendered[key]
         self.wake(changed)
+
+
+async def _end_when_left(receive: Receive, limit: asyncio.Timeout) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    limit.reschedule(0)

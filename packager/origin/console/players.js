@@ -80,7 +80,8 @@ async function startShaka(video, url, { lowLatency, session, channel, reports, o
       streaming: { liveSync: { enabled: true, targetLatency: 0.5, targetLatencyTolerance: 0.5, minPlaybackRate: 0.96, maxPlaybackRate: 1.04 } },
     });
   }
-  const failed = (error) => onError({ code: error.code, fatal: error.severity === 2, text: `Shaka error ${error.code} ${JSON.stringify(error.data ?? '').slice(0, 160)}` });
+  const said = (error) => (error.code ? `Shaka error ${error.code} ${JSON.stringify(error.data ?? '').slice(0, 160)}` : `${error} ${error.stack ?? ''}`.slice(0, 400));
+  const failed = (error) => onError({ code: error.code ?? error.name, fatal: error.severity === 2, text: said(error) });
   player.addEventListener('error', (event) => failed(event.detail));
   player.addEventListener('gapjumped', () => onNote('gap jumped', 'gap'));
   for (const name of ['adaptation', 'variantchanged']) {

@@ -1,5 +1,6 @@
 """CMCD as the three players send it."""
 
+import random
 import time
 
 import pytest
@@ -81,6 +82,29 @@ def test_no_string_breaks_the_reader(text: str) -> None:
     cmcd.read(text)
     cmcd.read_events(text)
     cmcd.read_request(text, {"cmcd-object": text})
+
+
+@settings(max_examples=300)
+@given(SNIPPETS.map("".join) | st.lists(st.sampled_from(sorted(DIALECTS))).map(",".join))
+def test_the_quick_way_reads_what_the_thorough_one_does(text: str) -> None:
+    assert cmcd._parse_plain(text) in (None, cmcd._parse_any(text))
+
+
+@pytest.mark.parametrize("text", DIALECTS)
+def test_what_players_write_is_read_the_quick_way(text: str) -> None:
+    assert cmcd._parse_plain(text) is not None
+
+
+def test_ten_thousand_reports_with_something_wrong_in_them_are_read_in_time() -> None:
+    rng, letters = random.Random(1), '",;=()?\\ 09az\t\0é'
+    began = time.process_time()
+    for _ in range(10_000):
+        text = list(rng.choice(sorted(DIALECTS)))
+        for _ in range(rng.randint(1, 6)):
+            place = rng.randrange(len(text))
+            text[place : place + rng.randint(0, 3)] = rng.choices(letters, k=rng.randint(0, 2)) or ["x"]
+        cmcd.read("".join(text))
+    assert time.process_time() - began < 5.0
 
 
 @pytest.mark.parametrize("piece", ["(", '"', "a=(", ";", "a=(1;b=", '\\"', 'a="\\', ",", "=", "((((;"])

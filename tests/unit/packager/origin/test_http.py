@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from packager.origin.app import Origin
 from packager.origin.demand import Audience
@@ -44,7 +45,8 @@ class Site:
             now=lambda: UnixMs(self.now_ms),
             blocked_ms_max=Ms(blocked_ms_max),
         )
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=origin.app()), base_url="http://origin")
+        self.app = origin.app()
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=self.app), base_url="http://origin")
 
     def ask(self, channel: str, *, low_latency: bool) -> None:
         self.asked.append((channel, low_latency))
@@ -333,3 +335,49 @@ async def test_answers_are_what_they_say_and_the_page_runs_nothing_from_elsewher
 async def test_other_methods_are_refused(site: Site) -> None:
     assert (await site.http.delete("/c1/0/v0/0.m4s")).status_code == 405
     assert (await site.http.put("/c1/0/v0/0.m4s", content=b"x")).status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/c1/ll/v0.m3u8?_HLS_msn=6", "/c2/hls/multivariant.m3u8"])
+async def test_a_request_whose_client_has_left_waits_no_longer(site: Site, path: str) -> None:
+    left, sent = asyncio.Event(), list[Message]()
+    path, _, query = path.partition("?")
+    scope = {
+        "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": query.encode(), "headers": [],
+        "http_version": "1.1", "scheme": "http", "root_path": "", "client": ("127.0.0.1", 9), "server": ("127.0.0.1", 80),
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+    }  # fmt: skip
+
+    async def receive() -> Message:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    answer = asyncio.create_task(site.app(scope, receive, send))
+    await site.waiting()
+    left.set()
+    async with asyncio.timeout(5):
+        await answer
+    assert site.live.waiting == 0
+    assert sent[0]["status"] == 499
+
+
+async def test_a_store_that_cannot_be_read_is_an_answer_to_come_again_and_recovers(
+    site: Site, store: DirectoryStore, tmp_path: Path
+) -> None:
+    store.create_if_absent("c1/0/v0/0.m4s", [b"bytes"])
+    (tmp_path / "store").rename(tmp_path / "away")
+    for path in ("/c1/0/v0/0.m4s", "/c1/0/manifest.mpd"):
+        answer = await site.http.get(path)
+        assert (answer.status_code, answer.headers["retry-after"], answer.headers["cache-control"]) == (503, "1", "no-store")
+    assert await site.status("/c1/hls/v0.m3u8") == 200, "playlists come from the topics"
+    (tmp_path / "away").rename(tmp_path / "store")
+    assert (await site.http.get("/c1/0/v0/0.m4s")).content == b"bytes"
+
+
+@pytest.mark.parametrize("path", ["/", "/console/index.html", "/metrics", "/api/channels", "/time", "/c1/hls/v0.m3u8", "/nothing"])
+async def test_no_answer_is_to_be_guessed_at(site: Site, path: str) -> None:
+    headers = (await site.http.get(path)).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert ("content-security-policy" in headers) == (path in {"/", "/console/index.html"})
