@@ -21,7 +21,7 @@ from tests.chaos.cast import Size, on_stage
 from tests.chaos.picture import draw
 from tests.chaos.plan import KINDS, make_plan
 from tests.chaos.story import Say, play
-from tests.chaos.table import show, write
+from tests.chaos.table import WIDTH, show, write
 from tests.chaos.verdict import Verdict, judge
 from tests.line import CACHE
 
@@ -31,7 +31,7 @@ RESULT = CACHE / "chaos.json"
 def main(words: Sequence[str]) -> int:
     """Exit status: 0 when every promise was kept."""
     asked = _arguments().parse_args(words)
-    console = Console()
+    console = Console(width=WIDTH)
     began_s = time.monotonic()
 
     def say(text: str) -> None:

@@ -18,7 +18,9 @@ import aiohttp
 from tests.chaos.playhead import Playhead
 from tests.invariants import Listed, read_playlist
 
-POLL_S = 0.5
+POLL_S = 1.0
+# The audience looks at its own clock so often; what comes later than this by more than `LATE_S` shows that it did not run.
+TICK_S, LATE_S = 0.1, 0.4
 # A viewer asks again after this.
 RELOAD_S = 0.4
 ANSWER_S = 3.0
@@ -71,6 +73,8 @@ class Heard:
     missing: list[str] = field(default_factory=list)
     played_s: dict[str, float] = field(default_factory=dict)
     fetched_bytes: int = 0
+    asleep: list[tuple[int, int]] = field(default_factory=list)
+    """When the audience itself did not run, in wall time: the machine was busy."""
 
 
 class Audience:
@@ -112,9 +116,10 @@ class Audience:
             self.failure = error
 
     async def _attend(self) -> None:
-        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as http:
             tasks = [asyncio.create_task(self._poll(http, name, path)) for name in self._origins for path in self._polled]
+            tasks.append(asyncio.create_task(self._tick()))
             addresses = list(self._origins.values())
             for channel, (plain, low_latency) in self._channels.items():
                 for number in range(plain + low_latency):
@@ -130,6 +135,13 @@ class Audience:
                 if isinstance(outcome, Exception):
                     raise outcome
             assert stopped in done, "a viewer left by itself"
+
+    async def _tick(self) -> None:
+        while True:
+            begun_ms, begun_s = now_ms(), time.monotonic()
+            await asyncio.sleep(TICK_S)
+            if time.monotonic() - begun_s > TICK_S + LATE_S:
+                self.heard.asleep.append((begun_ms, now_ms()))
 
     async def _poll(self, http: aiohttp.ClientSession, name: str, path: str) -> None:
         channel, kind, file = path.strip("/").split("/")

@@ -111,20 +111,34 @@ class Effect:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explained:
-    """A stall, and the faults that lasted or were just over when it began; the likeliest, which began last, first."""
+    """
+    A stall, and the faults that lasted or were just over when it began; the likeliest, which began last, first.
+
+    Of one that is the machine's, the audience itself did not run for as long as its buffer lasts, or half of the stall.
+    """
 
     stall: Stall
     causes: tuple[int, ...]
+    is_machine: bool = False
 
 
-def explain(stalls: Iterable[Stall], done: Sequence[Done]) -> list[Explained]:
-    """The causes of each stall, by overlap in time."""
+def explain(stalls: Iterable[Stall], done: Sequence[Done], *, asleep: Sequence[tuple[int, int]] = ()) -> list[Explained]:
+    """
+    The causes of each stall, by overlap in time.
+
+    Args:
+        stalls: Of viewers.
+        done: Faults as they happened.
+        asleep: When the audience itself did not run.
+    """
     found = []
     for stall in stalls:
         buffer_ms = BUFFER_LL_MS if "-ll-" in stall.viewer else BUFFER_MS
         at, felt_ms = stall.begin_unix_ms, ECHO_MS + buffer_ms
         near = [d for d in done if d.begin_unix_ms <= at <= (d.healed_unix_ms or at) + felt_ms]
-        found.append(Explained(stall=stall, causes=tuple(d.fault.number for d in reversed(near))))
+        late_ms = sum(max(0, min(end, stall.end_unix_ms) - max(begin, at - buffer_ms)) for begin, end in asleep)
+        is_machine = late_ms >= max(SECOND_MS, (stall.end_unix_ms - at) // 2)
+        found.append(Explained(stall=stall, causes=tuple(d.fault.number for d in reversed(near)), is_machine=is_machine))
     return found
 
 
@@ -158,7 +172,7 @@ def effects(history: History, done: Sequence[Done], stalls: Sequence[Explained],
                 tracks=len(touched),
                 takeover_ms=None if None in takeovers else max((ms for ms in takeovers if ms is not None), default=None),
                 gap_ms=max((history.gap_ms(track, begin, end + SECOND_MS) for track in touched), default=0),
-                stalls=sum(bool(e.causes) and e.causes[0] == one.fault.number for e in stalls),
+                stalls=sum(not e.is_machine and e.causes[:1] == (one.fault.number,) for e in stalls),
             )
         )
     return told

@@ -52,10 +52,12 @@ def draw(verdict: Verdict, file: Path) -> None:
     viewers = sorted({*verdict.figures["played_s"], *(one.stall.viewer for one in verdict.stalls)})
     for one in verdict.stalls:
         lasts_s = max(LEAST_S, (one.stall.end_unix_ms - one.stall.begin_unix_ms) / 1_000)
-        colour = "crimson" if one.causes else "black"
+        colour = "silver" if one.is_machine else "crimson" if one.causes else "black"
         stalls.barh(viewers.index(one.stall.viewer), lasts_s, left=at_s(one.stall.begin_unix_ms), height=0.7, color=colour)
     stalls.set_yticks(range(len(viewers)), viewers, fontsize=7)
-    stalls.set_title("viewers that stood still (black: no fault before it)", loc="left", fontsize=10)
+    stalls.set_title(
+        "viewers that stood still (black: no fault before; grey: the machine did not let them run)", loc="left", fontsize=10
+    )
     stalls.set_xlabel("seconds")
     for axis in (faults, edge, stalls):
         axis.grid(alpha=0.25)

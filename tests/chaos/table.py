@@ -1,6 +1,7 @@
 """The verdict as one readable table in the terminal, and as JSON beside it."""
 
 import json
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,9 @@ from rich.table import Table
 from tests.chaos.effects import Effect
 from tests.chaos.plan import KINDS
 from tests.chaos.verdict import Verdict
+
+# Where no terminal says how wide it is.
+WIDTH = None if sys.stdout.isatty() else 150
 
 
 def show(verdict: Verdict, console: Console) -> None:
@@ -61,7 +65,7 @@ def _row(effects: Iterable[Effect]) -> list[str]:
 
 
 def _caption(verdict: Verdict) -> str:
-    without = sum(not one.causes for one in verdict.stalls)
+    without = sum(not one.causes and not one.is_machine for one in verdict.stalls)
     return (
         "took over: from the fault to the first part of all it touched that was not durable before; "
         f"a stall counts for the last fault before it, {without} stalls came without one"
@@ -78,6 +82,8 @@ def _told(verdict: Verdict) -> list[str]:
         seconds[one.stall.viewer] += (one.stall.end_unix_ms - one.stall.begin_unix_ms) // 1_000
     viewers = ", ".join(f"{name} {stalled[name]} in {played / 60:.1f} min ({seconds[name]} s)" for name, played in sorted(watched.items()))
     lines.append(f"stalls of viewers: {viewers or 'nobody watched'}")
+    late_s, by_machine = verdict.figures["audience_late_s"], sum(one.is_machine for one in verdict.stalls)
+    lines.append(f"the audience itself did not run for {late_s:.1f} s, which explains {by_machine} of {len(verdict.stalls)} stalls")
     for name in ("answers", "failures", "rejects"):
         told: dict[str, Any] = verdict.figures[name]
         lines.append(f"{name}: {', '.join(f'{what} {count}' for what, count in sorted(told.items())) or 'none'}")

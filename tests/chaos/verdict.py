@@ -67,7 +67,7 @@ class Verdict:
             "chunks": dict(self.account.chunks),
             "objects": self.account.objects,
             "effects": [asdict(effect) for effect in self.effects],
-            "stalls": [asdict(one.stall) | {"causes": one.causes} for one in self.stalls],
+            "stalls": [asdict(one.stall) | {"causes": one.causes, "machine": one.is_machine} for one in self.stalls],
             **self.figures,
         }
 
@@ -85,7 +85,7 @@ def judge(cast: Cast, played: Played) -> Verdict:
             rejects[f"{entry.record.rejected_by}: {entry.record.error}"] += 1
         elif isinstance(entry.record, Reports | Void):
             reports.append(entry.record)
-    stalls = explain(played.heard.stalls, played.done)
+    stalls = explain(played.heard.stalls, played.done, asleep=played.heard.asleep)
     account, stored = count(cast, tally, said, reports), _inits(cast, tally)
     found = effects(history, played.done, stalls, cast.encoders)
     checks = [
@@ -103,6 +103,7 @@ def judge(cast: Cast, played: Played) -> Verdict:
         "rejects": dict(rejects.most_common(REASONS_MAX)), "failures": dict(tally.failures), "answers": dict(played.heard.answers),
         "played_s": played.heard.played_s, "restarts": played.restarts, "usage": played.usage, "begin_unix_ms": played.begin_unix_ms,
         "end_unix_ms": played.end_unix_ms, "periods": len(tally.periods), "looks": len(played.heard.looks),
+        "audience_late_s": sum(end - begin for begin, end in played.heard.asleep) / 1_000,
     }  # fmt: skip
     return Verdict(checks=checks, effects=found, stalls=stalls, account=account, history=history, figures=figures)
 
