@@ -12,6 +12,7 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.settings import KafkaSettings
 from schemas.units import UnixMs
+from streams import patience
 from streams.transport import security
 
 READ_TIMEOUT_MS = 1_000
@@ -110,6 +111,7 @@ class KafkaLog:
             request_timeout_ms=self._kafka.delivery_timeout_ms,
             **security(self._kafka),
         )
+        patience.limit(self._producer.client, request_timeout_ms=self._kafka.request_timeout_ms)
         self._asking = _consumer(self._kafka)
         await self._producer.start()
         await self._asking.start()
@@ -137,7 +139,7 @@ class KafkaLog:
 
 
 def _consumer(kafka: KafkaSettings) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(
+    consumer = AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap_servers,
         group_id=None,
         enable_auto_commit=False,
@@ -145,6 +147,8 @@ def _consumer(kafka: KafkaSettings) -> AIOKafkaConsumer:
         fetch_max_wait_ms=kafka.fetch_wait_ms,
         **security(kafka),
     )
+    patience.limit(consumer._client, request_timeout_ms=kafka.request_timeout_ms)  # noqa: SLF001 - it has no other door
+    return consumer
 
 
 class KafkaReading:

@@ -6,27 +6,32 @@ from time import monotonic
 from typing import Any
 
 import aiokafka
+from aiokafka.client import AIOKafkaClient
 from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.transport import drivers
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from faust.types.transports import TransportT
 from yarl import URL
 
 from schemas.settings import KafkaSettings
+from streams import patience
 
 SCHEME = "finecut"
 FETCH_WAIT = "fetch_wait_ms"
+REQUEST_TIMEOUT = "request_timeout_ms"
 drivers.TRANSPORTS.aliases[SCHEME] = f"{__name__}:Transport"
 
 
-def broker_urls(bootstrap_servers: str, *, fetch_wait_ms: int) -> list[URL]:
+def broker_urls(bootstrap_servers: str, *, fetch_wait_ms: int, request_timeout_ms: int) -> list[URL]:
     """
     What Faust is told to connect to.
 
-    >>> broker_urls("10.0.0.1:9092, b:9093", fetch_wait_ms=50)
-    [URL('finecut://10.0.0.1:9092/?fetch_wait_ms=50'), URL('finecut://b:9093/?fetch_wait_ms=50')]
+    >>> [str(url) for url in broker_urls("10.0.0.1:9092, b:9093", fetch_wait_ms=50, request_timeout_ms=5_000)]
+    ['finecut://10.0.0.1:9092/?fetch_wait_ms=50&request_timeout_ms=5000', 'finecut://b:9093/?fetch_wait_ms=50&request_timeout_ms=5000']
     """
-    return [URL(f"{SCHEME}://{server.strip()}").with_query({FETCH_WAIT: fetch_wait_ms}) for server in bootstrap_servers.split(",")]
+    query = {FETCH_WAIT: fetch_wait_ms, REQUEST_TIMEOUT: request_timeout_ms}
+    return [URL(f"{SCHEME}://{server.strip()}").with_query(query) for server in bootstrap_servers.split(",")]
 
 
 def security(kafka: KafkaSettings) -> dict[str, Any]:
@@ -70,6 +75,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # Faust writes 1500 into the call; the consumer reads the field when it starts.
         consumer._fetch_max_wait_ms = int(transport.url[0].query[FETCH_WAIT])  # noqa: SLF001
+        _limit(consumer._client, transport)  # noqa: SLF001
         return consumer
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -127,7 +133,21 @@ class Consumer(driver.Consumer):
         return bool(done)
 
 
+class Producer(driver.Producer):
+    """Faust's producer, which leaves a broker that stands still."""
+
+    def _new_producer(self, transactional_id: str | None = None) -> aiokafka.AIOKafkaProducer:
+        producer = super()._new_producer(transactional_id)
+        _limit(producer.client, self.transport)
+        return producer
+
+
+def _limit(client: AIOKafkaClient, transport: TransportT) -> None:
+    patience.limit(client, request_timeout_ms=int(transport.url[0].query[REQUEST_TIMEOUT]))
+
+
 class Transport(driver.Transport):
     """The driver behind the scheme."""
 
     Consumer = Consumer
+    Producer = Producer
