@@ -60,6 +60,7 @@ class Follower(threading.Thread):
         staleness_ms_max: Ms,
         deliver: Callable[[list[Fact]], None],
         reject: Callable[[Topic, Message, str], None],
+        broker_now: Callable[[], UnixMs],
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """
@@ -69,6 +70,7 @@ class Follower(threading.Thread):
             staleness_ms_max: Silence of the broker after which what is known counts as stale.
             deliver: Takes a batch in the order of its topics; called in this thread.
             reject: Takes a record that none but origins read and that is none of its topic, with what is wrong; called in this thread.
+            broker_now: Time of the broker.
             monotonic_s: Seconds of a clock that only rises.
         """
         super().__init__(name="follower", daemon=True)
@@ -77,6 +79,7 @@ class Follower(threading.Thread):
         self._staleness_s = staleness_ms_max / 1_000
         self._deliver = deliver
         self._reject = reject
+        self._broker_now = broker_now
         self._monotonic_s = monotonic_s
         self._topics = {topic.name(kafka): topic for topic in (CHANNELS, PARTS, REPORTS)}
         self._codec = codec_of(kafka)
@@ -84,12 +87,14 @@ class Follower(threading.Thread):
         self._ends: dict[tuple[str, int], int] = {}
         self._behind: set[tuple[str, int]] = set()
         self._fresh_at = 0.0
+        self._lag_ms = 0
         self.failure: BaseException | None = None
 
     @property
     def is_ready(self) -> bool:
-        """Whether everything was read to its end and the broker answered lately."""
-        return not self._behind and self._monotonic_s() - self._fresh_at <= self._staleness_s and self.failure is None
+        """Whether everything was read to its end, the broker answered lately, and what is read now is no older than is allowed."""
+        is_fresh = self._monotonic_s() - self._fresh_at <= self._staleness_s and self._lag_ms <= self._staleness_s * 1_000
+        return not self._behind and is_fresh and self.failure is None
 
     def stop(self) -> None:
         """Ends the thread and waits for it."""
@@ -189,6 +194,8 @@ class Follower(threading.Thread):
             self._judge(error, topic, partition)
             return None
         metrics.RECORDS.labels(topic).inc()
+        # After a pause it reads what came meanwhile: until it has, a player would be shown the past after what others have shown it.
+        self._lag_ms = self._broker_now() - message.timestamp()[1]
         key, value = (message.key() or b"").decode("utf-8", "replace"), message.value()
         try:
             record = None if value is None else self._decode(self._topics[topic], value)
@@ -210,6 +217,7 @@ class Follower(threading.Thread):
 
     def _judge(self, error: KafkaError, topic: str, partition: int) -> None:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+            self._lag_ms = 0
             if self._behind:
                 self._behind.discard((topic, partition))
                 if not self._behind:

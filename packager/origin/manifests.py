@@ -146,6 +146,9 @@ class Manifests:
         if view.track(track) is None:
             return failure(404, f"channel {channel} has no track {track}")
         if (problem_now := refusal(view, wanted)) is not None:
+            if self._fresh(view, low_latency=low_latency) is None:
+                # Another origin may have shown what this one has not heard of yet; players do not ask again after a 400.
+                return failure(503, f"channel {channel} is behind here: {problem_now}", retry_after_s=1)
             return failure(400, problem_now)
         age_s = PLAIN_AGE_S
         if wanted.msn is not None and not view.is_ended:

@@ -53,8 +53,11 @@ def run(settings: Settings, *, origin_id: str) -> int:
     """
     listener = listen(settings.origin)
     check_certificate(settings.origin)
+    clock = BrokerClock(monotonic_s=time.monotonic, wall=wall)
+    if (told := broker_time(settings.kafka, origin_id=origin_id)) is not None:
+        clock.hear(told)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_Process(settings, origin_id, listener).main())
+        return runner.run(_Process(settings, origin_id, listener, clock).main())
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop]:
@@ -75,14 +78,12 @@ def look_back_ms(settings: Settings) -> Ms:
 class _Process:
     """The parts of an origin and how they meet."""
 
-    def __init__(self, settings: Settings, origin_id: str, listener: socket.socket) -> None:
+    def __init__(self, settings: Settings, origin_id: str, listener: socket.socket, clock: BrokerClock) -> None:
         self._settings = settings
         self._origin_id = origin_id
         self._listener = listener
-        self._clock = BrokerClock(monotonic_s=time.monotonic, wall=wall)
-        if (told := broker_time(settings.kafka, origin_id=origin_id)) is not None:
-            self._clock.hear(told)
-        began = self._clock.now()
+        self._clock = clock
+        began = clock.now()
         self._reading = Reading(from_unix_ms=UnixMs(began - look_back_ms(settings)), began_unix_ms=began)
         self._live = Live(waiting_max=settings.origin.waiting_max, reading=self._reading)
         self._latency = Latency(random.Random())  # noqa: S311
@@ -109,6 +110,7 @@ class _Process:
             since_unix_ms=self._reading.from_unix_ms,
             staleness_ms_max=Ms(settings.origin.staleness_ms_max),
             deliver=deliver,
+            broker_now=self._clock.now,
             reject=Rejects(kafka, producer, origin_id=self._origin_id).put,
         )
         report = DemandReport(kafka, self._audience, producer, origin_id=self._origin_id, pool_of=self._pool_of, now=self._clock.now)

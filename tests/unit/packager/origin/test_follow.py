@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from packager.clock import BrokerClock
 from packager.origin.follow import Fact, Follower
 from packager.origin.server import _Process
 from schemas import topics
@@ -21,6 +22,7 @@ from tests import facts
 
 KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:1")
 CODEC = Codec()
+APPENDED = 5
 FOREIGN = Demand(origin_id="o", at_unix_ms=UnixMs(0), channels=())
 
 
@@ -48,7 +50,7 @@ class Message:
         return self.data
 
     def timestamp(self) -> tuple[int, int]:
-        return 1, 5
+        return 1, APPENDED
 
     def error(self) -> None:
         return None
@@ -59,6 +61,7 @@ class Desk:
     """A follower and what it handed on."""
 
     now_s: float = 100.0
+    lag_ms: int = 0
     rejected: list[tuple[Topic, Any, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -68,6 +71,7 @@ class Desk:
             staleness_ms_max=Ms(10_000),
             deliver=lambda facts: None,
             reject=lambda topic, message, error: self.rejected.append((topic, message, error)),
+            broker_now=lambda: UnixMs(APPENDED + self.lag_ms),
             monotonic_s=lambda: self.now_s,
         )
 
@@ -112,6 +116,19 @@ def test_a_broker_that_is_silent_for_too_long_makes_an_origin_stale_until_it_spe
     assert desk.follower.is_ready
 
 
+def test_an_origin_that_reads_what_came_long_ago_is_not_ready_before_it_has_read_the_rest() -> None:
+    desk = Desk(lag_ms=20_000)
+    desk.read(topics.REPORTS, CODEC.encode(facts.start()))
+    assert not desk.follower.is_ready, "it was paused: others have shown more"
+    desk.lag_ms = 10_000
+    desk.read(topics.REPORTS, CODEC.encode(facts.start()))
+    assert desk.follower.is_ready
+    desk.lag_ms = 20_000
+    desk.read(topics.REPORTS, CODEC.encode(facts.start()))
+    desk.follower._judge(KafkaError(KafkaError._PARTITION_EOF), "reports", 0)
+    assert desk.follower.is_ready, "nothing newer is there"
+
+
 def test_any_error_of_the_thread_is_kept_for_the_process_to_end_with(monkeypatch: pytest.MonkeyPatch) -> None:
     follower = Desk().follower
     monkeypatch.setattr(follower, "_assign", lambda consumer: 1 / 0)
@@ -123,7 +140,7 @@ def test_any_error_of_the_thread_is_kept_for_the_process_to_end_with(monkeypatch
 
 async def test_a_bug_in_a_fold_ends_the_process_instead_of_leaving_holes() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        process = _Process(Settings(kafka=KAFKA), "o1", listener)
+        process = _Process(Settings(kafka=KAFKA), "o1", listener, BrokerClock(monotonic_s=lambda: 0.0, wall=lambda: UnixMs(0)))
         process._slots = threading.Semaphore(0)
         stored = Fact(record=FOREIGN, key="k", at_unix_ms=UnixMs(5), is_live=True)
         asyncio.get_running_loop().call_soon(process._take, [stored])

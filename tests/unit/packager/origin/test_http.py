@@ -381,3 +381,10 @@ async def test_no_answer_is_to_be_guessed_at(site: Site, path: str) -> None:
     headers = (await site.http.get(path)).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert ("content-security-policy" in headers) == (path in {"/", "/console/index.html"})
+
+
+async def test_an_origin_that_is_behind_refuses_nothing_that_another_may_have_shown(site: Site) -> None:
+    assert await site.status("/c1/ll/v0.m3u8?_HLS_msn=9") == 400
+    site.now_ms += 20_000
+    answer = await site.http.get("/c1/ll/v0.m3u8?_HLS_msn=9")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
