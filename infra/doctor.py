@@ -5,15 +5,14 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from infra import state
+from infra import looking, safety, state
+from infra.finding import Finding, Mark
 from infra.kafka.java import find_java
 from infra.local import FREE_BYTES_MIN
 from infra.topics import reach, verify, wanted_topics
@@ -25,33 +24,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WANTED_CORES = 2
 
 
-class Mark(StrEnum):
-    """How it is with something."""
-
-    FINE = "ok"
-    NOTE = "note"
-    WRONG = "wrong"
-
-
 STYLES = {Mark.FINE: "green", Mark.NOTE: "yellow", Mark.WRONG: "bold red"}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """
-    One thing looked at.
-
-    Attributes:
-        what: What was looked at.
-        mark: How it is.
-        found: What was found.
-        do: What to do, if anything is to be done.
-    """
-
-    what: str
-    mark: Mark
-    found: str
-    do: str = ""
 
 
 def show() -> int:
@@ -155,25 +128,8 @@ def _browser() -> Finding:
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
-    kafka, media = settings.kafka, settings.media
     yield Finding(what="settings", mark=Mark.FINE, found="every relation holds")
-    if kafka.parts_retention_ms < media.time_shift_ms + 3 * media.target_duration_ms:
-        yield Finding(
-            what="settings", mark=Mark.WRONG, found="part announcements go before the time shift buffer does",
-            do="set FINECUT_KAFKA__PARTS_RETENTION_MS to at least FINECUT_MEDIA__TIME_SHIFT_MS plus three target durations",
-        )  # fmt: skip
-    if kafka.media_retention_ms < 2 * media.time_shift_ms:
-        yield Finding(
-            what="settings", mark=Mark.NOTE, found="chunks stay less than twice the time shift buffer: late work is lost",
-            do="raise FINECUT_KAFKA__MEDIA_RETENTION_MS",
-        )  # fmt: skip
-    if kafka.bootstrap_servers and kafka.replication_factor < 2:
-        yield Finding(
-            what="settings",
-            mark=Mark.NOTE,
-            found="one copy of each partition: a lost disk loses the log",
-            do="set FINECUT_KAFKA__REPLICATION_FACTOR=3",
-        )
+    yield from safety.of_settings(settings)
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
@@ -202,19 +158,14 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
     yield Finding(what="Kafka", mark=Mark.FINE, found=f"{len(brokers)} broker{'s' if len(brokers) > 1 else ''} at {address}")
     wanted = wanted_topics(settings)
     differences = verify(admin, wanted)
-    absent = [difference for difference in differences if not difference.found]
-    if len(absent) == len(wanted):
+    if len([difference for difference in differences if not difference.found]) == len(wanted):
         yield Finding(what="topics", mark=Mark.WRONG, found="none exists", do="`finecut topics create`")
         return
-    for difference in differences:
-        yield Finding(what="topics", mark=Mark.WRONG, found=str(difference), do=_cure(difference.what))
+    yield from map(safety.of_difference, differences)
+    if any(not difference.found for difference in differences):
+        return
     if not differences:
         yield Finding(what="topics", mark=Mark.FINE, found=f"{len(wanted)} as they should be, stamped by the broker")
-
-
-def _cure(what: str) -> str:
-    if what == "topic":
-        return "`finecut topics create`"
-    if what == "message.timestamp.type":
-        return "alter the topic: every time in finecut is the broker's (LogAppendTime)"
-    return "alter or delete the topic, or change the settings"
+    yield from safety.of_cluster(looking.look(admin, [topic.name for topic in wanted]), settings)
+    yield from looking.clock(admin, settings)
+    yield from looking.lag(settings)
