@@ -21,14 +21,13 @@ def redecide(begin: From = None, end: To = None, file: Lines = None) -> None:
 
     With --from it starts from the whole decision before that place. The first difference is explained; then the exit status is 1.
     """
-    from importlib.metadata import version
-
     from schemas.errors import UserError
     from streams.replay.redecide import redecide_log
+    from streams.version import code_version
 
     first, last = position(begin), position(end)
     with _log(file) as source, progress_bar(visible=True) as progress:
-        verdict = redecide_log(source, begin=first, end=last, progress=progress, code_version=version("finecut"))
+        verdict = redecide_log(source, begin=first, end=last, progress=progress, code_version=code_version())
     if verdict.is_equal and not verdict.equal:
         why_not = str(verdict).split("could not be: ")[-1]
         raise UserError(f"no decision could be made again: {why_not}", do="begin earlier, or leave out --from")

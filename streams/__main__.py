@@ -2,13 +2,14 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 
 import structlog
 import uvloop
 from prometheus_client import start_http_server
 
 from schemas.errors import Exit, UserError
-from schemas.settings import Settings, load
+from schemas.settings import KafkaSettings, Settings, load
 from streams.app import build
 from streams.log import KafkaLog
 from streams.metrics import Metrics
@@ -19,9 +20,13 @@ log = structlog.get_logger()
 STOP_TIMEOUT_S = 10.0
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, *, open_log: Callable[[KafkaSettings], KafkaLog] = KafkaLog) -> int:
     """
     Decide for the pools that Kafka assigns to this process until SIGTERM or SIGINT.
+
+    Args:
+        settings: Settings.
+        open_log: Makes the log that decisions are written to.
 
     Returns:
         Exit status: 0 after a signal, 1 after a failure, 4 if the watchdog found it stuck; whoever supervises it starts it again.
@@ -41,18 +46,18 @@ def run(settings: Settings) -> int:
     log.info("metrics_served", host=control.host, port=server.server_port)
     try:
         with LoopGuard(control.stuck_after_ms) as guard, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(settings, metrics, guard))
+            return runner.run(_serve(settings, metrics, guard, open_log(settings.kafka)))
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
 
 
-async def _serve(settings: Settings, metrics: Metrics, guard: LoopGuard) -> int:
+async def _serve(settings: Settings, metrics: Metrics, guard: LoopGuard, journal_log: KafkaLog) -> int:
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    async with KafkaLog(settings.kafka) as journal_log:
+    async with journal_log:
         control = build(settings, journal_log=journal_log, metrics=metrics)
         watching = asyncio.create_task(
             watch(
@@ -65,9 +70,7 @@ async def _serve(settings: Settings, metrics: Metrics, guard: LoopGuard) -> int:
             )
         )
         reading = asyncio.create_task(
-            watch_reading(
-                positions=control.positions, ends=control.ends, metrics=metrics, stuck_after_ms=settings.control.stuck_after_ms
-            )
+            watch_reading(positions=control.positions, ends=control.ends, metrics=metrics, stuck_after_ms=settings.control.stuck_after_ms)
         )
         ends = [asyncio.create_task(told.wait()), asyncio.create_task(control.shell.failed.wait()), watching, reading]
         await control.app.start()

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -28,6 +27,7 @@ from streams.pools import Pools
 from streams.shell import Arrival, Shell
 from streams.tables import Table, Tables, app_id
 from streams.transport import Consumer, broker_urls, credentials
+from streams.version import code_version
 
 log = structlog.get_logger()
 
@@ -126,6 +126,7 @@ class Control:
         self.app = new_app(settings)
         self._log = journal_log
         self._codec = codec_of(settings.kafka)
+        self._code_version = code_version()
         self._moved = asyncio.Event()
         self._tasks: dict[int, list[asyncio.Task[None]]] = {}
         self._planners: dict[int, Planner] = {}
@@ -223,7 +224,7 @@ class Control:
     def _start_pool(self, number: int) -> None:
         pool, shared = self.pools.of(number), {"log": self._log, "codec": self._codec, "settings": self.settings, "metrics": self.metrics}
         periods = Periods(pool, log=self._log, codec=self._codec, settings=self.settings)
-        planner = Planner(pool, **shared, code_version=version("finecut"), folded_to=self._folded_to, is_ours=self._is_ours)  # type: ignore[arg-type]
+        planner = Planner(pool, **shared, code_version=self._code_version, folded_to=self._folded_to, is_ours=self._is_ours)  # type: ignore[arg-type]
         self._planners[number] = planner
         self._tasks[number] = [self._spawn(planner.run()), self._spawn(self._model(number).run()), self._spawn(periods.run())]
 

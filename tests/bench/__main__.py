@@ -36,6 +36,7 @@ BENCHES = {
     "catchup": Bench(about="what a backlog does to the live edge of its packager, on a real Kafka"),
     "origin": Bench(about="playlists and parts per second and core, blocked players, beside nginx with files"),
     "control": Bench(about="event to assignment on a real Kafka, idle use, memory"),
+    "restart": Bench(about="a killed control plane of 1,000 channels back to its first decision, on a real Kafka"),
     "publish": Bench(about="chunk durable to part fetchable with 1, 10 and 40 channels, beside raw produce to consume", limit_s=300),
     "latency": Bench(about="encoder's frame to picture on screen, in real players, beside MediaMTX (MEDIAMTX_BIN) and FFmpeg", limit_s=300),
     "peers": Bench(about="CPU of packaging the same chunks, beside Shaka Packager and FFmpeg", limit_s=300),

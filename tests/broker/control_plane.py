@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -81,12 +81,13 @@ class Installation:
         assert self.producer.flush(WAIT_S) == 0
         return acked
 
-    def read(self, topic: Topic, *, pool: int = 0) -> list[Any]:
-        """Every message of a partition until now."""
+    def read(self, topic: Topic, *, pool: int = 0, last: int | None = None) -> list[Any]:
+        """Every message of a partition until now, or the last ones."""
         consumer = Consumer(self.kafka.client() | {"group.id": "unused", "enable.auto.commit": False})
         try:
             at = TopicPartition(topic.name(self.kafka), pool)
             low, high = until(lambda: _bounds(consumer, at), what=f"leader of {at.topic}")
+            low = low if last is None else max(low, high - last)
             consumer.assign([TopicPartition(at.topic, pool, low)])
             messages: list[Any] = []
             while low < high:
@@ -98,6 +99,10 @@ class Installation:
             return messages
         finally:
             consumer.close()
+
+    def tail(self, topic: Topic, *, pool: int = 0) -> Any:
+        """The newest record of a partition."""
+        return CODEC.decode(self.read(topic, pool=pool, last=1)[-1].value())
 
     def records(self, topic: Topic, *, pool: int = 0) -> list[Any]:
         """Every record of a partition until now, without tombstones."""
@@ -123,9 +128,9 @@ def _bounds(consumer: Consumer, at: TopicPartition) -> tuple[int, int] | None:
 
 
 class ControlPlane:
-    """A control plane process; ends with its context."""
+    """A control plane process; ends with its context. Of its ``words`` the first is the module to run."""
 
-    def __init__(self, installation: Installation, data_dir: Path, **environment: str) -> None:
+    def __init__(self, installation: Installation, data_dir: Path, *, words: Sequence[str] = ("streams",), **environment: str) -> None:
         self.port = next(free_ports())
         self.log_path = data_dir / "control.log"
         self._started = time.monotonic()
@@ -133,7 +138,7 @@ class ControlPlane:
         data_dir.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self.process: subprocess.Popen[bytes] = spawn(
-                [sys.executable, "-m", "streams"],
+                [sys.executable, "-m", *words],
                 cwd=ROOT,
                 env=installation.environment(**own, **environment),
                 stdout=log,
