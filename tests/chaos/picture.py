@@ -55,9 +55,7 @@ def draw(verdict: Verdict, file: Path) -> None:
         colour = "silver" if one.is_machine else "crimson" if one.causes else "black"
         stalls.barh(viewers.index(one.stall.viewer), lasts_s, left=at_s(one.stall.begin_unix_ms), height=0.7, color=colour)
     stalls.set_yticks(range(len(viewers)), viewers, fontsize=7)
-    stalls.set_title(
-        "viewers that stood still (black: no fault before; grey: the machine did not let them run)", loc="left", fontsize=10
-    )
+    stalls.set_title("viewers that stood still (black: no fault before; grey: the machine did not let them run)", loc="left", fontsize=10)
     stalls.set_xlabel("seconds")
     for axis in (faults, edge, stalls):
         axis.grid(alpha=0.25)

@@ -11,7 +11,7 @@ from tests.chaos.cast import Size
 from tests.chaos.picture import draw
 from tests.chaos.table import WIDTH, show, write
 
-SEED = 4
+SEED = 1
 SECONDS = 75.0
 # One of each part that may die or stand still, quickest to show; brokers have their own tests, and all kinds belong to `make chaos`.
 KINDS = ("packager-kill", "packager-pause", "control-kill", "origin-kill", "encoder-kill", "store-full")
