@@ -33,7 +33,7 @@ def render(data: bytes, init: bytes) -> bytes:
     timescale = read_timescale(init)
     try:
         blocks = [_block(cue, timescale) for cue in sorted(merged(samples(data)))]
-    except (struct.error, ValueError, StopIteration) as error:
+    except (struct.error, ValueError, IndexError) as error:
         raise RejectedError(f"not the chunks of a text track: {error}") from error
     return "\n".join([HEADER, *blocks]).encode()
 
@@ -51,7 +51,10 @@ def read_timescale(init: bytes) -> int:
         mdhd = _path(mdia, b"mdhd")
         if _path(mdia, b"minf", b"stbl", b"stsd")[12:16] != b"wvtt":
             raise RejectedError("a track that is no WebVTT has no text")
-        return int(struct.unpack_from(">I", mdhd, 20 if mdhd[0] else 12)[0])
+        timescale = int(struct.unpack_from(">I", mdhd, 20 if mdhd[0] else 12)[0])
+        if timescale < 1:
+            raise ValueError("its timescale is 0")
+        return timescale
     except (struct.error, ValueError, IndexError) as error:
         raise RejectedError(f"not an init segment: {error}") from error
 

@@ -4,6 +4,9 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+# Each gets a moov of its own: more would cost more than they are.
+TRACKS_MAX = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -82,8 +85,15 @@ def full_box(box: Box) -> tuple[int, int, bytes]:
 
 
 def split_tracks(ftyp: bytes, moov: Box) -> dict[int, bytes]:
-    """``ftyp`` and ``moov`` of each track alone, by track number; one of one track stays as it is."""
+    """
+    ``ftyp`` and ``moov`` of each track alone, by track number; one of one track stays as it is.
+
+    Raises:
+        ValueError: A track has no number, or there are too many.
+    """
     traks = {_number(trak): trak for trak in moov.all(b"trak")}
+    if len(traks) > TRACKS_MAX:
+        raise ValueError(f"{len(traks)} tracks in one stream: at most {TRACKS_MAX}")
     if len(traks) <= 1:
         return dict.fromkeys(traks, ftyp + moov.whole)
     return {number: ftyp + _box(b"moov", b"".join(_only(box, number) for box in boxes(moov.body))) for number in traks}

@@ -12,6 +12,11 @@ from streams.ingest.samples import Sample
 # A box that claims more is no fragment of live media: half a minute at 60 Mb/s.
 BOX_SIZE_MAX = 256 * 2**20
 HEADER_SIZE_MAX = 16
+# What describes media is small beside it: four such moofs hold all samples that a fragment may have.
+DESCRIPTION_SIZE_MAX = 4 * 2**20
+DESCRIPTIONS = (b"ftyp", b"moov", b"moof")
+# Samples of a fragment, which may cost no bytes at all: more than two minutes of sound in frames of 128 samples at 48 kHz.
+SAMPLES_MAX = 2**16
 # ISO/IEC 14496-12 8.8.7.1 and 8.8.8.1: which optional fields a tfhd and a trun hold.
 TFHD_BASE_OFFSET, TFHD_ENTRY, TFHD_DURATION, TFHD_SIZE, TFHD_FLAGS = 0x1, 0x2, 0x8, 0x10, 0x20
 TRUN_OFFSET, TRUN_FIRST_FLAGS, TRUN_DURATION, TRUN_SIZE, TRUN_FLAGS, TRUN_COMPOSITION = 0x1, 0x4, 0x100, 0x200, 0x400, 0x800
@@ -109,6 +114,8 @@ class FragmentReader:
             size = struct.unpack_from(">Q", self._held, 8)[0]
         if not kind.isascii() or not 8 <= size <= BOX_SIZE_MAX:
             raise RejectedError(f"not a fragmented MP4 stream: a box {kind.decode('latin1')!r} of {size} bytes")
+        if kind in DESCRIPTIONS and size > DESCRIPTION_SIZE_MAX:
+            raise RejectedError(f"a box {kind.decode()!r} of {size} bytes: live media need at most {DESCRIPTION_SIZE_MAX}")
         if len(self._held) < size:
             return None
         whole = bytes(self._held[:size])
@@ -144,9 +151,11 @@ class FragmentReader:
             raise ValueError("a fragment came before the init segment (ftyp and moov)")
         data = moof + mdat
         at = moof_size + (16 if struct.unpack_from(">I", mdat)[0] == 1 else 8)
+        room = SAMPLES_MAX
         for traf in Box.of(moof).all(b"traf"):
             read = _Traf(traf, self._defaults)
-            samples, durations, at = read.samples(data, at)
+            samples, durations, at = read.samples(data, at, room=room)
+            room -= len(samples)
             if samples:
                 yield Samples(number=read.number, samples=samples, durations=durations)
 
@@ -176,13 +185,20 @@ class _Traf:
         # The priming of sound lies before time 0, and FFmpeg writes that as a negative number.
         self._time: int = struct.unpack_from(">q" if version else ">I", tfdt)[0]
 
-    def samples(self, data: bytes, at: int) -> tuple[tuple[Sample, ...], tuple[int, ...], int]:
-        """Samples, their durations, and where the data behind them begins."""
+    def samples(self, data: bytes, at: int, *, room: int) -> tuple[tuple[Sample, ...], tuple[int, ...], int]:
+        """
+        Samples, their durations, and where the data behind them begins.
+
+        Raises:
+            ValueError: They lie outside the data, or are more than there is room for.
+        """
         samples: list[Sample] = []
         durations: list[int] = []
         for trun in self._traf.all(b"trun"):
             version, flags, body = full_box(trun)
             count, place = struct.unpack_from(">I", body)[0], 4
+            if len(samples) + count > room:
+                raise ValueError(f"a run of {count} samples: a fragment has at most {SAMPLES_MAX}")
             if flags & TRUN_OFFSET:
                 # Relative to the moof: CMAF (ISO/IEC 23000-19 7.5.15) demands it, and all that we know write it.
                 at, place = struct.unpack_from(">i", body, place)[0], place + 4

@@ -13,6 +13,7 @@ SAMPLE_ENTRY_HEADER = {b"vide": 78, b"soun": 28, b"text": 8}
 KINDS = {b"vide": TrackKind.VIDEO, b"soun": TrackKind.AUDIO, b"text": TrackKind.AUDIO}
 CONTAINERS = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
 LENGTH_SIZE = 4
+DEPTH_MAX = 16
 
 
 class InitSegment:
@@ -57,9 +58,13 @@ class InitSegment:
         self.kind = KINDS[handler]
         self.track_id: int = struct.unpack_from(">I", tkhd, 20 if tkhd[0] else 12)[0]
         self.timescale = Timescale(struct.unpack_from(">I", mdhd, 20 if mdhd[0] else 12)[0])
+        if self.timescale < 1:
+            raise ValueError("its timescale is 0")
         packed = struct.unpack_from(">H", mdhd, 32 if mdhd[0] else 20)[0]
         self.language = "".join(chr(0x60 + (packed >> shift & 31)) for shift in (10, 5, 0)) if packed & 0x7FFF else "und"
-        entry = next(boxes(found[b"stsd"][8:]))
+        entry = next(boxes(found[b"stsd"][8:]), None)
+        if entry is None:
+            raise ValueError("its stsd is empty")
         children = {box.kind: box.body for box in boxes(entry.body[SAMPLE_ENTRY_HEADER[handler] :])}
         self.codec = _codec(entry.kind.decode("latin1"), children)
         self.bandwidth_bps: int = struct.unpack_from(">I", children[b"btrt"], 4)[0] if b"btrt" in children else 0
@@ -85,11 +90,13 @@ class InitSegment:
         return self.codec.startswith(("hvc", "hev"))
 
 
-def _walk(data: bytes) -> Iterator[Box]:
+def _walk(data: bytes, depth: int = 0) -> Iterator[Box]:
+    if depth > DEPTH_MAX:
+        raise ValueError(f"boxes within boxes, more than {DEPTH_MAX} deep")
     for box in boxes(data):
         yield box
         if box.kind in CONTAINERS:
-            yield from _walk(box.body)
+            yield from _walk(box.body, depth + 1)
 
 
 def _codec(entry: str, children: dict[bytes, bytes]) -> str:
