@@ -80,6 +80,9 @@ async function startShaka(video, url, { lowLatency, session, channel, reports, o
       streaming: { liveSync: { enabled: true, targetLatency: 0.5, targetLatencyTolerance: 0.5, minPlaybackRate: 0.96, maxPlaybackRate: 1.04 } },
     });
   }
+  // It would look for captions inside three segments before it starts, whatever the playlist says of them; the open one, which it may choose
+  // where there are no three, has no address yet.
+  player.configure({ manifest: { hls: { disableClosedCaptionsDetection: true } } });
   const said = (error) => (error.code ? `Shaka error ${error.code} ${JSON.stringify(error.data ?? '').slice(0, 160)}` : `${error} ${error.stack ?? ''}`.slice(0, 400));
   const failed = (error) => onError({ code: error.code ?? error.name, fatal: error.severity === 2, text: said(error) });
   player.addEventListener('error', (event) => failed(event.detail));
