@@ -33,6 +33,9 @@ test: env browser  ## everything that must pass, real Kafka and real players inc
 players: env browser  ## every scenario in hls.js, dash.js and Shaka Player, as one table: about an hour (ARGS="kill --players hls.js-ll")
 	@exec $(BIN)/python -m tests.players $(ARGS)
 
+seeds: .venv/project.stamp  ## 10,000 seeds of the simulation in the background, resumable, as one table: hours (ARGS="--seconds 600", "--seed 17")
+	@exec $(BIN)/python -m tests.sim.seeds $(ARGS)
+
 check: .venv/project.stamp  ## the fast half of test, for every few minutes
 	@exec tests/run.sh lint types imports unit
 

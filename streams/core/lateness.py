@@ -48,6 +48,9 @@ class Lateness:
         return self.behind.get(key, 0) > 0 and life_key(held.packager_id, held.life) in self.blamed
 
 
+NOBODY_LATE = Lateness()
+
+
 def told(heartbeats: Iterable[HeartbeatRow], assignments: Mapping[str, Assignment]) -> dict[str, Msn]:
     """How far each holder says that it is with a slice, by ``slice/copy``."""
     said: dict[str, Msn] = {}
@@ -74,27 +77,39 @@ def look(facts: Facts, standing: Standing, said: Mapping[str, Msn], settings: Li
     progress = Progress(facts.reports, standing.voids)
     hedged = {held.slice_id for held in standing.assignments.values() if held.hedges}
     behind: dict[str, int] = {}
-    worst: dict[str, int] = {}
-    least = settings.late_after_ms * IN_TIME
+    worst: dict[tuple[str, str], int] = {}
+    least, channels = settings.late_after_ms * IN_TIME, facts.channels
     for key, held in standing.assignments.items():
-        seen = facts.channels.get(held.channel)
-        if seen is None or held.packager_id == NOBODY or is_backlog(held.slice_id) or is_derived(held.slice_id):
+        seen = channels.get(held.channel)
+        if seen is None or not seen.segments:
+            continue
+        life = held.packager_id, held.life
+        floor = said.get(key, held.from_msn)
+        if _has_all(seen, held.from_msn, floor):
+            # So it is with most, at most times.
+            worst.setdefault(life, 0)
+            continue
+        if held.packager_id == NOBODY or is_backlog(held.slice_id) or is_derived(held.slice_id) or life_key(*life) in standing.dead:
             continue
         is_hedged = held.slice_id in hedged and not held.hedges
-        floor = max(held.from_msn, said.get(key, held.from_msn))
-        late_ms = _late_ms(seen, held, floor, facts.now, 0 if is_hedged else least, None if is_hedged else progress)
+        late_ms = _late_ms(seen, held, max(held.from_msn, floor), facts.now, 0 if is_hedged else least, None if is_hedged else progress)
         if late_ms is None:
-            continue
-        life = life_key(held.packager_id, held.life)
-        if life in standing.dead:
             continue
         worst[life] = max(worst.get(life, 0), late_ms)
         # Who is hedged is behind until it has caught up, whoever made what is missing.
         if late_ms >= settings.late_after_ms or (is_hedged and late_ms > 0):
             behind[key] = late_ms
     if not behind:
-        return Lateness()
-    return _judged(facts, standing, behind, worst, settings)
+        return NOBODY_LATE
+    return _judged(facts, standing, behind, {life_key(*life): late_ms for life, late_ms in worst.items()}, settings)
+
+
+def _has_all(seen: ChannelFacts, from_msn: int, floor: int) -> bool:
+    """Whether a holder says that it has made all that is whole, and something was."""
+    last = seen.segments[-1]
+    if last.is_whole:
+        return from_msn <= last.msn < floor
+    return from_msn < last.msn <= floor
 
 
 def _late_ms(seen: ChannelFacts, held: Assignment, floor: int, now: UnixMs, least: float, progress: Progress | None) -> int | None:

@@ -1,0 +1,188 @@
+"""
+Thousands of seeds of two virtual minutes each, in the background: `make seeds`.
+
+What was found stands in a file beside the sources' digest, so that a run goes on where the last one was stopped, and begins anew when the
+code has changed. `make seeds ARGS="--seed 17"` repeats one and tells what happened in it.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from multiprocessing import get_context
+from pathlib import Path
+from signal import SIGTERM, default_int_handler, signal
+from time import monotonic, process_time
+from typing import Any
+
+from tests.sim.checks import assert_promises
+from tests.sim.takeovers import takeovers
+from tests.sim.test_promises import a_run
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / ".finecut" / "seeds"
+# What decides whether a promise holds.
+SOURCES = ("streams/core", "streams/simulate", "streams/ingest/progress.py", "packager", "schemas", "tests/sim", "tests/promises.py")
+MINUTES = 2.0
+# Every so many-th run has thumbnails; four kinds of runs differ by the remainder of 4 (`a_run`), which 5 goes through.
+THUMBNAILS_EVERY = 5
+ERROR_CHARS = 400
+TELL_EVERY_S = 30
+LIMIT_S = 10**9
+KINDS = {"p": "packager", "c": "encoder", "o": "origin"}
+
+
+def digest() -> str:
+    """Of the sources that a run depends on."""
+    told = blake2b(digest_size=6)
+    for name in SOURCES:
+        path = ROOT / name
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            if "scenario" not in file.parts and "console" not in file.parts:
+                told.update(file.read_bytes())
+    return told.hexdigest()
+
+
+def run_seed(seed: int) -> dict[str, Any]:
+    """What became of one seed."""
+    began, error = process_time(), ""
+    run = a_run(seed, minutes=MINUTES, has_thumbnails=seed % THUMBNAILS_EVERY == 0)
+    try:
+        assert_promises(run)
+    except AssertionError as broken:
+        error = str(broken)[:ERROR_CHARS]
+    return {
+        "seed": seed,
+        "error": error,
+        "cpu_s": round(process_time() - began, 2),
+        "events": Counter(kind_of(event.what) for event in run.world.events),
+        "takeovers": [(t.kind, t.ms) for t in takeovers(run)],
+    }
+
+
+def attempt(seed: int) -> dict[str, Any]:
+    """The same; a run that raises is a finding."""
+    try:
+        return run_seed(seed)
+    except Exception as broken:  # noqa: BLE001 - whatever a seed breaks is found, and the others go on
+        return {"seed": seed, "error": f"{type(broken).__name__}: {broken}"[:ERROR_CHARS], "cpu_s": 0.0, "events": {}, "takeovers": []}
+
+
+def kind_of(what: str) -> str:
+    """
+    Kind of an event of the diary, whoever it befell.
+
+    >>> kind_of("p3 was declared dead, is another life"), kind_of("planner overtaken at decision 17"), kind_of("store refuses p1")
+    ('packager was declared dead, is another life', 'planner overtaken at decision', 'store refuses packager')
+    """
+    named = re.sub(r"\b([pco])\d+\b", lambda match: KINDS[match[1]], what)
+    return re.sub(r" \d+$", "", named)
+
+
+def quantile(sorted_values: list[int], share: float) -> int:
+    """
+    The value that so much of them is not above.
+
+    >>> quantile([1, 2, 3, 4], 0.5), quantile([1, 2, 3, 4], 1.0)
+    (2, 4)
+    """
+    return sorted_values[max(0, -int(-share * len(sorted_values) // 1) - 1)]
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """What all seeds together tell, for people."""
+    events: Counter[str] = Counter()
+    spans: dict[str, list[int]] = {}
+    for result in results:
+        events.update(result["events"])
+        for kind, ms in result["takeovers"]:
+            spans.setdefault(kind, []).append(ms)
+    found = [result for result in results if result["error"]]
+    cpu_s = sum(result["cpu_s"] for result in results)
+    lines = [f"seeds {len(results)}   virtual minutes {len(results) * MINUTES:.0f}   CPU {cpu_s / 60:.0f} min   findings {len(found)}", ""]
+    lines += [f"  {count:>8}  {kind}" for kind, count in events.most_common() if kind != "quiet"]
+    for kind, values in sorted(spans.items()):
+        values.sort()
+        p50, p95, most = (quantile(values, share) for share in (0.5, 0.95, 1.0))
+        lines.append(f"takeover, {kind:<7} {len(values):>7} times   p50 {p50} ms   p95 {p95} ms   max {most} ms")
+    lines += [f'seed {r["seed"]}: {r["error"]}\n    repeat: make seeds ARGS="--seed {r["seed"]}"' for r in found]
+    return "\n".join(lines)
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """Results of before; a line that a kill cut short is not one."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM stops as Ctrl-C does: with the table."""
+    before = signal(SIGTERM, default_int_handler)
+    try:
+        yield
+    finally:
+        signal(SIGTERM, before)
+
+
+def run_all(seeds: Iterable[int], file: Path, *, processes: int, seconds: float) -> list[dict[str, Any]]:
+    """Runs what is left of the seeds, and all results."""
+    results = read(file)
+    done = {result["seed"] for result in results}
+    left = [seed for seed in seeds if seed not in done]
+    end, told = monotonic() + seconds, monotonic()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with get_context("spawn").Pool(processes, initializer=os.nice, initargs=(19,)) as pool, file.open("a") as out, ended_by_sigterm():
+        try:
+            for result in pool.imap_unordered(attempt, left):
+                out.write(json.dumps(result) + "\n")
+                out.flush()
+                results.append(result)
+                if result["error"]:
+                    print(f"seed {result['seed']}: {result['error']}", flush=True)
+                if monotonic() - told > TELL_EVERY_S:
+                    told = monotonic()
+                    print(f"{len(results)} of {len(done) + len(left)} seeds", flush=True)
+                if monotonic() > end:
+                    break
+        except KeyboardInterrupt:
+            print("stopped; the next run goes on from here", flush=True)
+    return results
+
+
+def repeat(seed: int) -> int:
+    """Runs one seed and tells its diary, then the promise that it broke, if any."""
+    run = a_run(seed, minutes=MINUTES, has_thumbnails=seed % THUMBNAILS_EVERY == 0)
+    for event in run.world.events:
+        print(f"{(event.at - run.world.events[0].at) / 1_000:8.3f} s  {event.what}")
+    assert_promises(run)
+    print("all promises hold")
+    return 0
+
+
+def main(args: list[str]) -> int:
+    """The verb."""
+    parser = argparse.ArgumentParser(prog="make seeds", description=__doc__)
+    parser.add_argument("--count", type=int, default=10_000, help="seeds, from --first on")
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=LIMIT_S, help="end with what is done by then")
+    parser.add_argument("--seed", type=int, help="run this one alone and tell what happened")
+    wanted = parser.parse_args(args)
+    if wanted.seed is not None:
+        return repeat(wanted.seed)
+    file = FOLDER / f"{digest()}.jsonl"
+    print(f"seeds {wanted.first} to {wanted.first + wanted.count - 1}, results in {file.relative_to(ROOT)}", flush=True)
+    seeds = range(wanted.first, wanted.first + wanted.count)
+    results = run_all(seeds, file, processes=wanted.processes, seconds=wanted.seconds)
+    print(table(results))
+    return 1 if any(result["error"] for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
