@@ -125,6 +125,7 @@ def encode(
     loop: Annotated[bool, typer.Option(help="Begin again at its end, on one timeline; a recording always does.")] = False,
     idle_level: Annotated[IdleLevel | None, typer.Option(help="What is packaged while nobody watches.")] = None,
     thumbnails: Annotated[bool | None, typer.Option(help="A JPEG of each segment; else as FINECUT_MEDIA__THUMBNAILS says.")] = None,
+    standby: Annotated[bool, typer.Option(help="One of a pair, both started so: one leads, the other goes on for it.")] = False,
 ) -> None:
     """Encode an input to CMAF chunks and write them to the log as a channel, until its end or Ctrl-C."""
     from schemas.records import Level
@@ -134,7 +135,7 @@ def encode(
     settings = _service()
     if thumbnails is not None:
         settings = settings.model_copy(update={"media": settings.media.model_copy(update={"thumbnails": thumbnails})})
-    raise typer.Exit(run(settings, source, channel, realtime=realtime, loop=loop, idle_level=level))
+    raise typer.Exit(run(settings, source, channel, realtime=realtime, loop=loop, idle_level=level, standby=standby))
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from schemas.records import Period, Track
-from schemas.timeline import boundary, cells, frames_per_gop
+from schemas.timeline import boundary, cells, frames_per_gop, gop_start
 from schemas.units import Ticks
 from streams.ingest.grid import Cut
 from streams.ingest.init import InitSegment
@@ -35,19 +35,20 @@ class Captions:
         self._lag = Fraction(0)
         self._period: Period | None = None
         self._start = Fraction(0)
-        self._ticks = 0
+        self._ticks: int = 0
 
-    def begin(self, period: Period, start: Fraction) -> None:
+    def begin(self, period: Period, start: Fraction, *, first_gop: int = 0) -> None:
         """
         Go on in a new period.
 
         Args:
             start: Its first instant on the encoder's clock.
+            first_gop: The GOP to begin with.
         """
         self._period, self._start, self._lag = period, start, Fraction(0)
-        self._ticks = self._own(period).start_ticks
+        self._ticks = gop_start(period, self._own(period), first_gop)
         # What lies further away is of a clock that is over.
-        self._cues = [cue for cue in self._cues if abs(cue.start - start) <= AHEAD_S_MAX]
+        self._cues = [cue for cue in self._cues if abs(cue.start - self._reached) <= AHEAD_S_MAX]
 
     def add(self, cue: Cue) -> bool:
         """

@@ -20,8 +20,8 @@ class Drift:
 
     >>> drift = Drift()
     >>> for second in range(40):
-    ...     drift.acked(produced_unix_ms=1_000 * second, broker_unix_ms=1_000 * second + 7_003)
-    ...     drift.add(produced_unix_ms=1_000 * second, media_unix_ms=1_000 * second + 5_500)
+    ...     drift.acked(steady_ms=1_000 * second, broker_unix_ms=1_000 * second + 7_003)
+    ...     drift.add(steady_ms=1_000 * second, media_unix_ms=1_000 * second + 5_500)
     >>> drift.skew_ms, drift.drift_ms, drift.is_over
     (1503, 1503, True)
     """
@@ -33,16 +33,18 @@ class Drift:
         self.skew_ms = 0
         """That of the newest chunk."""
 
-    def acked(self, *, produced_unix_ms: int, broker_unix_ms: int) -> None:
-        """The broker's clock at a chunk that we produced then: the least difference is that of the clocks."""
-        _push(self._offsets, produced_unix_ms, broker_unix_ms - produced_unix_ms)
+    def acked(self, *, steady_ms: int, broker_unix_ms: int) -> None:
+        """The broker's clock at a chunk that we produced then, by a clock that nobody sets: the least difference is that of the clocks."""
+        _push(self._offsets, steady_ms, broker_unix_ms - steady_ms)
 
-    def add(self, *, produced_unix_ms: int, media_unix_ms: int) -> None:
+    def add(self, *, steady_ms: int, media_unix_ms: int) -> None:
         """A chunk was produced that ends then by its period."""
-        offset = self._offsets[0][1] if self._offsets else 0
-        self._began = produced_unix_ms if self._began is None else self._began
-        self.skew_ms = produced_unix_ms + offset - media_unix_ms
-        _push(self._skews, produced_unix_ms, self.skew_ms)
+        if not self._offsets:
+            return  # nothing is known of the broker's clock yet
+        offset = self._offsets[0][1]
+        self._began = steady_ms if self._began is None else self._began
+        self.skew_ms = steady_ms + offset - media_unix_ms
+        _push(self._skews, steady_ms, self.skew_ms)
 
     def begin(self) -> None:
         """Another period begins, anchored anew; the clocks are what they were."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from schemas.records import Period, Track
-from schemas.timeline import boundary, cells, frames_per_gop
+from schemas.timeline import boundary, cells, frames_per_gop, gop_start
 from schemas.units import GopOrdinal, Ticks
 from streams.ingest.samples import Sample
 
@@ -41,17 +41,21 @@ class Cut:
 class TrackCutter:
     """Cuts one track of one period; samples follow one another without gaps, each one frame long."""
 
-    def __init__(self, period: Period, track: Track) -> None:
+    def __init__(self, period: Period, track: Track, *, first_gop: int = 0) -> None:
+        """
+        Args:
+            first_gop: The GOP to begin with; those before it are another writer's.
+        """
         self._period = period
         self._track = track
         self._cells = tuple(cells(period.grid))
         self._gop_frames = frames_per_gop(period)
         self._held: list[Sample] = []
-        self._start = track.start_ticks
-        self._index = 0
-        self.next_ticks = track.start_ticks
+        self._start = gop_start(period, track, first_gop)
+        self._index = first_gop * len(self._cells)
+        self.next_ticks = self._start
         """Tick of the next sample."""
-        self.cut_ticks = self._end_of(0)
+        self.cut_ticks = self._end_of(self._index)
         """Tick at which the open chunk ends."""
 
     @property

@@ -2,7 +2,8 @@
 ``finecut ingest``: takes CMAF that encoders push over HTTP (DASH-IF Live Media Ingest, interface 1) into channels of the log.
 
 An encoder sends fragmented MP4 by POST or PUT, in one long request or one for each fragment, to ``/CHANNEL/TRACK`` or
-``/CHANNEL/Streams(TRACK)``, a connection for each track or one for several.
+``/CHANNEL/Streams(TRACK)``, a connection for each track or one for several. With ``?encoder=NAME`` it is one of a pair, whose time stamps
+agree: one leads, the other goes on when the leader falls silent.
 """
 
 import asyncio
@@ -76,7 +77,7 @@ class _Server:
     def __init__(self, settings: Settings, listener: socket.socket) -> None:
         self._settings = settings
         self._listener = listener
-        self._channels: dict[str, PushedChannel] = {}
+        self._channels: dict[tuple[str, str], PushedChannel] = {}
         self._lock = threading.Lock()
         self._broke: BaseException | None = None
         self._stop: Callable[[], object] = lambda: None
@@ -123,7 +124,7 @@ class _Server:
         except RejectedError as error:
             return web.Response(text=f"{error}\n", status=400)
         except RetryableError as error:
-            return web.Response(text=f"{error}\n", status=409, headers={"Retry-After": str(-(-error.retry_after_ms // 1_000))})
+            return web.Response(text=f"{error}\n", status=409, headers=_again(error.retry_after_ms))
         refusal = await asyncio.to_thread(channel.put, connection, b"")
         with suppress(ConnectionResetError, web.RequestPayloadError):  # what is whole of it counts; the encoder will come again
             while refusal is None and (data := await request.content.readany()):
@@ -133,19 +134,21 @@ class _Server:
 
     def _channel(self, channel: str, request: web.Request) -> PushedChannel:
         with self._lock:
-            held = self._channels.get(channel)
+            encoder = request.query.get("encoder", "")
+            key = channel, check_id(encoder, what="encoder") if encoder else ""
+            held = self._channels.get(key)
             if held is None:
                 if len(self._channels) >= CHANNELS_MAX:
                     raise RejectedError(f"{CHANNELS_MAX} channels are being pushed already: run another ingest process")
                 expected = frozenset(_track_of(track) for track in request.query.get("tracks", "").split(",") if track)
-                held = self._channels[channel] = PushedChannel(
-                    self._settings, channel, expected=expected, idle_level=_level(request), ended=self._ended
+                held = self._channels[key] = PushedChannel(
+                    self._settings, channel, expected=expected, idle_level=_level(request), encoder=encoder, ended=self._ended
                 )
             return held
 
-    def _ended(self, channel: str, broke: BaseException | None) -> None:
+    def _ended(self, channel: str, encoder: str, broke: BaseException | None) -> None:
         with self._lock:
-            self._channels.pop(channel, None)
+            self._channels.pop((channel, encoder), None)
         if broke:
             self._broke = self._broke or broke
             self._stop()
@@ -154,9 +157,13 @@ class _Server:
 def _answer(refusal: Refusal | None) -> web.Response:
     if refusal is None:
         return web.Response(status=204)
-    answer = web.Response(text=refusal.text, status=refusal.status)
+    answer = web.Response(text=refusal.text, status=refusal.status, headers=_again(refusal.retry_after_ms))
     answer.force_close()
     return answer
+
+
+def _again(retry_after_ms: int) -> dict[str, str]:
+    return {"Retry-After": str(-(-retry_after_ms // 1_000))} if retry_after_ms else {}
 
 
 def _unauthorized() -> web.Response:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from schemas.records import Period, Track, TrackKind
+from schemas.timeline import gop_start
 from streams.ingest.grid import TrackCutter
 from streams.ingest.init import InitSegment
 from streams.ingest.nal import has_idr
@@ -63,20 +64,22 @@ class Line:
         off = sample.time_ticks + self.shift - self.cutter.next_ticks
         return abs(off) * 1_000 > jump_ms * self.track.timescale
 
-    def begin(self, period: Period, start: Fraction, sample: Sample, jump_ms: int) -> bool:
+    def begin(self, period: Period, start: Fraction, sample: Sample, jump_ms: int, *, first_gop: int = 0) -> bool:
         """
         Take the place in a period that its first sample gives it; whether the sample is one of the period.
 
         Args:
             start: The period's first instant on the encoder's clock.
+            first_gop: The GOP to begin with.
         """
-        off_ms = (self.seconds(sample) - start) * 1_000
+        track = next(t for t in period.tracks if t.track == self.track.track)
+        ticks = gop_start(period, track, first_gop)
+        off_ms = (self.seconds(sample) - start - Fraction(ticks - track.start_ticks, track.timescale)) * 1_000
         half_ms = Fraction(self.track.frame_ticks * 500, self.track.timescale)
         if not -half_ms <= off_ms <= jump_ms:
             return False
-        track = next(t for t in period.tracks if t.track == self.track.track)
-        self.cutter = TrackCutter(period, track)
-        self.shift = track.start_ticks - sample.time_ticks
+        self.cutter = TrackCutter(period, track, first_gop=first_gop)
+        self.shift = ticks - sample.time_ticks
         return True
 
 

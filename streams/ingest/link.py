@@ -31,6 +31,21 @@ LOOK_S = 0.1
 REJECT_MARGIN_BYTES = 4_096
 
 
+# What no second attempt cures.
+FINAL = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_MSG,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError._AUTHENTICATION,  # noqa: SLF001
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+    }
+)
+
+
 def _ignore(_offset: int, _unix_ms: UnixMs) -> None:
     return
 
@@ -66,7 +81,7 @@ class Link:
 
         Raises:
             RetryableError: The queue stayed full for ``queue_wait_ms``.
-            UserError: The record is too large, or one sent earlier was not delivered.
+            UserError: The record is too large.
         """
         value = self.codec.encode(record)
         self._wait_for_room(len(value))
@@ -85,7 +100,7 @@ class Link:
         Offset and broker time of a record, once it is acknowledged.
 
         Raises:
-            UserError: It was not delivered within ``delivery_timeout_ms``.
+            RetryableError: It was not delivered within ``delivery_timeout_ms``.
         """
         done: list[tuple[int, UnixMs]] = []
         self.send(topic, partition, key, record, lambda offset, at: done.append((offset, at)))
@@ -98,7 +113,8 @@ class Link:
         Serve acknowledgements; returns after the first of them or the time.
 
         Raises:
-            UserError: A record was not delivered.
+            RetryableError: A record was not delivered.
+            UserError: None will be.
         """
         self._producer.poll(timeout_s)
         while self._acks:
@@ -106,17 +122,17 @@ class Link:
             acked(offset, at_unix_ms)
         metrics.QUEUE.set(self.queued_bytes)
         if self._failure:
-            raise UserError(
-                f"Kafka at {self.settings.kafka.bootstrap_servers} did not take a record: {self._failure.str()}",
-                do="see that the broker runs and has room, then start the encoder again: it continues where the log ends",
-            )
+            problem = f"Kafka at {self.settings.kafka.bootstrap_servers} did not take a record: {self._failure.str()}"
+            if self._failure.code() in FINAL or self._failure.fatal():
+                raise UserError(problem, do="put that right, then start the encoder again: it continues where the log ends")
+            raise RetryableError(problem, retry_after_ms=self.settings.ingest.retry_ms)
 
     def flush(self) -> None:
         """
         Return when everything sent is acknowledged.
 
         Raises:
-            UserError: Something was not delivered within ``delivery_timeout_ms``.
+            RetryableError: Something was not delivered within ``delivery_timeout_ms``.
         """
         while self.queued_bytes:
             self.poll(LOOK_S)

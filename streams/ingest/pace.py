@@ -33,6 +33,8 @@ class Pace:
         self._rate = rate
         self._monotonic = monotonic
         self._wait = wait
+        self.early_s = 0.0
+        """The channel began so much earlier than its frames came: what a file has can be given sooner."""
         self._skip = Skip(rate, behind_max_s=behind_max_s)
 
     def of(self, frames: Iterator[Numbered]) -> Iterator[Numbered]:
@@ -41,7 +43,7 @@ class Pace:
         is_behind = False
         for due_s, item in _by_due(frames, self._rate):
             began = self._monotonic() if began is None else began
-            late = self._monotonic() - began - due_s
+            late = self._monotonic() - began - due_s + self.early_s
             metrics.BEHIND.set(max(0.0, late))
             is_out = self._skip.leaves_out(item, late_s=late)
             if self._wait(0.0 if is_out else max(0.0, -late)):

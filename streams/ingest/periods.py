@@ -1,6 +1,5 @@
 """The records around the chunks: what stands in ``media`` and ``channels`` when a period starts and when a channel ends."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -30,6 +29,7 @@ class PeriodLog:
         part_target_ms: Longest part.
         idle_level: What is packaged while nobody watches.
         media: What is fixed for the channel's life.
+        gap_ms: A gap to the period before that is not worth one.
     """
 
     link: Link
@@ -42,33 +42,48 @@ class PeriodLog:
     part_target_ms: Ms
     idle_level: Level
     media: MediaSettings
+    gap_ms: int
 
-    def start(self, past: Past | None, tracks: Sequence[Track], *, held_ms: int = 0) -> tuple[Period, int]:
+    def mark(self, past: Past | None) -> tuple[int, UnixMs]:
         """
-        A new period, beginning now, and where it stands in ``channels``; acknowledged, so that its chunks may follow.
+        Say that the next period starts here; offset and broker time once that is acknowledged.
 
         Args:
             past: The channel's newest period, which ends here; absent at its first start.
-            held_ms: How long ago its first frame came.
 
         Raises:
-            UserError: It was not delivered.
+            RetryableError: It was not delivered.
         """
-        arrived = time.monotonic()
-        number = past.period.period + 1 if past else 0
         mark = MediaMark(
             channel=self.channel,
             life=self.life,
             kind=MarkKind.PERIOD_START,
-            period=number,
+            period=past.period.period + 1 if past else 0,
             ended_period=past.period.period if past else None,
             parts_reached=past.parts_reached if past else 0,
             next_msn=past.next_msn if past else Msn(0),
         )
-        first_offset, appended = self.link.send_now(MEDIA, self.media_partition, self.channel, mark)
-        # The first instant is that of its first frame, which arrived this much before; two periods never overlap.
-        waited_ms = held_ms + round((time.monotonic() - arrived) * 1_000)
-        anchor = UnixMs(max(appended - waited_ms, past.ended_unix_ms if past else 0))
+        return self.link.send_now(MEDIA, self.media_partition, self.channel, mark)
+
+    def start(
+        self, past: Past | None, tracks: Sequence[Track], *, first_offset: int, began_unix_ms: int, encoder_ticks: int | None = None
+    ) -> tuple[Period, int]:
+        """
+        The period that starts at a mark, and where it stands in ``channels``; acknowledged, so that its chunks may follow.
+
+        Args:
+            past: As it stands in the log before that mark.
+            first_offset: Of the mark.
+            began_unix_ms: Broker time at which its first frame came.
+            encoder_ticks: The encoder's clock at its first tick, where the other of a pair has the same.
+
+        Raises:
+            RetryableError: It was not delivered.
+        """
+        number = past.period.period + 1 if past else 0
+        # Two periods never overlap, and players need not jump over what is hardly a gap.
+        ended = past.ended_unix_ms if past else None
+        anchor = UnixMs(began_unix_ms) if ended is None or began_unix_ms - ended > self.gap_ms else ended
         zero = past.period.zero_unix_ms if past else anchor
         if past:
             self._send_end(past, channel_ended=False)
@@ -93,6 +108,7 @@ class PeriodLog:
             time_shift_ms=Ms(self.media.time_shift_ms),
             first_offset=first_offset,
             thumbnails=thumbnails_of(tracks, self.media),
+            encoder_ticks=encoder_ticks,
         )
         offset, _ = self.link.send_now(CHANNELS, self.pool, period_key(self.channel, number), period)
         return period, offset

@@ -15,7 +15,7 @@ from typing import Self
 
 import structlog
 
-from schemas.errors import RejectedError, UserError
+from schemas.errors import RejectedError, SupersededError, UserError
 from schemas.records import Chunk, Level, Period, Track, check_id
 from schemas.settings import Settings
 from schemas.timeline import make_grid, part_target
@@ -27,12 +27,13 @@ from streams.ingest.captions import Captions
 from streams.ingest.cmaf import build_chunk
 from streams.ingest.drift import Drift
 from streams.ingest.grid import Cut
-from streams.ingest.history import Past, recall
+from streams.ingest.history import Follower, Past, others_since
 from streams.ingest.init import InitSegment
 from streams.ingest.line import Line, seconds_into
 from streams.ingest.link import Link
 from streams.ingest.periods import PeriodLog
 from streams.ingest.progress import GopIndex, Reached
+from streams.ingest.reading import end_of
 from streams.ingest.samples import Sample
 from streams.ingest.text import Cue
 
@@ -53,6 +54,8 @@ class _Open:
     reached: Reached
     index: GopIndex
     stamps: dict[int, Stamp] = field(default_factory=dict)
+    first_gop: int = 0
+    """The first that is ours: those before it are of the other of a pair."""
 
 
 class ChannelWriter:
@@ -60,6 +63,13 @@ class ChannelWriter:
     Writes one channel; a context manager that ends the channel when it is left without an error.
 
     After an error, or when the process dies, the channel stays open: the next writer of the same name continues it with a new period.
+
+    Attributes:
+        channel: The channel.
+        life: Our run.
+        found_life: Whose the channel was when we came.
+        early_s: How much earlier than their frames came periods were begun, in all, so that there is no gap before them: who has the
+            frames already may hurry.
     """
 
     def __init__(
@@ -73,6 +83,7 @@ class ChannelWriter:
         idle_level: Level | None = None,
         pool: int | None = None,
         link: Link | None = None,
+        is_paired: bool = False,
     ) -> None:
         """
         Args:
@@ -83,6 +94,7 @@ class ChannelWriter:
             idle_level: What is packaged while nobody watches; by default that of the settings.
             pool: Pool of a new channel; by default a stable hash of its name.
             link: Connection shared with other channels of the process, used from one thread.
+            is_paired: Whether another encoder of the same source has the same clock and may go on with what this one begins.
 
         Raises:
             UserError: The name is no id, the tracks or the grid do not fit, or Kafka does not answer.
@@ -112,6 +124,8 @@ class ChannelWriter:
         self._grid = make_grid(gop_frames, part_frames=part_frames, chunks_per_part=settings.media.chunks_per_part)
         self._check_grid()
         self.life = uuid.uuid4().hex
+        self.early_s = 0.0
+        self._is_paired = is_paired
         self._owns_link = link is None
         self._link = link or Link(settings)
         self._open: _Open | None = None
@@ -120,18 +134,27 @@ class ChannelWriter:
         self._early: list[tuple[Line, Sample]] = []
         self._cause = "start"
         self._past: Past | None = None
+        self._is_ours = False
+        # All of the channel's partition before it is known, or ours; up to a GOP.
+        self._known_offset, self._known_gop = 0, -1
+        self._is_alone = True
         self._is_ended = False
         self._heard = time.monotonic()
         self._is_silent = False
         self._drift = Drift()
         self._is_alarming = False
         try:
-            self._periods = self._recover(pool)
+            self._periods = self._prepare(pool)
         except BaseException:
             self.close()
             raise
 
     # ------------------------------------------------------------ for callers
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes not acknowledged."""
+        return self._link.queued_bytes
 
     def write(self, track: str, sample: Sample, *, held_ms: int = 0) -> None:
         """
@@ -148,7 +171,8 @@ class ChannelWriter:
         line = self._lines.get(track)
         if line is None:
             raise UserError(f"channel {self.channel} has no track {track!r}", do=f"use one of {', '.join(self._lines)}")
-        self._hear()
+        pause_s = self._hear()
+        self._is_alone &= pause_s * 2_000 < self._settings.ingest.standby_ms
         if track not in self._active and not self._has_returned(line, sample):
             metrics.DROPPED.inc()
             return
@@ -192,20 +216,50 @@ class ChannelWriter:
         """Encoder time, in seconds, at which the open chunk of a track ends; None while no period is open."""
         return self._lines[track].cut_seconds
 
+    def go_on(self, past: Past, start: Fraction) -> None:
+        """
+        Write on in the newest period of the other of a pair, from the GOP that follows.
+
+        Args:
+            past: How far it is; it ends with a whole GOP.
+            start: Its first instant on the encoder's clock.
+        """
+        period, stamp = past.period, past.stamp
+        assert stamp is not None  # noqa: S101
+        gop = past.parts_reached // len(period.grid)
+        self._is_ours = True
+        self._open = _Open(
+            period,
+            start,
+            self._link.registry.place_of(period),
+            Reached(period, parts=past.parts_reached, stamps={gop - 1: stamp}),
+            GopIndex(period, after_gop=gop - 1),
+            {gop - 1: stamp},
+            gop,
+        )
+        self._index_left(past)
+        self._known_gop = gop - 1
+        for text in self._texts.values():
+            text.begin(period, start, first_gop=gop)
+        self._drift.begin()
+        metrics.TAKEOVERS.labels(how="same_period").inc()
+        log.info("period_continued", channel=self.channel, period=period.period, gop=gop, msn=stamp.msn)
+
     def end(self) -> None:
         """
         End the channel; returns when all of it is acknowledged.
 
         Raises:
-            UserError: Something was not delivered.
+            RetryableError: Something was not delivered.
         """
         if self._open:
             self._close_period("end")
         self._link.flush()
-        if self._past and not self._is_ended:
-            self._periods.end_channel(self._past)
+        past = self._past or self._inherit()
+        if past and not self._is_ended:
+            self._periods.end_channel(past)
             self._is_ended = True
-            log.info("channel_ended", channel=self.channel, period=self._past.period.period, next_msn=self._past.next_msn)
+            log.info("channel_ended", channel=self.channel, period=past.period.period, next_msn=past.next_msn)
 
     def flush(self) -> None:
         """
@@ -245,26 +299,23 @@ class ChannelWriter:
                     do="set FINECUT_MEDIA__CHUNKS_PER_PART lower or FINECUT_MEDIA__PART_MS higher",
                 )
 
-    def _recover(self, pool: int | None) -> PeriodLog:
-        kafka, media, registry = self._settings.kafka, self._settings.media, self._link.registry
-        self._past = past = recall(kafka, registry, self.channel, now_unix_ms=_now())
+    def _prepare(self, pool: int | None) -> PeriodLog:
+        media, registry = self._settings.media, self._link.registry
+        newest = registry.newest(self.channel)
+        self.found_life = newest.life if newest else None
         target = part_target(
             self._grid, frame_rate_num=self._frame_rate.numerator, frame_rate_den=self._frame_rate.denominator, tracks=self._tracks
         )
-        if past:
+        if newest:
             fixed = {"target_duration_ms": media.target_duration_ms, "part_target_ms": target}
             for name, value in fixed.items():
-                if getattr(past.period, name) != value:
+                if getattr(newest, name) != value:
                     raise UserError(
-                        f"channel {self.channel} has {name}={getattr(past.period, name)} for its life; now it is {value}",
+                        f"channel {self.channel} has {name}={getattr(newest, name)} for its life; now it is {value}",
                         do="use the old media settings and GOP, or another channel name",
                     )
-            end = registry.end_of(past.period)
+            end = registry.end_of(newest)
             self._is_ended = end is not None and end.channel_ended
-            for gop in past.unindexed:
-                self._link.send(GOPS, past.period.pool, self.channel, gop)
-            log.info("channel_recovered", channel=self.channel, period=past.period.period, parts_reached=past.parts_reached,
-                     next_msn=past.next_msn, gops_indexed=len(past.unindexed))  # fmt: skip
         if pool is not None and not 0 <= pool < registry.pool_count:
             raise UserError(f"there is no pool {pool}: the topics have {registry.pool_count}", do="choose one from 0 on, or leave it out")
         new_pool = pool_of(self.channel, registry.pool_count) if pool is None else pool
@@ -272,13 +323,14 @@ class ChannelWriter:
             link=self._link,
             channel=self.channel,
             life=self.life,
-            pool=past.period.pool if past else new_pool,
-            media_partition=past.period.media_partition if past else registry.take_media_partition(self.channel),
+            pool=newest.pool if newest else new_pool,
+            media_partition=newest.media_partition if newest else registry.take_media_partition(self.channel),
             frame_rate=self._frame_rate,
             grid=self._grid,
             part_target_ms=target,
             idle_level=self._idle_level,
             media=media,
+            gap_ms=self._settings.ingest.gap_ms,
         )
 
     # ------------------------------------------------------------ periods
@@ -301,15 +353,111 @@ class ChannelWriter:
             metrics.DROPPED.inc()
 
     def _open_period(self, start: Fraction, held_ms: int) -> None:
-        past, self._is_ended = self._past, False
-        period, offset = self._periods.start(past, [track for track in self._tracks if track.track in self._active], held_ms=held_ms)
+        arrived = _steady_ms()
+        past, first_offset, appended = self._mark_ours() if self._is_ours else self._take_over()
+        began = appended - held_ms - (_steady_ms() - arrived)
+        tracks = [track for track in self._tracks if track.track in self._active]
+        ticks = round(start * tracks[0].timescale) if self._is_paired else None
+        period, offset = self._periods.start(past, tracks, first_offset=first_offset, began_unix_ms=began, encoder_ticks=ticks)
+        self._is_ended, self._known_gop = False, -1
+        self.early_s += max(0, began - period.anchor_unix_ms) / 1_000
         self._open = _Open(period, start, offset, Reached(period), GopIndex(period))
         for text in self._texts.values():
             text.begin(period, start)
         self._drift.begin()
+        self._drift.acked(steady_ms=arrived, broker_unix_ms=appended)
         metrics.PERIODS.labels(cause=self._cause).inc()
         log.info("period_opened", channel=self.channel, period=period.period, cause=self._cause, first_msn=period.first_msn,
-                 pool=period.pool, media_partition=period.media_partition)  # fmt: skip
+                 pool=period.pool, media_partition=period.media_partition, gap_ms=began - past.ended_unix_ms if past else 0,
+                 early_ms=max(0, began - period.anchor_unix_ms))  # fmt: skip
+
+    def _take_over(self) -> tuple[Past | None, int, UnixMs]:
+        """
+        Our first period start, after whoever wrote before: how far the channel was before it, its offset and broker time.
+
+        Another writer may write on until it learns of us; what counts is what stands before our mark.
+
+        Raises:
+            SupersededError: Another writer took over at the same time, and was the first.
+        """
+        registry = self._link.registry
+        registry.follow()
+        newest = registry.newest(self.channel)
+        end = registry.end_of(newest) if newest else None
+        if newest is None or end:
+            past = Past(period=newest, parts_reached=end.parts_reached, next_msn=end.next_msn) if newest and end else None
+            seen = end_of(self._settings.kafka, MEDIA, self._periods.media_partition) if self._is_paired else 0
+            offset, appended = self._periods.mark(past)
+            if self._is_paired and offset > seen:
+                self._known_offset = seen
+                self._check_alone(newest.period if newest else -1, before=offset)
+        else:
+            with Follower(self._settings.kafka, registry, self.channel, now_unix_ms=_now()) as before:
+                before.read()
+                seen = before.next_offset
+                offset, appended = self._periods.mark(before.past)
+                before.read(until=offset)
+                if before.mark and seen <= before.mark[0] < offset:
+                    number = before.mark[1].period
+                    raise SupersededError(f"another writer took over channel {self.channel}: period", held=number - 1, seen=number)
+                past = before.settled(now_unix_ms=appended)
+            self._index_left(past)
+            log.info("channel_recovered", channel=self.channel, period=past.period.period, parts_reached=past.parts_reached,
+                     next_msn=past.next_msn, gops_indexed=len(past.unindexed))  # fmt: skip
+        self._is_ours = True
+        self._known_offset = offset + 1
+        return past, offset, appended
+
+    def _mark_ours(self) -> tuple[Past | None, int, UnixMs]:
+        """A period start after a period of our own."""
+        past = self._past
+        assert past is not None  # noqa: S101
+        offset, appended = self._periods.mark(past)
+        if offset != self._known_offset or (self._is_paired and not self._is_alone):
+            self._check_alone(past.period.period)
+        self._known_offset = max(self._known_offset, offset + 1)
+        return past, offset, appended
+
+    def _check_alone(self, period: int, *, before: int | None = None) -> None:
+        """
+        Nothing, while nobody else took the channel.
+
+        Args:
+            period: The period known so far.
+            before: Look no further.
+
+        Raises:
+            SupersededError: Somebody did.
+        """
+        known = self._known_offset
+        partition = self._periods.media_partition
+        found = others_since(self._settings.kafka, self.channel, partition, period, life=self.life, offset=known, gop=self._known_gop)
+        if found.taken_at is not None and (before is None or found.taken_at < before):
+            raise SupersededError(f"another writer took over channel {self.channel}: offset", held=known, seen=found.taken_at)
+        self._known_offset, self._known_gop, self._is_alone = found.next_offset, found.gop, True
+
+    def _learn(self, offset: int, gop: int) -> None:
+        """A chunk of ours stands there: of a pair, what lies between ours is looked at."""
+        self._is_alone &= offset <= self._known_offset or not self._is_paired
+        if self._is_alone and offset >= self._known_offset:
+            self._known_offset, self._known_gop = offset + 1, gop
+
+    def _inherit(self) -> Past | None:
+        """How far the channel is, whoever wrote it."""
+        registry = self._link.registry
+        newest = registry.newest(self.channel)
+        if newest is None or self._is_ended:
+            return None
+        with Follower(self._settings.kafka, registry, self.channel, now_unix_ms=_now()) as before:
+            before.read()
+            past = before.settled(now_unix_ms=_now())
+        self._index_left(past)
+        return past
+
+    def _index_left(self, past: Past) -> None:
+        """Index the GOPs that who wrote before did not."""
+        for gop in past.unindexed:
+            self._link.send(GOPS, past.period.pool, self.channel, gop)
 
     def _close_period(self, cause: str) -> None:
         """What was sent stays; samples of unfinished chunks are given up."""
@@ -326,7 +474,8 @@ class ChannelWriter:
         limit = Fraction(self._settings.media.target_duration_ms, 1_000)
         now = seconds_into(opened.period, cut.track, cut.start_ticks)
         lines = [line for line in self._lines.values() if line.track.track in self._active]
-        silent = {line.track.track for line in lines if now - line.seconds_into(opened.period) > limit}
+        began = Fraction(opened.first_gop * self._gop_frames) / self._frame_rate
+        silent = {line.track.track for line in lines if now - max(began, line.seconds_into(opened.period)) > limit}
         if silent:
             log.warning("tracks_silent", channel=self.channel, tracks=sorted(silent))
             self._active -= silent
@@ -351,12 +500,12 @@ class ChannelWriter:
         opened = self._open
         assert opened is not None  # noqa: S101
         if line.cutter is None:
-            if not line.begin(opened.period, opened.start, sample, self._settings.ingest.jump_ms):
+            if not line.begin(opened.period, opened.start, sample, self._settings.ingest.jump_ms, first_gop=opened.first_gop):
                 metrics.DROPPED.inc()
                 return
             assert line.cutter is not None  # noqa: S101
         if line.cutter.starts_gop and not line.is_sync(sample):
-            if opened.reached.parts < len(self._grid):
+            if not opened.first_gop and opened.reached.parts < len(self._grid):
                 raise UserError(
                     f"channel {self.channel}: frame {self._gop_frames} of track {line.track.track} after a key frame is none",
                     do=f"encode with a fixed GOP of {self._gop_frames} frames, closed, in all video tracks",
@@ -383,8 +532,10 @@ class ChannelWriter:
                 lengths=self._lengths,
             )
             self._link.registry.check_owner(self.channel, life=self.life, period=period.period, offset=opened.channels_offset)
+            if self._is_paired and not self._is_alone:
+                self._check_alone(period.period)
             opened.stamps[cut.gop] = at
-        now = _now()
+        now, steady = _now(), _steady_ms()
         chunk = Chunk(
             channel=self.channel,
             period=period.period,
@@ -419,7 +570,8 @@ class ChannelWriter:
             metrics.CHUNKS.labels(kind=kind).inc()
             metrics.BYTES.labels(kind=kind).inc(size)
             metrics.ACK.observe(time.monotonic() - began)
-            self._drift.acked(produced_unix_ms=now, broker_unix_ms=at_unix_ms)
+            self._drift.acked(steady_ms=steady, broker_unix_ms=at_unix_ms)
+            self._learn(offset, head.gop)
             gop = opened.index.add(head, size=size, offset=offset, durable_unix_ms=at_unix_ms)
             if gop:
                 opened.stamps.pop(gop.gop - 1, None)
@@ -428,26 +580,34 @@ class ChannelWriter:
         self._link.send(MEDIA, period.media_partition, self.channel, chunk, acked)
         metrics.CUT.observe(time.monotonic() - began)
         media_s = seconds_into(period, cut.track, cut.start_ticks + cut.duration_ticks)
-        self._watch_clock(now, round(period.anchor_unix_ms + media_s * 1_000))
+        self._watch_clock(steady, round(period.anchor_unix_ms + media_s * 1_000))
         if cut.track == next(track.track for track in period.tracks if not track.is_text):
             for text in self._texts.values():
                 self._send_cut(opened, text, text.cut(cut))
 
-    def _watch_clock(self, now: UnixMs, media_unix_ms: int) -> None:
+    def _watch_clock(self, steady_ms: int, media_unix_ms: int) -> None:
         drift = self._drift
-        drift.add(produced_unix_ms=now, media_unix_ms=media_unix_ms)
+        drift.add(steady_ms=steady_ms, media_unix_ms=media_unix_ms)
         metrics.SKEW.labels(channel=self.channel).set(drift.skew_ms / 1_000)
         if drift.is_alarming != self._is_alarming:
             self._is_alarming = drift.is_alarming
             metrics.CLOCK_ALARM.labels(channel=self.channel).set(drift.is_alarming)
             log.warning("clock_off" if drift.is_alarming else "clock_right", channel=self.channel, drift_ms=drift.drift_ms)
 
-    def _hear(self) -> None:
-        self._heard = time.monotonic()
+    def _hear(self) -> float:
+        """Something came; seconds since the last."""
+        now = time.monotonic()
+        pause_s, self._heard = now - self._heard, now
         if self._is_silent:
             self._is_silent = False
             metrics.STALLED.dec()
             log.info("encoder_resumed", channel=self.channel)
+        return pause_s
+
+
+def _steady_ms() -> int:
+    """A clock that nobody sets."""
+    return round(time.monotonic() * 1_000)
 
 
 def _now() -> UnixMs:

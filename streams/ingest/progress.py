@@ -1,6 +1,6 @@
 """How far a period is: the parts that every track reached, and the index of its whole GOPs (pure)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from schemas.records import Chunk, Gop, GopTrack, Period
@@ -12,10 +12,15 @@ from streams.core.segmentation import Stamp, msn_after
 class Reached:
     """Part instants that every track of a period reached, by the order of the log."""
 
-    def __init__(self, period: Period) -> None:
+    def __init__(self, period: Period, *, parts: int = 0, stamps: Mapping[int, Stamp] | None = None) -> None:
+        """
+        Args:
+            parts: What was reached already.
+            stamps: Of the GOPs that this may still need: the last one.
+        """
         self._period = period
-        self._parts = dict.fromkeys((t.track for t in period.tracks), 0)
-        self._stamps: dict[int, Stamp] = {}
+        self._parts = dict.fromkeys((t.track for t in period.tracks), parts)
+        self._stamps = dict(stamps or {})
 
     def add(self, chunk: Chunk) -> None:
         """One more chunk of the period; the payload is not looked at."""
@@ -29,6 +34,11 @@ class Reached:
     def parts(self) -> int:
         """Parts, from the period's start, that every track reached."""
         return min(self._parts.values())
+
+    @property
+    def stamps(self) -> Mapping[int, Stamp]:
+        """Of the last GOPs, that of the last part reached among them."""
+        return self._stamps
 
     @property
     def next_msn(self) -> Msn:
@@ -46,6 +56,7 @@ class _OpenTrack:
 
 @dataclass(slots=True)
 class _OpenGop:
+    life: str
     stamp: Stamp
     first_offset: int
     last_offset: int
@@ -78,7 +89,7 @@ class GopIndex:
         if chunk.gop <= self._after:
             return None
         stamp = Stamp(msn=chunk.msn, first_gop=chunk.first_gop, gop_count=chunk.gop_count)
-        gop = self._open.setdefault(chunk.gop, _OpenGop(stamp, offset, offset, durable_unix_ms))
+        gop = self._open.setdefault(chunk.gop, _OpenGop(chunk.life, stamp, offset, offset, durable_unix_ms))
         gop.last_offset, gop.durable_unix_ms = max(gop.last_offset, offset), max(gop.durable_unix_ms, durable_unix_ms)
         track = gop.tracks.setdefault(chunk.track, _OpenTrack(chunk.start_ticks))
         track.duration_ticks += chunk.duration_ticks
@@ -94,7 +105,7 @@ class GopIndex:
         return Gop(
             channel=period.channel,
             period=period.period,
-            life=period.life,
+            life=gop.life,
             gop=ordinal,
             msn=gop.stamp.msn,
             first_gop=gop.stamp.first_gop,

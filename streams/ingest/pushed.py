@@ -13,9 +13,12 @@ from schemas.records import Level, TrackKind
 from schemas.settings import Settings
 from streams.ingest import metrics
 from streams.ingest.assembly import Assembly, Shape
+from streams.ingest.bridge import AWAY
 from streams.ingest.fragments import End, FragmentReader, Init, Samples
 from streams.ingest.init import InitSegment
 from streams.ingest.producer import ChannelWriter
+from streams.ingest.reading import KafkaAwayError
+from streams.ingest.standby import Standby
 from streams.ingest.text import read_cues
 
 log = structlog.get_logger()
@@ -35,10 +38,12 @@ class Refusal:
     Attributes:
         status: As HTTP has it.
         text: What is wrong and what to do.
+        retry_after_ms: When it may go better; 0 if that is not said.
     """
 
     status: int
     text: str
+    retry_after_ms: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -78,17 +83,20 @@ class PushedChannel:
         *,
         expected: frozenset[str],
         idle_level: Level | None,
-        ended: Callable[[str, BaseException | None], None],
+        encoder: str = "",
+        ended: Callable[[str, str, BaseException | None], None],
     ) -> None:
         """
         Args:
             expected: All its tracks; empty when they are to be gathered.
+            encoder: Which of a pair it is; empty if it is the only one.
             ended: Called when nothing comes any more, with what broke it if something did.
         """
         self._settings = settings
         self._channel = channel
         self._expected = expected
         self._idle_level = idle_level
+        self._encoder = encoder
         self._ended_call = ended
         self._lock = threading.Condition()
         self._queue: deque[tuple[Connection, bytes]] = deque()
@@ -101,7 +109,7 @@ class PushedChannel:
         self._began = 0.0
         self._over: set[str] = set()
         self._texts: dict[str, int] = {}
-        self._writer: ChannelWriter | None = None
+        self._writer: ChannelWriter | Standby | None = None
         self._thread = threading.Thread(target=self._run, name=f"push {channel}", daemon=True)
         self._thread.start()
 
@@ -166,7 +174,7 @@ class PushedChannel:
             with self._lock:
                 self._is_stopped = True
                 self._lock.notify_all()
-            self._ended_call(self._channel, broke)
+            self._ended_call(self._channel, self._encoder, broke)
 
     def _serve(self) -> None:
         heard = time.monotonic()
@@ -268,7 +276,8 @@ class PushedChannel:
             raise RejectedError("it was over before a second key frame came: a channel is a GOP at least")
 
     def _begin(self, shape: Shape) -> None:
-        self._writer = ChannelWriter(
+        kind = Standby if self._encoder else ChannelWriter
+        self._writer = kind(
             self._settings,
             channel=self._channel,
             tracks=shape.tracks,
@@ -276,8 +285,8 @@ class PushedChannel:
             gop_frames=shape.gop_frames,
             idle_level=self._idle_level,
         )
-        log.info("push_begins", channel=self._channel, tracks=[track.track for track in shape.tracks], frame_rate=str(shape.frame_rate),
-                 gop_frames=shape.gop_frames)  # fmt: skip
+        log.info("push_begins", channel=self._channel, encoder=self._encoder, tracks=[track.track for track in shape.tracks],
+                 frame_rate=str(shape.frame_rate), gop_frames=shape.gop_frames)  # fmt: skip
         self._texts = {track.track: track.timescale for track in shape.tracks if track.is_text}
         for name, cue in self._assembly.cues():
             self._writer.write_cue(name, cue)
@@ -298,7 +307,7 @@ class PushedChannel:
         self._assembly = Assembly()
 
     def _refuse(self, error: FinecutError) -> None:
-        refusal = Refusal(_status(error), f"{error}\n")
+        refusal = Refusal(_status(error), f"{error}\n", self._settings.ingest.retry_ms if isinstance(error, AWAY) else 0)
         log.warning("push_refused", channel=self._channel, status=refusal.status, error=str(error))
         metrics.REFUSED.inc()
         with self._lock:
@@ -323,7 +332,7 @@ def _status(error: FinecutError) -> int:
     match error:
         case SupersededError():
             return 409
-        case RetryableError():
+        case RetryableError() | KafkaAwayError():
             return 503
         case _:
             return 400

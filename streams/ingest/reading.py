@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import UserError
 from schemas.settings import KafkaSettings
@@ -13,6 +13,10 @@ from schemas.units import UnixMs
 ANSWER_S = 10.0
 # Errors that waiting does not cure; a broker that is away is waited for.
 ERRORS = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED})
+
+
+class KafkaAwayError(UserError):
+    """Kafka does not answer. A person must see to it at the start; who wrote before tries again."""
 
 
 def make_consumer(kafka: KafkaSettings) -> Consumer:
@@ -26,6 +30,12 @@ def make_consumer(kafka: KafkaSettings) -> Consumer:
         "log_level": 2,
     }
     return Consumer(kafka.client() | ours)
+
+
+def away(kafka: KafkaSettings, error: KafkaException) -> KafkaAwayError:
+    """What a question that Kafka did not answer means."""
+    problem = f"Kafka at {kafka.bootstrap_servers or '(no address is set)'} does not answer: {error.args[0].str()}"
+    return KafkaAwayError(problem, do="start it, or correct FINECUT_KAFKA__BOOTSTRAP_SERVERS")
 
 
 class Read(NamedTuple):
@@ -53,7 +63,7 @@ def read_to_end(kafka: KafkaSettings, topic: Topic, starts: Mapping[int, int]) -
         while open_partitions:
             message = consumer.poll(ANSWER_S)
             if message is None:
-                raise UserError(f"Kafka at {kafka.bootstrap_servers} stopped answering ({name})", do="see that the broker runs")
+                raise KafkaAwayError(f"Kafka at {kafka.bootstrap_servers} stopped answering ({name})", do="see that the broker runs")
             error = message.error()
             if error is None:
                 key = bytes(message.key() or b"").decode(errors="replace")
@@ -66,11 +76,24 @@ def read_to_end(kafka: KafkaSettings, topic: Topic, starts: Mapping[int, int]) -
         consumer.close()
 
 
+def end_of(kafka: KafkaSettings, topic: Topic, partition: int) -> int:
+    """Offset that the next record of a partition gets."""
+    consumer = make_consumer(kafka)
+    try:
+        return int(consumer.get_watermark_offsets(TopicPartition(topic.name(kafka), partition), timeout=ANSWER_S)[1])
+    except KafkaException as error:
+        raise away(kafka, error) from error
+    finally:
+        consumer.close()
+
+
 def offset_at(kafka: KafkaSettings, topic: Topic, partition: int, unix_ms: int) -> int:
     """Offset of the first record at or after a broker time; the end of the partition when there is none."""
     consumer = make_consumer(kafka)
     try:
         [found] = consumer.offsets_for_times([TopicPartition(topic.name(kafka), partition, unix_ms)], timeout=ANSWER_S)
         return int(found.offset)
+    except KafkaException as error:
+        raise away(kafka, error) from error
     finally:
         consumer.close()

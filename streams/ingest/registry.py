@@ -17,7 +17,7 @@ from schemas.records import Period, PeriodEnd, Plan
 from schemas.registry import codec_of
 from schemas.settings import KafkaSettings
 from schemas.topics import CHANNELS, MEDIA, PLANS, Topic
-from streams.ingest.reading import ANSWER_S, ERRORS, make_consumer
+from streams.ingest.reading import ANSWER_S, ERRORS, KafkaAwayError, away, make_consumer
 
 # More than all pools say in a second.
 BATCH = 500
@@ -58,7 +58,7 @@ class Registry:
         while self._unread:
             message = self._consumer.poll(ANSWER_S)
             if message is None:
-                raise UserError(f"Kafka at {self._kafka.bootstrap_servers} stopped answering", do="see that the broker runs")
+                raise KafkaAwayError(f"Kafka at {self._kafka.bootstrap_servers} stopped answering", do="see that the broker runs")
             self._take(message)
 
     @property
@@ -71,6 +71,10 @@ class Registry:
         found = self._periods.get(channel)
         return found[0] if found else None
 
+    def place_of(self, period: Period) -> int:
+        """Offset in ``channels`` of a channel's newest period."""
+        return self._periods[period.channel][1]
+
     def end_of(self, period: Period) -> PeriodEnd | None:
         """How a channel's newest period ended, if it did."""
         end = self._ends.get(period.channel)
@@ -79,15 +83,21 @@ class Registry:
     def take_media_partition(self, channel: str) -> int:
         """A media partition for a new channel: the one with the fewest live channels."""
         live = {period.channel: period.media_partition for period, _ in self._periods.values() if self._is_live(period)}
-        self._taken[channel] = choose_media_partition(channel, self._taken | live, self._counts[MEDIA])
+        others = {other: taken for other, taken in (self._taken | live).items() if other != channel}
+        self._taken[channel] = choose_media_partition(channel, others, self._counts[MEDIA])
         return self._taken[channel]
 
     def gops_per_segment(self, channel: str) -> int | None:
         """Segment length of the plan in force, None while there is none; reads what has arrived, without waiting."""
-        for message in self._consumer.consume(BATCH, timeout=0):
-            self._take(message)
+        self.follow()
         plan = self._plans.get(channel)
         return plan.gops_per_segment if plan else None
+
+    def follow(self, timeout_s: float = 0.0) -> None:
+        """Read what has arrived; waits at most this long for the first of it."""
+        first = self._consumer.poll(timeout_s) if timeout_s else None
+        for message in ([first] if first else []) + self._consumer.consume(BATCH, timeout=0):
+            self._take(message)
 
     def check_owner(self, channel: str, *, life: str, period: int, offset: int) -> None:
         """
@@ -116,8 +126,7 @@ class Registry:
         try:
             found = self._consumer.list_topics(name, timeout=ANSWER_S).topics[name]
         except KafkaException as error:
-            problem = f"Kafka at {self._kafka.bootstrap_servers or '(no address is set)'} does not answer: {error.args[0].str()}"
-            raise UserError(problem, do="start it, or correct FINECUT_KAFKA__BOOTSTRAP_SERVERS") from error
+            raise away(self._kafka, error) from error
         if found.error or not found.partitions:
             raise UserError(
                 f"topic {name} does not exist at {self._kafka.bootstrap_servers}", do="create the topics: finecut topics create"

@@ -16,6 +16,7 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import OFFSET_END, TopicPartition
 from confluent_kafka.admin import AdminClient
+from structlog.testing import capture_logs
 
 from infra.kafka import LocalBroker
 from infra.process import spawn
@@ -25,7 +26,8 @@ from schemas.errors import RetryableError, SupersededError, UserError
 from schemas.records import Chunk, Gop, Level, MarkKind, MediaMark, Period, PeriodEnd, Plan, Track
 from schemas.settings import IngestSettings, KafkaSettings, Settings
 from schemas.topics import CHANNELS, GOPS, MEDIA, PLANS, REJECTS, Topic
-from streams.ingest import registry
+from streams.ingest import metrics, registry
+from streams.ingest.bridge import Bridge
 from streams.ingest.encode import run
 from streams.ingest.link import Acked, Link
 from streams.ingest.producer import ChannelWriter
@@ -114,8 +116,14 @@ def check_unbroken(log: Log, channel: str = "news") -> None:
     for number, period in periods.items():
         marks = [(offset, r) for offset, r in media if isinstance(r, MediaMark) and r.kind is MarkKind.PERIOD_START and r.period == number]
         assert [offset for offset, _ in marks] == [period.first_offset]
-        chunks = [(offset, r) for offset, r in media if isinstance(r, Chunk) and r.period == number]
-        assert all(offset > period.first_offset and chunk.life == period.life for offset, chunk in chunks)
+        following = next((p.first_offset for n, p in periods.items() if n == number + 1), 2**63)
+        every = [(offset, r) for offset, r in media if isinstance(r, Chunk) and r.period == number and offset < following]
+        assert all(offset > period.first_offset for offset, _ in every)
+        # A GOP belongs to the writer of its first chunk by offset (media rule 9).
+        owners: dict[int, str] = {}
+        for _, chunk in every:
+            owners.setdefault(chunk.gop, chunk.life)
+        chunks = [(offset, chunk) for offset, chunk in every if chunk.life == owners[chunk.gop]]
         for track in period.tracks:
             own = [c for _, c in chunks if c.track == track.track]
             assert [c.index for c in own] == list(range(len(own)))
@@ -126,6 +134,7 @@ def check_unbroken(log: Log, channel: str = "news") -> None:
         numbers = sorted({c.msn for _, c in chunks if c.gop * len(period.grid) < reached})
         assert numbers == list(range(period.first_msn, ends[number].next_msn))
         gops: list[Gop] = [g for g in log.all(GOPS, Gop, channel) if g.period == number]
+        assert all(gop.life == owners[gop.gop] for gop in gops)
         whole = min(sum(c.ends_gop for _, c in chunks if c.track == t.track) for t in period.tracks)
         assert [g.gop for g in gops] == list(range(whole))
         for gop in gops:
@@ -246,6 +255,21 @@ def test_a_second_writer_of_a_channel_ends_the_first(log: Log) -> None:
     second.close()
 
 
+def test_a_writer_that_is_overtaken_while_it_writes_loses_nothing_that_stands_before_the_mark(log: Log) -> None:
+    first = log.writer()
+    feed(first, pictures(0, 130), sound(0, 5))
+    second = log.writer()
+    # Three GOPs more, and a segment, before the second has its first frame.
+    feed(first, pictures(130, 200), sound(5, 8))
+    first.flush()
+    with second:
+        feed(second, pictures(0, 50), sound(0, 2))
+    first.close()
+    ends: list[PeriodEnd] = log.all(CHANNELS, PeriodEnd)
+    assert [(end.parts_reached, end.next_msn) for end in ends] == [(16, 2), (4, 3)]
+    check_unbroken(log)
+
+
 def test_channels_of_one_process_have_media_partitions_of_their_own(log: Log, recording: Path) -> None:
     player = play(log, recording, "a", "b", "c", "d")
     until(lambda: all(log.all(GOPS, Gop, channel) for channel in "abcd"))
@@ -270,16 +294,32 @@ def test_kafka_away_for_a_while_is_bridged_by_the_queue(own_kafka: LocalBroker) 
 
 
 def test_kafka_away_for_longer_than_the_queue_holds_is_an_error_and_the_queue_stays_bounded(own_kafka: LocalBroker) -> None:
-    log = Log(own_kafka, queue_bytes_max=20_000, queue_wait_ms=300)
+    log = Log(own_kafka, queue_bytes_max=20_000, queue_wait_ms=300, retry_ms=100)
     link = Link(log.settings)
-    writer = log.writer(link=link)
-    feed(writer, pictures(0, 50), sound(0, 2))
+    writer, outlasting = log.writer(link=link), Bridge(lambda: log.writer("sport"), retry_ms=100)
+    for each in (writer, outlasting):
+        feed(each, pictures(0, 50), sound(0, 2))
     link.flush()
+    outlasting.flush()
     own_kafka.kill()
     with pytest.raises(RetryableError, match="took nothing for 300 ms"):
         feed(writer, pictures(50, 25 * 200), sound(2, 200))
     assert link.queued_bytes <= 20_000
     link.close()
+    # What outlasts it says what is lost, and goes on in a new period: nothing is a silent hole.
+    outages, lost = float(metrics.OUTAGES._value.get()), float(metrics.LOST._value.get())
+    with capture_logs() as told:
+        feed(outlasting, pictures(50, 25 * 200), sound(2, 200))
+        own_kafka.start()
+        until(outlasting.poll)
+    feed(outlasting, pictures(25 * 300, 25 * 302), sound(300, 302))
+    with outlasting:
+        pass
+    assert float(metrics.OUTAGES._value.get()) - outages == 1
+    back = next(line for line in told if line["event"] == "kafka_back")
+    assert back["lost_bytes"] == float(metrics.LOST._value.get()) - lost > 20_000
+    assert [period.period for period in log.all(CHANNELS, Period, "sport")] == [0, 1]
+    check_unbroken(log, "sport")
 
 
 def test_a_record_that_is_not_delivered_is_an_error_at_a_later_call(own_kafka: LocalBroker) -> None:
@@ -294,7 +334,7 @@ def test_a_record_that_is_not_delivered_is_an_error_at_a_later_call(own_kafka: L
     def fails() -> bool:
         try:
             writer.poll(0.05)
-        except UserError as error:
+        except RetryableError as error:
             return "did not take a record" in str(error)
         return False
 

@@ -39,7 +39,7 @@ TOKEN = "let-me-in"  # noqa: S105
 class Ingest:
     """The server of one test."""
 
-    def __init__(self, log: Log, folder: Path) -> None:
+    def __init__(self, log: Log, folder: Path, **settings: str) -> None:
         kafka = log.settings.kafka
         self._errors = folder / "ingest.log"
         self.log = log
@@ -51,6 +51,7 @@ class Ingest:
             "FINECUT_INGEST__PORT": "0",
             "FINECUT_INGEST__GATHER_MS": "500",
             "FINECUT_INGEST__TOKEN": TOKEN,
+            **{f"FINECUT_INGEST__{name}": value for name, value in settings.items()},
         }
         with self._errors.open("wb") as errors:
             self.process: subprocess.Popen[bytes] = spawn([sys.executable, "-c", SERVER], cwd=ROOT, env=environment, stderr=errors)
@@ -58,6 +59,11 @@ class Ingest:
         found = re.search(r"http://([\d.]+):(\d+)", self.said("ingest_listening"))
         assert found, self._errors.read_text()
         self.host, self.port = found[1], int(found[2])
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(20) == 0, self._errors.read_text()
 
     def said(self, event: str) -> str:
         return next((line for line in self._errors.read_text().splitlines() if f'"{event}"' in line), "")
@@ -85,9 +91,7 @@ class Ingest:
 def ingest(kafka: LocalBroker, tmp_path: Path) -> Iterator[Ingest]:
     made = Ingest(Log(kafka), tmp_path)
     yield made
-    if made.process.poll() is None:
-        made.process.send_signal(signal.SIGTERM)
-    assert made.process.wait(20) == 0, made._errors.read_text()
+    made.stop()
 
 
 def together(*pushes: tuple[str, list[Picture | Sound]], seconds: int) -> None:

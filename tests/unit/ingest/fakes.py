@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import av
 import numpy as np
@@ -16,7 +16,6 @@ from schemas.units import Ticks, UnixMs
 from streams.ingest.codecs import AudioEncoder, VideoEncoder
 from streams.ingest.ladder import Rendition
 from streams.ingest.link import Acked, Link
-from streams.ingest.producer import ChannelWriter
 from streams.ingest.registry import Registry
 from streams.ingest.samples import Sample
 
@@ -41,6 +40,9 @@ class FakeRegistry(Registry):
 
     def take_media_partition(self, channel: str) -> int:
         return 3
+
+    def follow(self, timeout_s: float = 0.0) -> None:
+        return
 
     def gops_per_segment(self, channel: str) -> int | None:
         return self.plan
@@ -156,6 +158,12 @@ def sound(first_s: int, last_s: int, *, at_s: Fraction = Fraction(0)) -> Iterato
         yield time, "a0", Sample(Ticks(int(time * 48_000)), b"sound", sync=True)
 
 
-def feed(writer: ChannelWriter, *lines: Iterator[tuple[Fraction, str, Sample]]) -> None:
+class Taker(Protocol):
+    """What takes samples."""
+
+    def write(self, track: str, sample: Sample) -> None: ...
+
+
+def feed(writer: Taker, *lines: Iterator[tuple[Fraction, str, Sample]]) -> None:
     for _, track, sample in sorted((item for line in lines for item in line), key=lambda item: item[0]):
         writer.write(track, sample)

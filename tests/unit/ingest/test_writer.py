@@ -195,7 +195,7 @@ def test_an_encoder_that_falls_behind_for_good_is_anchored_anew_without_losing_i
     link: FakeLink, tracks: tuple[Track, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = {"now": START_UNIX_MS}
-    monkeypatch.setattr(producer, "_now", lambda: UnixMs(clock["now"]))
+    monkeypatch.setattr(producer, "_steady_ms", lambda: clock["now"] - START_UNIX_MS)
     with make_writer(link, tracks[:1]) as writer:
         for at, track, sample in pictures(0, 25 * 70):
             # Its seconds are 4 % longer than the broker's.
@@ -211,10 +211,42 @@ def test_media_that_comes_ahead_of_its_time_is_alarming_and_no_reason_for_a_peri
     link: FakeLink, tracks: tuple[Track, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = {"now": START_UNIX_MS}
-    monkeypatch.setattr(producer, "_now", lambda: UnixMs(clock["now"]))
+    monkeypatch.setattr(producer, "_steady_ms", lambda: clock["now"] - START_UNIX_MS)
     with make_writer(link, tracks[:1], channel="ahead") as writer:
         for at, track, sample in pictures(0, 25 * 40):
             clock["now"] = link.now = START_UNIX_MS + round(at * 500)
             writer.write(track, sample)
     assert len(link.periods()) == 1
     assert metrics.CLOCK_ALARM.labels(channel="ahead")._value.get() == 1
+
+
+@pytest.mark.parametrize("set_by_ms", [600_000, -600_000])
+def test_a_clock_of_the_host_that_is_off_or_set_while_it_runs_changes_no_period_and_alarms_nobody(
+    link: FakeLink, tracks: tuple[Track, ...], monkeypatch: pytest.MonkeyPatch, set_by_ms: int
+) -> None:
+    passed = {"ms": 0}
+    # Ten minutes off from the beginning, and set by ten more in the middle.
+    monkeypatch.setattr(producer, "_now", lambda: UnixMs(START_UNIX_MS + set_by_ms * (1 + (passed["ms"] > 20_000)) + passed["ms"]))
+    monkeypatch.setattr(producer, "_steady_ms", lambda: passed["ms"])
+    with make_writer(link, tracks[:1], channel=f"set{set_by_ms > 0:d}") as writer:
+        for at, track, sample in pictures(0, 25 * 60):
+            passed["ms"] = round(at * 1_000)
+            link.now = START_UNIX_MS + passed["ms"]
+            writer.write(track, sample)
+    [period] = link.periods()
+    assert 0 < period.anchor_unix_ms - START_UNIX_MS <= 10
+    assert metrics.CLOCK_ALARM.labels(channel=f"set{set_by_ms > 0:d}")._value.get() == 0
+
+
+@pytest.mark.parametrize(("late_ms", "early_s"), [(2_300, 0.3), (2_900, 0.0)])
+def test_a_period_that_follows_closely_begins_where_the_last_ended(
+    link: FakeLink, tracks: tuple[Track, ...], late_ms: int, early_s: float
+) -> None:
+    writer = make_writer(link, tracks)
+    feed(writer, pictures(0, 50), sound(0, 2))
+    first = link.periods()[0]
+    link.now = first.anchor_unix_ms + late_ms
+    feed(writer, pictures(0, 25, at_s=Fraction(100)), sound(0, 1, at_s=Fraction(100)))
+    gap_ms = link.periods()[1].anchor_unix_ms - first.anchor_unix_ms - 2_000
+    assert gap_ms == pytest.approx(0 if early_s else late_ms - 2_000, abs=5)
+    assert writer.early_s == pytest.approx(early_s, abs=0.005)
