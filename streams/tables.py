@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,8 +17,9 @@ from schemas.topics import Topic
 from streams.core.state import FOLDS
 
 BYTES = "b64"
-# Rows are JSON objects.
+# Rows are JSON objects; neither they nor what zlib makes of them begins with a digit.
 JSON_BEGINS = b"{"
+DIGITS = b"0123456789"
 # Shorter rows stay readable in the changelog; the quickest level, as rows are rewritten with every record.
 PLAIN_BYTES_MAX = 4_096
 COMPRESSION = 1
@@ -81,15 +82,31 @@ def changelog_topics(kafka: KafkaSettings) -> tuple[ChangelogTopic, ...]:
 
 
 def encode_row(row: Any) -> bytes:
-    """A row as JSON; a long one compressed, since a pool's forecasts are written each second and are mostly names of fields."""
+    """
+    The offset that a row includes, and the row as JSON; a long one compressed.
+
+    A pool's forecasts are written each second and are mostly names of fields.
+    """
     data = json.dumps(to_plain(row), default=_tagged, separators=(",", ":")).encode()
-    return zlib.compress(data, COMPRESSION) if len(data) > PLAIN_BYTES_MAX else data
+    return b"%d" % row.offset + (zlib.compress(data, COMPRESSION) if len(data) > PLAIN_BYTES_MAX else data)
 
 
-def decode_row(kind: type[Any], data: bytes) -> Any:
+def decode_row(kind: type[Any], value: bytes) -> Any:
     """The inverse of `encode_row`."""
+    data = value.lstrip(DIGITS)
     plain = data if data[:1] == JSON_BEGINS else zlib.decompress(data)
     return from_plain(kind, json.loads(plain, object_hook=_untagged))
+
+
+def offset_of(value: bytes | None) -> int:
+    """
+    Offset that a row includes, read without decoding it; -1 if there is no row.
+
+    >>> offset_of(b'17{"at": 3}'), offset_of(None)
+    (17, -1)
+    """
+    data = value or b""
+    return int(data[: len(data) - len(data.lstrip(DIGITS))] or -1)
 
 
 def _tagged(value: Any) -> dict[str, str]:
@@ -103,7 +120,12 @@ def _untagged(plain: dict[str, Any]) -> Any:
 
 
 class Table(faust.Table[bytes, bytes]):
-    """A Faust table that knows the changelog write it sent last: later ones of a partition are durable after it."""
+    """
+    A Faust table that knows the changelog write it sent last, and is recovered from the newest rows, not from those written last.
+
+    Later writes of a partition are durable after it. A worker that stood still beyond its session may write rows when it wakes
+    up, after its successor went beyond them: they lie later in the changelog and include less.
+    """
 
     written: asyncio.Future[Any] | None = None
 
@@ -111,6 +133,19 @@ class Table(faust.Table[bytes, bytes]):
         """The write, which is done once the broker has it."""
         self.written = super().send_changelog(*args, **named)
         return self.written
+
+
+    def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
+        """Take rows from the changelog, unless a newer one of the same key was there before."""
+        newest: dict[bytes, int] = {}
+        kept = []
+        for event in batch:
+            before = newest.get(event.key, -1) if event.key in newest else offset_of(self.data.get(event.key))
+            offset = offset_of(event.value)
+            if event.value is None or offset >= before:
+                newest[event.key] = offset
+                kept.append(event)
+        super().apply_changelog_batch(kept)
 
 
 class Rows:

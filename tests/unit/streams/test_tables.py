@@ -1,17 +1,21 @@
 """Rows of the tables as bytes and back, and the broker's clock."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from schemas import topics
 from schemas.records import Forecasts, Heartbeat, Load, PackagerState, PeriodEnd
-from schemas.settings import KafkaSettings
+from schemas.settings import ControlSettings, KafkaSettings, Settings
 from schemas.topics import Topic
 from schemas.units import Ms, Msn, UnixMs
+from streams.app import new_app
+from streams.core.rows import HeartbeatRow
 from streams.core.state import FOLDS, State
 from streams.models.pool import PoolForecaster
 from streams.pools import BrokerClock
-from streams.tables import NAMES, changelog_topics, decode_row, encode_row
+from streams.tables import NAMES, Rows, changelog_topics, decode_row, encode_row
 from tests.builders import make_period
 
 BEAT = Heartbeat(packager_id="p1", life="l", state=PackagerState.READY, number=0, interval_ms=Ms(500), capacity=Load(), use=Load())
@@ -65,3 +69,29 @@ def test_records_that_waited_do_not_hold_the_clock_back() -> None:
     seconds = 101.0
     clock.observe(UnixMs(20_000))
     assert clock.now() == 51_000
+
+
+@dataclass
+class Change:
+    """A record of a changelog, as Faust gives it."""
+
+    key: bytes
+    value: bytes | None
+
+    @property
+    def message(self) -> Any:
+        return SimpleNamespace(key=self.key, value=self.value, partition=0)
+
+
+async def test_a_row_that_a_worker_wrote_late_does_not_take_the_place_of_one_that_includes_more(tmp_path: Path) -> None:
+    app = new_app(Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"), control=ControlSettings(data_dir=tmp_path)))
+    rows = Rows(app, topics.HEARTBEATS, KafkaSettings())
+    state, table = State(0), rows._table
+    old, new, newest = (
+        encode_row(state.fold(topics.HEARTBEATS.title, replace(BEAT, number=n), offset=99 + n, at=UnixMs(1_000 + n))) for n in range(3)
+    )
+    table.apply_changelog_batch([Change(b"0/p1", new), Change(b"0/p1", old), Change(b"0/p2", old)])
+    table.apply_changelog_batch([Change(b"0/p1", old), Change(b"0/p2", newest)])
+    assert dict(rows.of(0)) == {"p1": decode_row(HeartbeatRow, new), "p2": decode_row(HeartbeatRow, newest)}
+    table.apply_changelog_batch([Change(b"0/p2", None)])
+    assert set(dict(rows.of(0))) == {"p1"}
