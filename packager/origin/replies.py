@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from packager.origin.live import Text
 
@@ -16,6 +17,8 @@ WEBVTT = "text/vtt"
 # Names determine bytes, so an object never changes; it is deleted once out of the time shift buffer.
 FOREVER = "public, max-age=86400, immutable"
 NO_STORE = "no-store"
+# Of a body that is larger, so much is handed over at once: no more lies in the buffers of a connection that nobody reads.
+PIECE_BYTES = 16 * 1024
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 CMCD_HEADERS = ("CMCD-Object", "CMCD-Request", "CMCD-Session", "CMCD-Status")
 CORS = {
@@ -87,4 +90,14 @@ def span(header: str | None, size: int) -> tuple[int, int] | None:
 def _reply(request: Request, status: int, body: bytes, headers: Mapping[str, str], media_type: str) -> Response:
     if request.method == "HEAD":
         return Response(status_code=status, headers={**headers, "content-length": str(len(body))}, media_type=media_type)
-    return Response(body, status, headers, media_type)
+    return (Response if len(body) <= PIECE_BYTES else _Large)(body, status, headers, media_type)
+
+
+class _Large(Response):
+    """Sent piece by piece, the next once one was taken: what a slow reader has not taken is held once for all, not for each of them."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for start in range(0, len(self.body), PIECE_BYTES):
+            end = start + PIECE_BYTES
+            await send({"type": "http.response.body", "body": bytes(self.body[start:end]), "more_body": end < len(self.body)})

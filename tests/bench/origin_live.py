@@ -30,6 +30,9 @@ PART_S = 0.5
 # A part of a rendition of 1 Mb/s.
 PART_BYTES = 62_500
 BEFORE_SEGMENTS = 10
+# An object as large as a segment of good picture.
+LARGE_NAME = "bench/0/large/0.m4s"
+LARGE_BYTES = 2**20
 
 
 async def main(folder: Path) -> None:
@@ -45,6 +48,7 @@ async def main(folder: Path) -> None:
         now=lambda: UnixMs(time.time_ns() // 1_000_000),
         blocked_ms_max=Ms(12_000),
     )
+    store.create_if_absent(LARGE_NAME, [random.randbytes(LARGE_BYTES)])
     settings = OriginSettings(port=0)
     listener = listen(settings)
     period = facts.period("bench", time_shift_ms=60_000)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from packager.origin.app import Origin
 from packager.origin.demand import Audience
 from packager.origin.latency import Latency
 from packager.origin.live import Live
 from packager.origin.objects import Objects
+from packager.origin.replies import PIECE_BYTES
 from packager.store import DirectoryStore
 from schemas.records import Level, Reason
 from schemas.settings import StoreSettings
@@ -337,15 +338,44 @@ async def test_other_methods_are_refused(site: Site) -> None:
     assert (await site.http.put("/c1/0/v0/0.m4s", content=b"x")).status_code == 405
 
 
-@pytest.mark.parametrize("path", ["/c1/ll/v0.m3u8?_HLS_msn=6", "/c2/hls/multivariant.m3u8"])
-async def test_a_request_whose_client_has_left_waits_no_longer(site: Site, path: str) -> None:
-    left, sent = asyncio.Event(), list[Message]()
+def asked(path: str) -> Scope:
+    """A request as a server hands it over."""
     path, _, query = path.partition("?")
-    scope = {
+    return {
         "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": query.encode(), "headers": [],
         "http_version": "1.1", "scheme": "http", "root_path": "", "client": ("127.0.0.1", 9), "server": ("127.0.0.1", 80),
         "asgi": {"version": "3.0", "spec_version": "2.3"},
     }  # fmt: skip
+
+
+async def test_of_a_large_object_no_more_is_handed_over_than_a_piece_until_that_is_taken(site: Site, store: DirectoryStore) -> None:
+    data = random.Random(1).randbytes(3 * PIECE_BYTES + 7)
+    store.create_if_absent("c1/0/v0/0.m4s", [data])
+    sent, taken = list[Message](), asyncio.Semaphore(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        await taken.acquire()
+
+    answer = asyncio.create_task(site.app(asked("/c1/0/v0/0.m4s"), asyncio.Event().wait, send))  # type: ignore[arg-type]
+    for count in range(1, 5):
+        while len(sent) < count:
+            await asyncio.sleep(0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(sent) == count, "the next piece waits until this one was taken"
+        taken.release()
+    taken.release()
+    await answer
+    assert [len(message["body"]) for message in sent[1:]] == [PIECE_BYTES] * 3 + [7]
+    assert b"".join(message["body"] for message in sent[1:]) == data
+    assert dict(sent[0]["headers"])[b"content-length"] == b"%d" % len(data)
+    assert (await site.http.get("/c1/0/v0/0.m4s", headers={"range": "bytes=5-99999"})).content == data[5:100_000]
+
+
+@pytest.mark.parametrize("path", ["/c1/ll/v0.m3u8?_HLS_msn=6", "/c2/hls/multivariant.m3u8"])
+async def test_a_request_whose_client_has_left_waits_no_longer(site: Site, path: str) -> None:
+    left, sent = asyncio.Event(), list[Message]()
 
     async def receive() -> Message:
         await left.wait()
@@ -354,7 +384,7 @@ async def test_a_request_whose_client_has_left_waits_no_longer(site: Site, path:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    answer = asyncio.create_task(site.app(scope, receive, send))
+    answer = asyncio.create_task(site.app(asked(path), receive, send))
     await site.waiting()
     left.set()
     async with asyncio.timeout(5):
