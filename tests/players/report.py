@@ -50,7 +50,7 @@ def verdict(page: Mapping[str, Any], *, holes_s: Sequence[float] = (), at_least_
     """
     if not page["started"]:
         return "never played"
-    wrong = []
+    wrong = ["behind"] if page.get("behind") else []
     if page["played_s"] < at_least_s:
         wrong.append(f"played {page['played_s']} s")
     if any(is_fatal(page["name"], error) for error in page["errors"]):

@@ -21,6 +21,7 @@ RESULT_S = 60.0
 START_S = 100.0
 # Three targets, one of a segment, a rest for what a busy machine adds.
 SEEN_S = 60.0
+MARGIN_S = 30.0
 # A playhead that has media and does not move for longer than a busy machine explains.
 STUCK_S = 3.0
 
@@ -41,6 +42,7 @@ class Stage:
         self._line = line
         self._folder = folder
         self.names = tuple(pages)
+        self._behind: set[str] = set()
         spec = {
             "chromium": shutil.which("chromium"),
             "seconds": seconds,
@@ -72,26 +74,30 @@ class Stage:
         self.until(lambda _: time.monotonic() >= over, what="end of play", timeout_s=seconds + 60)
 
     def until_seen(self, *, more_s: float = 0.0) -> None:
-        """Return when every page shows what is taken now, and so much of what is taken after it."""
+        """Return when every page shows what is taken now, and so much of what is taken after it; one that does not soon is judged so."""
         wanted_ms = 1_000 * (time.time() + more_s)
-        self.until(
-            lambda _: all(self.shown_unix_ms(name) >= wanted_ms for name in self.names), what="seen by all", timeout_s=SEEN_S + more_s
-        )
+        self._until_all(lambda name: self.shown_unix_ms(name) >= wanted_ms, what="seen by all", timeout_s=SEEN_S + more_s)
 
     def until_over(self) -> None:
-        """Return when every page has played to the end of its channel."""
-        self.until(lambda _: all(f"{name} ended\n" in self.said for name in self.names), what="the end in all pages", timeout_s=SEEN_S)
+        """Return when every page has played to the end of its channel; one that does not soon is judged so."""
+        self._until_all(lambda name: f"{name} ended\n" in self.said, what="the end in all pages", timeout_s=SEEN_S)
+
+    def _until_all(self, has: Callable[[str], bool], *, what: str, timeout_s: float) -> None:
+        over = time.monotonic() + timeout_s
+        self.until(lambda _: all(map(has, self.names)) or time.monotonic() >= over, what=what, timeout_s=timeout_s + MARGIN_S)
+        self._behind |= {name for name in self.names if not has(name)}
 
     def shown_unix_ms(self, name: str) -> int:
         """When what a page shows was taken; 0 if it never said."""
         return max((int(at) for at in re.findall(rf"^{re.escape(name)} shows (\d+)$", self.said, re.MULTILINE)), default=0)
 
     def end(self) -> dict[str, dict[str, Any]]:
-        """What each page saw, by its name."""
+        """What each page saw, by its name; ``behind``: it did not come to where it was waited for."""
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(RESULT_S)
         assert self._process.returncode == 0, self.said
-        return {page["name"]: page for page in json.loads((self._folder / "result.json").read_text())}
+        seen = json.loads((self._folder / "result.json").read_text())
+        return {page["name"]: page | {"behind": page["name"] in self._behind} for page in seen}
 
     def close(self) -> None:
         """End the browser, whatever it does."""
@@ -119,6 +125,7 @@ def assert_smooth(page: Mapping[str, Any], *, at_least_s: float = 10.0, is_advis
     told = figures(page)
     assert page["started"], told
     assert page["played_s"] >= at_least_s, told
+    assert not page["behind"], told
     assert not page["errors"], told
     assert is_advisory or not page["jumps"], told
     assert is_advisory or not page["stalls"], told

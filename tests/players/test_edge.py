@@ -46,6 +46,7 @@ def test_players_play_on_when_the_encoder_starts_anew_and_come_to_the_end_of_the
         record_testsuite_property(f"edge: {name}", json.dumps(figures(page)))
     for name, page in seen.items():
         assert page["started"], name
+        assert not page["behind"], figures(page)
         # Players tell of every request that they try again.
         assert not [error for error in page["errors"] if is_fatal(name, error)], figures(page)
         assert page["played_s"] >= EACH_S, figures(page)
