@@ -245,12 +245,15 @@ def _rescued(scene: Scene, table: _Table, dealt: AssignmentMap) -> AssignmentMap
     lost = [left.slice for left in overflow if left.slice.rank is Rank.NEEDED and _had_holder(table.wants[left.slice.key])]
     if not lost:
         return replace(dealt, overflow=overflow)
+    given_to: dict[str, set[str]] = {}
+    for key, packager in dealt.holders.items():
+        given_to.setdefault(table.wants[key].slice.slice_id, set()).add(packager)
+    lost = [replace(piece, barred=piece.barred | given_to.get(piece.slice_id, set())) for piece in lost]
     budget = scene.policy.assignment.part_ms_budget
     whole = {p.packager_id: usable(p.capacity, utilisation=1.0, part_ms_budget=budget) for p in scene.alive.values()}
     seats = [replace(seat, usable=whole[seat.packager_id]) for seat in dealt.seats]
     again = place(lost, seats, strategy=scene.policy.assignment.strategy)
-    left_over = {left.slice.key for left in again.overflow}
-    kept = tuple(left for left in overflow if left.slice.key in left_over or left.slice not in lost)
+    kept = tuple(left for left in overflow if left.slice.key not in again.holders)
     used = {seat.packager_id: seat for seat in again.seats}
     return AssignmentMap(
         holders={**dealt.holders, **again.holders},

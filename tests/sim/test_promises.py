@@ -41,3 +41,14 @@ def test_when_nothing_goes_wrong_no_work_is_moved_from_the_dead() -> None:
     run = simulate(0, packagers=3, channels=2, minutes=0.6, faults=Faults())
     assert_promises(run)
     assert not [dead for entry in run.world.log.entries(DECISIONS) for dead in entry.record.dead]
+
+
+# Of `make seeds`: two virtual minutes each.
+FOUND = {
+    1: "both copies of a slice lost their holders at once, and one packager was filled to the brim with both",
+}
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_seeds_that_broke_a_promise_break_none_any_more(seed: int) -> None:
+    assert_promises(a_run(seed, minutes=2, has_thumbnails=seed % 5 == 0))

@@ -171,6 +171,21 @@ def a_piece(name: str, cores: float, **more: object) -> Slice:
     return Slice(slice_id=f"{name}/all/0", copy=0, channel=name, tracks=("v0",), load=Load(cores=cores), **more)  # type: ignore[arg-type]
 
 
+def test_thumbnails_that_wait_follow_the_slice_that_makes_their_source_now() -> None:
+    # Found by simulation (seed 99 with thumbnails): they waited for ever for a slice that the channel was no longer dealt into.
+    plane = a_channel("p1", thumbnails=PICTURES)
+    plane.add("heartbeats", a_heartbeat("p1", number=9, state=PackagerState.GONE))
+    plane.settle()
+    replan(plane, groups=2)
+    plane.settle()
+    beats(plane, "p2", start=0)
+    plane.settle()
+    pictures = plane.standing.assignments["news/thumbs/0/0"]
+    assert pictures.packager_id == "p2"
+    assert pictures.after in {held.slice_id for held in plane.standing.assignments.values()}
+    assert not plane.standing.queued
+
+
 def test_what_is_derived_is_placed_after_all_else_and_only_if_what_it_follows_is() -> None:
     seats = [Seat(packager_id="p1", life="l", usable=Load(cores=1.0))]
     derived = replace(a_piece("x", 0.4), slice_id="a/thumbs/0", after="a/all/0", rank=Rank.DERIVED)

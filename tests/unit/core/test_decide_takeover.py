@@ -2,9 +2,13 @@
 
 from dataclasses import replace
 
-from schemas.records import Assignment, Fault, Level, PackagerState, Reason, SliceProgress
+from schemas.records import Assignment, ChannelDemand, Cost, Fault, Level, PackagerState, Reason, SliceProgress
+from schemas.settings import GranularitySettings
 from schemas.units import Msn
-from tests.builders_control import ControlPlane, a_gop, a_heartbeat, a_period, a_period_end, a_report, beats, gops
+from streams.core.facts import read
+from streams.core.load import channel_load
+from streams.core.policy import Policy
+from tests.builders_control import ControlPlane, a_demand, a_gop, a_heartbeat, a_period, a_period_end, a_report, beats, gops
 
 KEY = "news/all/0/0"
 BACK = "news/back2-all/0/0"
@@ -211,8 +215,49 @@ def test_a_segment_that_three_holders_failed_to_make_is_void_and_the_slice_goes_
     voids = plane.decisions[-1].voids
     assert [(void.msn, void.track, void.reason) for void in voids] == [(2, t, Reason.FAILED_THRICE) for t in ("a0", "v0", "v1", "v2")]
     assert {(void.start_ticks, void.duration_ticks) for void in voids} == {(0, 90_000)}
+    assert {(void.media_partition, void.first_offset, void.until_offset) for void in voids} == {(3, 8 * 16, 12 * 16)}
     plane.add("reports", *voids)
     assert plane.settle() == []
+
+
+def test_who_failed_with_a_segment_gets_it_again_only_when_all_others_have_failed_too() -> None:
+    plane = a_running_channel("p1", "p2", "p3", "p4")
+    tried = []
+    for _ in range(3):
+        tried.append(held(plane).packager_id)
+        plane.add("reports", a_report(msns=[2], packager=held(plane).packager_id, epoch=held(plane).epoch, fault=Fault.OWN))
+        assert not any(void for decision in plane.decisions for void in decision.voids)
+        plane.settle()
+    assert len(set(tried)) == 3
+
+
+def test_a_pool_of_two_tries_a_segment_three_times() -> None:
+    plane = a_running_channel("p1", "p2")
+    for tries in range(1, 4):
+        plane.add("reports", a_report(msns=[2], packager=held(plane).packager_id, epoch=held(plane).epoch, fault=Fault.OWN))
+        plane.settle()
+        assert any(decision.voids for decision in plane.decisions) is (tries == 3)
+
+
+def test_what_lost_its_holder_may_fill_a_packager_to_the_brim_where_else_it_would_wait() -> None:
+    plane = ControlPlane(Policy(granularity=GranularitySettings(slices_max=1)))
+    cores = 0.0105  # two such channels take 0.95 of it
+    beats(plane, "p1", "p2", cores=cores)
+    for channel in ("arts", "news"):
+        plane.add("channels", a_period(channel, idle_level=Level.SEGMENTS))
+        plane.settle()
+        plane.add("gops", *gops(channel, count=14))
+    plane.add("demand", a_demand(channels=[ChannelDemand(channel=channel, whole_sessions=5, requests=9) for channel in ("arts", "news")]))
+    plane.settle()
+    first = held(plane).packager_id
+    (second,) = {"p1", "p2"} - {first}
+    assert held(plane, "arts/all/0/0").packager_id == second
+    load = channel_load(read(plane.state, plane.policy, now=plane.now).channels["news"], Cost(), gops_per_segment=4, level=Level.SEGMENTS)
+    assert 0.85 * cores < 2 * load.cores < cores
+    plane.add("heartbeats", a_heartbeat(first, number=9, state=PackagerState.GONE, cores=cores))
+    plane.settle()
+    assert held(plane).packager_id == held(plane, "arts/all/0/0").packager_id == second
+    assert not plane.standing.queued
 
 
 def test_a_segment_whose_chunks_are_gone_is_void_at_once_and_stays_with_its_holder() -> None:
