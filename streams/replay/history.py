@@ -122,7 +122,7 @@ def _events(before: Standing, after: Standing, decision: Decision, channel: str)
     for key in sorted(set(after.dead) - set(before.dead)):
         if key in holders:
             dead = after.dead[key]
-            what = "dead" if dead.reason is Reason.PACKAGER_DEAD else "left"
+            what = "left" if dead.reason is Reason.PACKAGER_GONE else "dead"
             yield event(what, f"{dead.packager_id}, a holder of it, run {dead.life}", reason=dead.reason)
     given = {key: a for key, a in after.assignments.items() if a.channel == channel}
     for key in sorted({**held, **given}):
@@ -179,7 +179,8 @@ def _assignment(key: str, old: Assignment | None, new: Assignment) -> str:
     to = f"{old.packager_id} -> {new.packager_id}" if old and old.packager_id != new.packager_id else f"to {new.packager_id}"
     until = f" until before {new.until_msn}" if new.until_msn is not None else ""
     after = f", after {new.after}" if new.after else ""
-    return f"{key} {to}, segments from {new.from_msn}{until}, tracks {' '.join(new.tracks)}{after}"
+    hedges = f", beside {new.hedges}, who is late with it" if new.hedges else ""
+    return f"{key} {to}, segments from {new.from_msn}{until}, tracks {' '.join(new.tracks)}{after}{hedges}"
 
 
 def _queued(waiting: Queued) -> str:
