@@ -1,14 +1,15 @@
 """
-A control plane that stops itself, as SIGSTOP from outside would, at one point of writing a decision: once, and goes on when it is told to.
+A control plane that stops itself, as SIGSTOP from outside would, at points of writing a decision, and goes on when it is told to.
 
-Usage: python -m tests.broker.pausing before|between CHANNEL. Before the append of the decision that gives a slice of the channel away,
-or between its ack and what follows from it.
+Usage: python -m tests.broker.pausing FOLDER. A file ``before-CHANNEL`` there stops who comes first to the append of a decision that gives a
+slice of the channel away; ``between-CHANNEL``, who comes between the ack of one and what follows from it. The file is gone with that.
 """
 
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from schemas import topics
 from schemas.codec import Codec
@@ -21,24 +22,25 @@ from streams.log import Ack, KafkaLog, Outgoing
 class PausingLog(KafkaLog):
     """The log in Kafka, with the pause."""
 
-    def __init__(self, kafka: KafkaSettings, *, point: str, channel: str) -> None:
+    def __init__(self, kafka: KafkaSettings, traps: Path) -> None:
         super().__init__(kafka)
         self._decisions, self._assignments = topics.DECISIONS.name(kafka), topics.ASSIGNMENTS.name(kafka)
-        self._point, self._channel = point, channel
-        self._paused = False
+        self._traps = traps
 
     async def append(self, records: Sequence[Outgoing]) -> list[Ack]:
-        if not self._paused and any(self._is_here(record) for record in records):
-            self._paused = True
-            os.kill(os.getpid(), signal.SIGSTOP)
+        for trap in sorted(self._traps.iterdir()):
+            point, _, channel = trap.name.partition("-")
+            if any(self._is_here(record, point, channel) for record in records):
+                trap.unlink()
+                os.kill(os.getpid(), signal.SIGSTOP)
         return await super().append(records)
 
-    def _is_here(self, record: Outgoing) -> bool:
-        if self._point == "between":
-            return record.topic == self._assignments and record.key.startswith(f"{self._channel}/".encode())
+    def _is_here(self, record: Outgoing, point: str, channel: str) -> bool:
+        if point == "between":
+            return record.topic == self._assignments and record.key.startswith(f"{channel}/".encode())
         made = Codec().decode(record.value or b"") if record.topic == self._decisions else None
-        return isinstance(made, Decision) and any(assignment.channel == self._channel for assignment in made.assignments)
+        return isinstance(made, Decision) and any(assignment.channel == channel for assignment in made.assignments)
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(load(), open_log=lambda kafka: PausingLog(kafka, point=sys.argv[1], channel=sys.argv[2])))
+    raise SystemExit(run(load(), open_log=lambda kafka: PausingLog(kafka, Path(sys.argv[1]))))

@@ -153,44 +153,47 @@ def test_every_decision_of_every_worker_comes_out_equal_when_it_is_made_again(se
 @pytest.fixture(scope="module")
 def woken(kafka: LocalBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation, Obeyed]]:
     """
-    Two workers of one pool, each stopped once while the other goes on.
+    Two workers of one pool, each in turn stopped while the other goes on, and woken.
 
-    The first before the append of a decision; the second between the ack of one that gives a slice away, and its projections, and woken
-    when that slice has ended, and was ended by the first.
+    One before the append of a decision; one between the ack of a decision that gives a slice away, and what follows from it.
     """
     folder = tmp_path_factory.mktemp("woken")
     installation = Installation(kafka, folder, pool_count=1)
+    traps = folder / "traps"
+    traps.mkdir()
+    for trap in ("before-trap", "between-snare"):
+        (traps / trap).touch()
 
-    def worker(name: str, *trap: str) -> ControlPlane:
-        return ControlPlane(installation, folder / name, words=("tests.broker.pausing", *trap), **ENVIRONMENT)
+    def worker(name: str) -> ControlPlane:
+        return ControlPlane(installation, folder / name, words=("tests.broker.pausing", str(traps)), **ENVIRONMENT)
 
-    def stopped(worker: ControlPlane) -> Any:
-        return lambda: psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED
+    def holds(*channels: str) -> None:
+        keys = {f"{channel}/all/0/0" for channel in channels}
+        until(lambda: keys <= set(obey(installation).held), what=f"holder of {channels}", timeout_s=LONG_S)
 
-    def holds(*channels: str) -> Any:
-        return lambda: {f"{channel}/all/0/0" for channel in channels} <= set(obey(installation).held)
+    def stopped(*workers: ControlPlane) -> ControlPlane:
+        def ask() -> ControlPlane | None:
+            return next((w for w in workers if psutil.Process(w.process.pid).status() == psutil.STATUS_STOPPED), None)
 
-    with Crowd(installation, range(1)), worker("first", "before", "trap") as first:
-        first.ready()
+        return until(ask, what="pause", timeout_s=LONG_S)  # type: ignore[no-any-return]  # the answer that is true
+
+    with Crowd(installation, range(1)), worker("first") as first:
+        until(lambda: first.metric("finecut_control_ready"), what="readiness", timeout_s=LONG_S)
         go_live(installation, "news")
-        until(holds("news"), what="assignment", timeout_s=LONG_S)
+        holds("news")
         go_live(installation, "trap")
-        until(stopped(first), what="pause before the append", timeout_s=LONG_S)
-        with worker("second", "between", "snare") as second:
-            until(holds("news", "trap"), what="decision of the second", timeout_s=LONG_S)
+        stopped(first)
+        with worker("second") as second:
+            holds("news", "trap")  # by the second
             first.process.send_signal(signal.SIGCONT)
-            go_live(installation, "sport")
-            until(holds("sport"), what="decision after the first woke up", timeout_s=LONG_S)
             until(lambda: first.metric("finecut_control_overtaken_total"), what="notice of the first", timeout_s=LONG_S)
             go_live(installation, "snare")
-            until(
-                lambda: psutil.Process(second.process.pid).status() == psutil.STATUS_STOPPED, what="pause after the ack", timeout_s=LONG_S
-            )
-            until(holds("snare"), what="what the second owed, sent by the first", timeout_s=LONG_S)
+            late = stopped(first, second)
+            holds("snare")  # since the other sends what it owed
             go_live(installation, "arts")
-            until(holds("arts"), what="decision of the first", timeout_s=LONG_S)
+            holds("arts")
             before = obey(installation).passed_over
-            second.process.send_signal(signal.SIGCONT)
+            late.process.send_signal(signal.SIGCONT)
             until(lambda: obey(installation).passed_over > before, what="a stale projection", timeout_s=LONG_S)
             until(lambda: is_as_in_force(obey(installation)), what="what was written over, sent again", timeout_s=LONG_S)
             seen = obey(installation)
