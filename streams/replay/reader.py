@@ -25,7 +25,8 @@ ANSWER_S = 30.0
 SILENCE_S = 30.0
 BATCH = 1_000
 IDLE_S = 0.2
-UNSETTLED = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+# A broker known by its address alone is let go when its number is learned, and what was asked of it with it.
+UNSETTLED = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._DESTROY_BROKER}  # noqa: SLF001  # its public name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -114,6 +114,8 @@ class Audience:
             self._loop.run_until_complete(self._attend())
         except BaseException as error:  # noqa: BLE001  # raised again in the thread that asks
             self.failure = error
+        finally:
+            self._loop.close()
 
     async def _attend(self) -> None:
         connector = aiohttp.TCPConnector(limit=0)

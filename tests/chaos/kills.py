@@ -124,7 +124,7 @@ def play_round(folder: Path, players: Sequence[str], *, copies: int, kills: int,
     channel, done = "arena", list[tuple[int, str]]()
     with (
         LocalBroker(folder / "kafka", prepare(CACHE)) as kafka,
-        whole_line(kafka, folder, packagers=PACKAGERS, **SETTINGS[copies]) as line,
+        whole_line(kafka, folder, packagers=PACKAGERS, revives=True, **SETTINGS[copies]) as line,
     ):
         line.tally = tally = Buffers()
         line.play(channel, idle=Level.PARTS)
