@@ -20,7 +20,7 @@ CLIP := .cache/clip/bigbuckbunny.mp4
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo up test players chaos kills soak check lint bench probe-starts
+.PHONY: demo up test players chaos kills soak check lint fuzz bench probe-starts
 demo: env  ## start everything, tell a story of about 90 s, stop, print a summary (ARGS="--seconds 60 --summary out.json")
 	@exec $(BIN)/finecut demo $(ARGS)
 
@@ -51,11 +51,18 @@ soak: env  ## forty small channels for an hour: memory, file handles and latency
 lint: .venv/project.stamp  ## style, types and import rules only
 	@exec tests/run.sh lint types imports
 
+fuzz: .venv/project.stamp  ## damaged input at every way in, as one table (ARGS="--cases 1000000 --seed 2", "--guided 300")
+	@exec $(BIN)/python -m tests.fuzz $(ARGS)
+
 bench: env  ## measure against peers and limits, side by side
 	@exec $(BIN)/python -m tests.bench $(ARGS)
 
 probe-starts: env  ## start the control plane fifty times with a record waiting: none may be lost
 	@exec $(BIN)/python -m tests.bench.starts $(ARGS)
+
+.PHONY: audit
+audit:  ## look all that is pinned up in the databases of known vulnerabilities (needs the network)
+	@exec infra/audit.sh
 
 .PHONY: env browser lock clean
 env: .venv/project.stamp .cache/kafka.stamp $(VENDOR)/stamp $(CLIP)  ## make what demo and up need, and nothing else

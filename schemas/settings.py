@@ -25,7 +25,8 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A value that is refused may be a secret: it is not repeated.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class KafkaSettings(_Section):
@@ -320,7 +321,12 @@ class Settings(BaseSettings):
     """Everything, frozen."""
 
     model_config = SettingsConfigDict(
-        frozen=True, env_prefix="FINECUT_", env_nested_delimiter="__", extra="forbid", toml_file="finecut.toml"
+        frozen=True,
+        env_prefix="FINECUT_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        toml_file="finecut.toml",
+        hide_input_in_errors=True,
     )
 
     kafka: KafkaSettings = KafkaSettings()

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from schemas.errors import UserError
-from schemas.settings import load
+from schemas.settings import KafkaSettings, load
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,10 @@ def test_the_environment_overrules_the_file(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("FINECUT_KAFKA__POOL_COUNT", "4")
     kafka = load().kafka
     assert (kafka.pool_count, kafka.media_partition_count) == (4, 5)
+
+
+def test_a_secret_is_not_repeated_when_settings_are_refused() -> None:
+    with pytest.raises(ValidationError) as raised:
+        KafkaSettings.model_validate({"security_protocol": "SASL_SSL", "sasl_password": "swordfish"})
+    assert "sasl_username" in str(raised.value)
+    assert "swordfish" not in str(raised.value)
