@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.chaos.cast import Size, on_stage
+from tests.chaos.cast import HOT, Size, on_stage
 from tests.chaos.picture import draw
 from tests.chaos.plan import KINDS, make_plan
 from tests.chaos.story import Say, play
@@ -37,7 +37,7 @@ def main(words: Sequence[str]) -> int:
     def say(text: str) -> None:
         console.print(f"[dim]{time.monotonic() - began_s:7.1f} s[/]  {text}", highlight=False, soft_wrap=True)
 
-    size = Size(brokers=asked.brokers, controls=asked.controls, packagers=asked.packagers, origins=asked.origins)
+    size = Size(brokers=asked.brokers, controls=asked.controls, packagers=asked.packagers, origins=asked.origins, encoders=asked.encoders)
     with ExitStack() as stack:
         folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
         verdict = run(folder, size, seed=asked.seed, seconds=asked.minutes * 60, kinds=asked.kinds, say=say)
@@ -65,6 +65,10 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)}")
     for name, default in (("brokers", 3), ("controls", 2), ("packagers", 4), ("origins", 2)):
         parser.add_argument(f"--{name}", type=int, default=default, help="how many")
+    parser.add_argument(
+        "--encoders", type=int, choices=(0, 1, 2), default=0,
+        help=f"of {HOT}: 1 encodes in real time, 2 are a pair, of which one follows; 0: a recording is played",
+    )  # fmt: skip
     parser.add_argument("--folder", type=Path, default=None, help="for the run's files, kept; else a temporary one")
     parser.add_argument("--result", type=Path, default=RESULT, help="where all that was found goes, as JSON; the picture beside it")
     return parser

@@ -3,16 +3,19 @@
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from infra.clip import ensure_clip
 from infra.kafka import LocalCluster, prepare
 from infra.kafka.ports import free_ports
 from infra.processes import Child, Readiness
 from schemas.records import Level
+from streams.ingest import end
 from tests.chaos.audience import Audience, now_ms
 from tests.chaos.stagehand import VARIABLE
 from tests.line import CACHE, WAIT_S, Line, whole_line
@@ -28,12 +31,13 @@ SLOW_STOPPED_S, SLOW_RUNS_S = 0.2, 0.05
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Size:
-    """How many of each."""
+    """How many of each; without encoders the hot channel is played from a recording like the others, at little cost."""
 
     brokers: int = 3
     controls: int = 2
     packagers: int = 4
     origins: int = 2
+    encoders: int = 0
 
 
 @dataclass(slots=True)
@@ -47,7 +51,7 @@ class Cast:
         packagers: Names of its packagers.
         controls: Names of its control planes.
         origins: Address of each origin by name.
-        encoders: Process of each channel's encoder.
+        encoders: Channels of each encoder process.
         harmed: What something is being done to.
         restarts: What ended by itself and was started again: when, its name, its status.
     """
@@ -58,11 +62,10 @@ class Cast:
     packagers: tuple[str, ...]
     controls: tuple[str, ...]
     origins: dict[str, str]
-    encoders: dict[str, str] = field(default_factory=dict)
+    encoders: dict[str, tuple[str, ...]] = field(default_factory=dict)
     harmed: set[str] = field(default_factory=set)
     restarts: list[tuple[int, str, int]] = field(default_factory=list)
     paused: set[int] = field(default_factory=set)
-    _pids: dict[str, int] = field(default_factory=dict)
 
     def child(self, name: str) -> Child:
         """A process by its name."""
@@ -114,10 +117,25 @@ class Cast:
             environment={"FINECUT_PACKAGER__METRICS_PORT": str(port), VARIABLE: str(self.words(name))},
         )  # fmt: skip
 
-    def play(self, *channels: str, idle: Level) -> None:
-        """One encoder process for some channels."""
-        child = self.line.play(*channels, idle=idle)
-        self.encoders |= dict.fromkeys(channels, child.name)
+    def play(self, *channels: str) -> None:
+        """One process that plays a recording into some channels."""
+        self.encoders[self.line.play(*channels, idle=Level.PARTS).name] = channels
+
+    def encode(self, channel: str, *, count: int) -> None:
+        """One process that encodes in real time, or a pair of them, of which one follows the other."""
+        words = ["encode", str(ensure_clip(CACHE)), "--channel", channel, "--realtime", "--loop", "--idle-level", Level.PARTS.value]
+        for number in range(1, count + 1):
+            child = self.line.run.supervisor.start(f"encode-{channel}-{number}", "encode", [*words, *(["--standby"] if count > 1 else [])])
+            self.encoders[child.name] = (channel,)
+
+    def end(self) -> None:
+        """End the encoders and the channels; returns when the packagers finished what is in the log."""
+        supervisor = self.line.run.supervisor
+        supervisor.stop([name for name in self.encoders if supervisor.children[name].is_alive])
+        in_pairs = Counter(channel for channels in self.encoders.values() for channel in channels)
+        for channel in (channel for channel, count in in_pairs.items() if count > 1):
+            end.run(self.line.run.settings, channel)  # one of a pair does not
+        self.line.end()
 
     def audience(self) -> Audience:
         """The usual one."""
@@ -187,8 +205,11 @@ def on_stage(folder: Path, size: Size, **settings: Any) -> Iterator[Cast]:
                 )
             )  # fmt: skip
         run.supervisor.wait_ready(waited, timeout_s=WAIT_S)
-        cast.play(HOT, idle=Level.PARTS)
-        cast.play(PLAIN, ASKED, idle=Level.PARTS)
+        if size.encoders:
+            cast.encode(HOT, count=size.encoders)
+        else:
+            cast.play(HOT)
+        cast.play(PLAIN, ASKED)
         line.goes_on(HOT, PLAIN, segments=1)
         try:
             yield cast
@@ -201,7 +222,7 @@ def names_of(cast: Cast, role: str) -> Sequence[str]:
     if role == "broker":
         return [str(number) for number in cast.cluster.brokers]
     if role == "encoder":
-        return sorted(set(cast.encoders.values()))
+        return sorted(cast.encoders)
     return {"packager": cast.packagers, "store": cast.packagers, "control": cast.controls, "origin": tuple(cast.origins)}[role]
 
 

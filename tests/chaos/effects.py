@@ -142,7 +142,7 @@ def explain(stalls: Iterable[Stall], done: Sequence[Done], *, asleep: Sequence[t
     return found
 
 
-def effects(history: History, done: Sequence[Done], stalls: Sequence[Explained], encoders: Mapping[str, str]) -> list[Effect]:
+def effects(history: History, done: Sequence[Done], stalls: Sequence[Explained], encoders: Mapping[str, Sequence[str]]) -> list[Effect]:
     """
     What each fault did.
 
@@ -150,7 +150,7 @@ def effects(history: History, done: Sequence[Done], stalls: Sequence[Explained],
         history: From the log.
         done: The faults as they happened.
         stalls: Explained.
-        encoders: Process of each channel's encoder.
+        encoders: Channels of each encoder process.
     """
     told = []
     for one in done:
@@ -158,7 +158,7 @@ def effects(history: History, done: Sequence[Done], stalls: Sequence[Explained],
         if one.fault.role in {PACKAGER, STORE}:
             touched = history.held_by("" if one.target == "all" else one.target, begin)
         elif one.fault.role == ENCODER:
-            touched = {track for track in history.parts if encoders.get(track[0]) == one.target}
+            touched = {track for track in history.parts if track[0] in encoders[one.target]}
         else:
             touched = history.held_by("", begin)
         takeovers = [history.takeover_ms(track, begin) for track in sorted(touched)]

@@ -76,7 +76,7 @@ def play(cast: Cast, plan: Sequence[Fault], *, seconds: float, say: Say) -> Play
         say("the audience stays until everything goes on, then the channels end")
         cast.line.goes_on(HOT, PLAIN, segments=2)
         audience.stop()
-        cast.line.end()
+        cast.end()
     except (AssertionError, FinecutError) as error:
         played.problems.append(f"{type(error).__name__}: {error}"[:4_000])
     finally:
