@@ -12,6 +12,7 @@ import pytest
 
 from infra.kafka import LocalBroker
 from schemas import topics
+from schemas.errors import Exit
 from schemas.records import Decision, Level, PackagerState, Period, PeriodEnd, Reason
 from schemas.units import Ms, Msn, UnixMs
 from streams.core.decide import whole
@@ -218,6 +219,21 @@ def test_an_exception_of_ours_ends_the_worker_and_its_successor_reads_the_record
     folded = {entry.topic: entry.next_offset for entry in installation.records(topics.DECISIONS)[-1].inputs}
     assert folded[topics.HEARTBEATS.name(installation.kafka)] == 2
     assert installation.records(topics.REJECTS) == [], "it was our bug, not the packager's"
+
+
+def test_a_worker_whose_loop_stands_still_ends_with_a_status_that_says_so_and_with_its_stacks(
+    installation: Installation, tmp_path: Path
+) -> None:
+    fault = tmp_path / "fault"
+    fault.mkdir()
+    (fault / "sitecustomize.py").write_text(FAULT.replace('raise ZeroDivisionError("a bug of ours")', "import time; time.sleep(600)"))
+    installation.send(topics.HEARTBEATS, "p1", heartbeat("p1", life="broken"))
+    stuck = {"PYTHONPATH": str(fault), "FINECUT_CONTROL__STUCK_AFTER_MS": "2000"}
+    with ControlPlane(installation, tmp_path / "control", **stuck) as control:
+        assert control.process.wait(60) == Exit.STUCK
+    log = control.log_path.read_text()
+    assert "loop_stands_still" in log
+    assert "in _heartbeats" in log
 
 
 FAULT = """

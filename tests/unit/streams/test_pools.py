@@ -89,3 +89,14 @@ def test_a_restart_goes_on_at_the_offsets_it_had_reached(tables: FakeTables) -> 
         fold(pools, topics.HEARTBEATS, replace(BEAT, packager_id=f"p{number}"), offset=number, at_ms=number * 2 * MEMORY_MS)
     assert tables.keys(topics.HEARTBEATS) == ["p2"]
     assert Pools(SETTINGS, tables, Metrics()).of(0).state.inputs() == pools.of(0).state.inputs()
+
+
+def test_what_another_worker_committed_meanwhile_is_read_from_the_tables_and_not_remembered(tables: FakeTables) -> None:
+    ours, theirs = Pools(SETTINGS, tables, Metrics()), Pools(SETTINGS, tables, Metrics())
+    fold(ours, topics.HEARTBEATS, BEAT, offset=0, at_ms=0)
+    assert not ours.is_behind(0, {"heartbeats": 1, "gops": 0})
+    fold(theirs, topics.HEARTBEATS, replace(BEAT, packager_id="p2"), offset=1, at_ms=1)
+    assert ours.is_behind(0, {"heartbeats": 2, "gops": 0})
+    ours.reread(0)
+    assert set(ours.of(0).state.rows("heartbeats")) == {"p1", "p2"}
+    assert not ours.is_behind(0, {"heartbeats": 2, "gops": 0})
