@@ -30,6 +30,7 @@ from streams.tables import changelog_topics
 ROOT = Path(__file__).parents[2]
 CODEC = Codec()
 WAIT_S = 30.0
+LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._UNKNOWN_PARTITION, KafkaError._TIMED_OUT, KafkaError._TRANSPORT)
 
 
 def until(ask: Callable[[], Any], *, what: str, timeout_s: float = WAIT_S) -> Any:
@@ -122,9 +123,9 @@ def _bounds(consumer: Consumer, at: TopicPartition) -> tuple[int, int] | None:
     try:
         return consumer.get_watermark_offsets(at, timeout=10)
     except KafkaException as error:
-        if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+        if error.args[0].code() not in LEADERLESS:
             raise
-        return None  # a topic just made has no leader for a moment
+        return None  # a topic just made has no leader for a moment, nor has any whose broker is too slow for its own controller
 
 
 class ControlPlane:
