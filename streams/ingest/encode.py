@@ -121,7 +121,8 @@ def _encode(
                     else:
                         writer.write(track, sample)
                 writer.poll()
-                encoder.hurry(writer.early_s)
+                if not standby:  # the clock of a pair is UTC
+                    encoder.hurry(writer.early_s)
 
 
 def _wait_for_grid(encoder: Encoder) -> Fraction:

@@ -70,6 +70,7 @@ class Standby:
         self._held_bytes = 0
         self._writer: ChannelWriter | None = None
         self._follower: Follower | None = None
+        self._needed: Fraction | None = None
         self._heard = time.monotonic()
         self._early_s = 0.0
         self._is_counted = False
@@ -185,8 +186,13 @@ class Standby:
         self._held.append((now, track, item))
         self._held_bytes += _size(item)
         oldest = now - limit.standby_ms / 1_000 - float(2 * self._gop_frames / self._rate) - HELD_MORE_S
-        while self._held[0][0] < oldest or self._held_bytes > limit.queue_bytes_max:
+        while self._held_bytes > limit.queue_bytes_max or (self._held[0][0] < oldest and not self._is_needed(*self._held[0][1:])):
             self._held_bytes -= _size(self._held.popleft()[2])
+
+    def _is_needed(self, track: str, item: Sample | Cue) -> bool:
+        """Whether what is old is of a GOP that the log does not have yet."""
+        at = item.end if isinstance(item, Cue) else self._seconds(track, item)
+        return self._needed is not None and at >= self._needed
 
     def _stand_by(self, error: SupersededError) -> None:
         log.warning("encoder_stands_by", channel=self.channel, reason=str(error))
@@ -197,7 +203,7 @@ class Standby:
             metrics.STANDING_BY.inc()
         self._writer = None
         self._unfollow()
-        self._heard = time.monotonic()
+        self._heard, self._needed = time.monotonic(), None
 
     def _unfollow(self) -> None:
         if self._follower:
@@ -226,6 +232,8 @@ class Standby:
             self._follower.poll()
             if self._follower.heard != before:
                 self._heard = time.monotonic()
+                clock, gop = self._clock_of(self._follower.past.period), self._gop_frames / self._rate
+                self._needed = None if clock is None else clock + (self._follower.next_gop - 1) * gop
             elif (time.monotonic() - self._heard) * 1_000 > self._settings.ingest.standby_ms:
                 self._follower.read()
                 if self._follower.heard == before:

@@ -37,6 +37,7 @@ BENCHES = {
     "origin": Bench(about="playlists and parts per second and core, blocked players, beside nginx with files"),
     "connections": Bench(about="memory of an origin under 10,000 connections: silent, blocked, slow readers", limit_s=300),
     "overload": Bench(about="twice the load that a pool can carry: lateness by viewers, what is lost, memory, recovery", limit_s=420),
+    "pair": Bench(about="takeover between the two encoders of a pair: silence of the log, missing media", limit_s=300),
     "control": Bench(about="event to assignment on a real Kafka, idle use, memory"),
     "restart": Bench(about="a killed control plane of 1,000 channels back to its first decision, on a real Kafka"),
     "publish": Bench(about="chunk durable to part fetchable with 1, 10 and 40 channels, beside raw produce to consume", limit_s=300),
