@@ -35,7 +35,7 @@ def ensure_archive(cache_dir: Path, java: Java, jars: Path) -> tuple[str, ...]:
 
 def _name(java: Java, jars: Path) -> str:
     # The JVM itself refuses an archive of another build, class path or jar; the name keeps them apart.
-    key = "\n".join([java.banner, str(jars.absolute()), CHECKSUMS.read_text()])
+    key = "\n".join([java.banner, str(jars.resolve()), CHECKSUMS.read_text()])
     return f"kafka-{java.major}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.archive"
 
 

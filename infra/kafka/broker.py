@@ -242,7 +242,7 @@ class LocalBroker:
 
     def _run(self, jvm_flags: Sequence[str], main: str, *arguments: str | Path) -> subprocess.Popen[bytes]:
         # Sorted and spelt out: the class archive is only used for exactly the class path it was trained with.
-        class_path = os.pathsep.join(sorted(str(jar) for jar in self._runtime.jars.absolute().glob("*.jar")))
+        class_path = os.pathsep.join(sorted(str(jar) for jar in self._runtime.jars.resolve().glob("*.jar")))
         with self.log.open("ab") as log:
             return spawn(
                 [

@@ -3,7 +3,7 @@ Several real brokers as one cluster on this machine (KRaft, every node broker an
 
     with LocalCluster(directory, prepare(cache_dir)) as kafka:
         kafka.bootstrap                  # "127.0.0.1:a,127.0.0.1:b,127.0.0.1:c", known before the start, the same after each
-        number = kafka.leader("finecut.media", 0)
+        number = kafka.leader(topic, 0)
         kafka.kill(number)               # SIGKILL; the log stays
         kafka.restart(number)            # back, also after kill or by itself ended; returns when it answers
         kafka.await_in_sync()            # every replica of every partition is in sync
