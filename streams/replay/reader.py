@@ -25,8 +25,13 @@ ANSWER_S = 30.0
 SILENCE_S = 30.0
 BATCH = 1_000
 IDLE_S = 0.2
-# A broker known by its address alone is let go when its number is learned, and what was asked of it with it.
-UNSETTLED = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._DESTROY_BROKER}  # noqa: SLF001  # its public name
+# A broker known by its address alone is let go when its number is learned, and what was asked of it with it; a connection may be lost.
+UNSETTLED = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._DESTROY_BROKER,  # noqa: SLF001  # their public names
+    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
