@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from rich.console import Console
 from rich.table import Table
 
 from infra import looking, safety, state
-from infra.finding import Finding, Mark
+from infra.finding import Finding, Mark, note
 from infra.kafka.java import find_java
 from infra.local import FREE_BYTES_MIN
 from infra.topics import reach, verify, wanted_topics
@@ -22,8 +24,6 @@ from schemas.settings import Settings, load
 PACKAGES = ("finecut", "faust-streaming", "river", "confluent-kafka", "aiokafka", "av", "fastavro", "granian", "aiohttp", "starlette")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WANTED_CORES = 2
-
-
 STYLES = {Mark.FINE: "green", Mark.NOTE: "yellow", Mark.WRONG: "bold red"}
 
 
@@ -156,16 +156,29 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
         return
     brokers = admin.list_topics(timeout=5).brokers
     yield Finding(what="Kafka", mark=Mark.FINE, found=f"{len(brokers)} broker{'s' if len(brokers) > 1 else ''} at {address}")
+    names = [topic.name for topic in wanted_topics(settings)]
+    yield from looked("topics", lambda: _topics(admin, settings))
+    yield from looked("brokers", lambda: safety.of_cluster(looking.look(admin, names), settings))
+    yield from looked("clocks", lambda: looking.clock(admin, settings))
+    yield from looked("packagers", lambda: looking.lag(settings))
+
+
+def looked(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """What a look finds, or that this user may not look or something is not there to be looked at."""
+    try:
+        yield from look()
+    except KafkaException as error:
+        yield note(what, f"not looked at: {error.args[0].str()}", "look with a user that may describe the cluster and its topics")
+    except UserError as error:
+        yield note(what, f"not looked at: {error.problem}", error.do)
+
+
+def _topics(admin: AdminClient, settings: Settings) -> Iterator[Finding]:
     wanted = wanted_topics(settings)
     differences = verify(admin, wanted)
     if len([difference for difference in differences if not difference.found]) == len(wanted):
         yield Finding(what="topics", mark=Mark.WRONG, found="none exists", do="`finecut topics create`")
         return
     yield from map(safety.of_difference, differences)
-    if any(not difference.found for difference in differences):
-        return
     if not differences:
         yield Finding(what="topics", mark=Mark.FINE, found=f"{len(wanted)} as they should be, stamped by the broker")
-    yield from safety.of_cluster(looking.look(admin, [topic.name for topic in wanted]), settings)
-    yield from looking.clock(admin, settings)
-    yield from looking.lag(settings)

@@ -71,7 +71,7 @@ def lag(settings: Settings) -> Iterator[Finding]:
 
 
 def _newest_unix_ms(admin: AdminClient, name: str) -> UnixMs:
-    partitions = admin.list_topics(name, timeout=ANSWER_S).topics[name].partitions
+    partitions = admin.list_topics(name, timeout=ANSWER_S).topics[name].partitions  # none where there is no such topic
     newest = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
     asked = admin.list_offsets({TopicPartition(name, number): newest for number in partitions})
     return UnixMs(max((future.result(ANSWER_S).timestamp for future in asked.values()), default=-1))

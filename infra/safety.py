@@ -1,7 +1,7 @@
 """What of settings and of a cluster will one day lose something or stop everything; each with what to do. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from infra.finding import Finding, note, wrong
 from infra.topics import Difference
@@ -94,8 +94,24 @@ def _copies(kafka: KafkaSettings) -> Iterator[Finding]:
 def of_cluster(cluster: Cluster, settings: Settings) -> Iterator[Finding]:
     """What is unsafe in how the cluster is configured and how it is now; what `infra.topics.verify` finds is not repeated."""
     yield from _brokers(cluster, settings)
-    for name, config in sorted(cluster.topics.items()):
-        yield from _topic(name, config, cluster.partitions.get(name, ()), settings.kafka)
+    topics = sorted(cluster.topics.items())
+    yield from together(
+        finding for name, config in topics for finding in _topic(name, config, cluster.partitions.get(name, ()), settings.kafka)
+    )
+
+
+def together(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """
+    Findings that differ only in where they were made, as one.
+
+    >>> [finding.what for finding in together([note("a", "x", "y"), note("b", "other", "y"), note("c", "x", "y")])]
+    ['a and 1 more', 'b']
+    """
+    alike: dict[Finding, list[str]] = {}
+    for finding in findings:
+        alike.setdefault(replace(finding, what=""), []).append(finding.what)
+    for finding, places in alike.items():
+        yield replace(finding, what=places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more")
 
 
 def _brokers(cluster: Cluster, settings: Settings) -> Iterator[Finding]:
