@@ -20,10 +20,37 @@ log = structlog.get_logger()
 WATCH_S = 0.5
 # Between two questions to the broker for the ends of what is read.
 ENDS_S = 2.0
+# A look may come so many times later than it should before the rest counts as standing still.
+LATE_MAX = 4
 
 
 class StuckError(Exception):
     """The worker lives but does not get on: end it, so that it is started again."""
+
+
+class Awake:
+    """
+    Seconds in which this process ran, asked again and again; of a time that it stood still, stopped or starved, only one step counts.
+
+    Else who wakes up from a long stop would find everything overdue, and end.
+
+    >>> seconds = iter([10.0, 10.5, 70.0, 70.5])
+    >>> awake = Awake(1.0, lambda: next(seconds)); awake(), awake(), awake()
+    (0.5, 1.5, 2.0)
+    """
+
+    def __init__(self, step_max_s: float, monotonic_s: Callable[[], float] = monotonic) -> None:
+        self._step_max_s = step_max_s
+        self._monotonic_s = monotonic_s
+        self._asked = monotonic_s()
+        self._awake_s = 0.0
+
+    def __call__(self) -> float:
+        """Seconds since it was made."""
+        now = self._monotonic_s()
+        self._awake_s += min(now - self._asked, self._step_max_s)
+        self._asked = now
+        return self._awake_s
 
 
 class Stall:
@@ -92,7 +119,7 @@ class LoopGuard:
     def __init__(self, stuck_after_ms: int, *, end: Callable[[int], Any] = os._exit) -> None:
         self._stuck_after_s = stuck_after_ms / 1_000
         self._end = end
-        self._beat = monotonic()
+        self._has_beaten = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="loop-guard", daemon=True)
 
@@ -106,12 +133,19 @@ class LoopGuard:
 
     def beat(self) -> None:
         """The loop turns."""
-        self._beat = monotonic()
+        self._has_beaten.set()
 
     def _watch(self) -> None:
-        while not self._stopped.wait(min(WATCH_S, self._stuck_after_s / 4)):
-            if monotonic() - self._beat > self._stuck_after_s:
-                log.error("loop_stands_still", for_ms=round((monotonic() - self._beat) * 1_000))
+        look_s = min(WATCH_S, self._stuck_after_s / 4)
+        awake = Awake(LATE_MAX * look_s)
+        beaten_s = 0.0
+        while not self._stopped.wait(look_s):
+            now_s = awake()
+            if self._has_beaten.is_set():
+                self._has_beaten.clear()
+                beaten_s = now_s
+            if now_s - beaten_s > self._stuck_after_s:
+                log.error("loop_stands_still", for_ms=round((now_s - beaten_s) * 1_000))
                 faulthandler.dump_traceback(file=sys.__stderr__ or sys.stderr)
                 self._end(Exit.STUCK)
                 return
@@ -136,13 +170,14 @@ async def watch(
         StuckError: Commits or a recovery do not get on.
     """
     age, limit_s = CommitAge(), stuck_after_ms / 1_000
-    left, left_since = busy_recovering(), monotonic()
+    awake = Awake(LATE_MAX * WATCH_S)
+    left, left_since = busy_recovering(), awake()
     while True:
         asked = monotonic()
         await asyncio.sleep(WATCH_S)
-        now = monotonic()
+        now = awake()
         guard.beat()
-        metrics.loop_lag_s.set(max(0.0, now - asked - WATCH_S))
+        metrics.loop_lag_s.set(max(0.0, monotonic() - asked - WATCH_S))
         commit_age = age.of(handled, committed(), now_s=now)
         metrics.commit_age_s.set(commit_age)
         if commit_age > limit_s:
@@ -166,10 +201,11 @@ async def watch_reading(
     Raises:
         StuckError: There are records, and none of them is read.
     """
-    stall = Stall()
+    stall, awake = Stall(), Awake(LATE_MAX * ENDS_S)
     while True:
         await asyncio.sleep(ENDS_S)
-        stalled_s = stall.of(positions(), await ends(), now_s=monotonic())
+        found = await ends()
+        stalled_s = stall.of(positions(), found, now_s=awake())
         metrics.stalled_s.set(stalled_s)
         if stalled_s * 1_000 > stuck_after_ms:
             raise StuckError(f"nothing was read for {stalled_s:.0f} s though there is more")
