@@ -3,143 +3,115 @@
 from dataclasses import dataclass, field
 
 from schemas.records import Period, Track
-from schemas.timeline import PART_SUFFIX, THUMBNAIL_SUFFIX, object_name
+from schemas.timeline import PART_SUFFIX, SEGMENT_SUFFIX, THUMBNAIL_SUFFIX, object_name
 from schemas.units import Msn, Ticks, UnixMs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CutPart:
+class _Told:
+    """
+    Something of one segment of one track.
+
+    Attributes:
+        period: Its period.
+        track: Its track; of a thumbnail the track that those of the period make up, on the ticks of the video track they are taken from.
+        msn: Media sequence number of its segment.
+        start_ticks: First tick.
+        duration_ticks: Duration.
+        durable_unix_ms: Broker time of its last chunk, or of the one at which it showed.
+    """
+
+    period: Period
+    track: Track
+    msn: Msn
+    start_ticks: Ticks
+    duration_ticks: Ticks
+    durable_unix_ms: UnixMs
+
+    def _named(self, suffix: str) -> str:
+        return object_name(self.period.channel, self.period.period, self.track.track, self.start_ticks, suffix)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Made(_Told):
+    """
+    What becomes an object.
+
+    Attributes:
+        pieces: What it is made of, one piece per chunk.
+    """
+
+    pieces: tuple[bytes, ...] = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it is made of."""
+        return sum(map(len, self.pieces))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CutPart(_Made):
     """
     One part of one track, whole.
 
     Attributes:
-        period: Its period.
-        track: Its track.
-        msn: Media sequence number of its segment.
         index: Number within the segment, from 0.
         segment_start_ticks: First tick of its segment.
         segment_ticks: Duration of its segment as stamped.
-        start_ticks: First tick.
-        duration_ticks: Duration.
         independent: Whether it holds a sync sample.
-        durable_unix_ms: Broker time of its last chunk.
-        pieces: Its bytes, one piece per chunk.
     """
 
-    period: Period
-    track: Track
-    msn: Msn
     index: int
     segment_start_ticks: Ticks
     segment_ticks: Ticks
-    start_ticks: Ticks
-    duration_ticks: Ticks
     independent: bool
-    durable_unix_ms: UnixMs
-    pieces: tuple[bytes, ...] = field(repr=False)
 
     @property
     def name(self) -> str:
         """Name of the object."""
-        return object_name(self.period.channel, self.period.period, self.track.track, self.start_ticks, PART_SUFFIX)
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return sum(map(len, self.pieces))
+        return self._named(PART_SUFFIX)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CutSegment:
+class CutSegment(_Made):
     """
-    One segment of one track: its parts, one after the other.
+    One segment of one track: its parts, one after the other; shorter than stamped if the period ended in it.
 
     Attributes:
-        period: Its period.
-        track: Its track.
-        msn: Media sequence number.
-        start_ticks: First tick.
-        duration_ticks: Real duration: shorter than stamped if the period ended in it.
         part_count: Parts.
-        durable_unix_ms: Broker time of its last chunk.
-        pieces: Its bytes, one piece per chunk.
     """
 
-    period: Period
-    track: Track
-    msn: Msn
-    start_ticks: Ticks
-    duration_ticks: Ticks
     part_count: int
-    durable_unix_ms: UnixMs
-    pieces: tuple[bytes, ...] = field(repr=False)
 
     @property
     def name(self) -> str:
         """Name of the object."""
-        return object_name(self.period.channel, self.period.period, self.track.track, self.start_ticks)
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return sum(map(len, self.pieces))
+        return self._named(SEGMENT_SUFFIX)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CutPicture:
+class CutPicture(_Made):
     """
-    What the thumbnail of one segment is made from.
+    What the thumbnail of one segment is made from: the first chunk of the segment, which begins with a sync sample.
 
-    Attributes:
-        period: Its period.
-        track: The track that the thumbnails of the period make up, on the ticks of the video track they are taken from.
-        msn: Media sequence number of its segment.
-        start_ticks: First tick of its segment.
-        duration_ticks: Duration of its segment as stamped.
-        durable_unix_ms: Broker time of the last chunk of the segment's first part: nothing of a segment goes out before.
-        pieces: The first chunk of the segment; it begins with a sync sample.
+    It lasts as long as its segment was stamped to. Its last chunk is that of the first part: nothing of a segment goes out before.
     """
-
-    period: Period
-    track: Track
-    msn: Msn
-    start_ticks: Ticks
-    duration_ticks: Ticks
-    durable_unix_ms: UnixMs
-    pieces: tuple[bytes, ...] = field(repr=False)
 
     @property
     def name(self) -> str:
         """Name of the object that the thumbnail becomes."""
-        return object_name(self.period.channel, self.period.period, self.track.track, self.start_ticks, THUMBNAIL_SUFFIX)
-
-    @property
-    def size(self) -> int:
-        """Bytes that it is made from."""
-        return sum(map(len, self.pieces))
+        return self._named(THUMBNAIL_SUFFIX)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CutFailed:
+class CutFailed(_Told):
     """
-    A segment of one track that cannot be made from what is in the log.
+    A segment of one track, as stamped, that cannot be made from what is in the log.
 
     Attributes:
-        period: Its period.
-        track: Its track.
-        msn: Media sequence number.
-        start_ticks: First tick, as stamped.
-        duration_ticks: Duration, as stamped.
-        durable_unix_ms: Broker time of the chunk at which this showed.
         error: What is wrong.
     """
 
-    period: Period
-    track: Track
-    msn: Msn
-    start_ticks: Ticks
-    duration_ticks: Ticks
-    durable_unix_ms: UnixMs
     error: str
 
 

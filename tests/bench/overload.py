@@ -187,9 +187,8 @@ def tell(
     """Prints the table."""
     late, (began, ended, done) = Lateness(line), at
     target_ms = line.run.settings.media.target_duration_ms
-    print(
-        f"{len(channels)} channels of {viewers(0, 2)} or {viewers(1, 2)} viewers, {PACKAGERS} packagers of {line.run.settings.packager.cores} cores"
-    )
+    cores = line.run.settings.packager.cores
+    print(f"{len(channels)} channels of {viewers(0, 2)} or {viewers(1, 2)} viewers, {PACKAGERS} packagers of {cores} cores")
     print(f"{'viewers':<9} {'stretch':<10} {'segments':>8} {'p50 s':>8} {'p99 s':>8}")
     for kind, of in (("many", channels[:half]), ("few", channels[half:])):
         for what, start, end in (("before", 0, began), ("overload", began, ended), ("after", ended, sys.maxsize)):

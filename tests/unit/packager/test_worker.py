@@ -173,4 +173,4 @@ def test_a_store_that_does_not_return_is_told_of_while_the_loop_goes_on() -> Non
     assert {(report.outcome, report.fault) for report in log.reports if report.channel == "live"} == {(Outcome.FAILED, Fault.STORE)}
     assert "does not answer" in next(report.error for report in log.reports if report.channel == "live")
     assert log.told["live/all/0/0"].next_msn == 0, "nobody is told that it was made"
-    assert log.polls > 100
+    assert log.polls > 5, "it is polled, so it beats"
