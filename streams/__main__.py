@@ -92,7 +92,7 @@ async def _serve(settings: Settings, metrics: Metrics, guard: LoopGuard, journal
             log.error("stop_timed_out", after_s=STOP_TIMEOUT_S)
             failure = failure or TimeoutError("stop")
     status = Exit.DONE if failure is None else Exit.STUCK if isinstance(failure, StuckError) else Exit.FAILED
-    log.info("control_ended", status=status)
+    log.info("control_ended", status=int(status))
     return status
 
 
