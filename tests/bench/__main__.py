@@ -34,7 +34,7 @@ BENCHES = {
     "packaging": Bench(about="one core through the stages of a packager"),
     "slices": Bench(about="what a level, a slice and a thumbnail cost a packager, side by side"),
     "catchup": Bench(about="what a backlog does to the live edge of its packager, on a real Kafka"),
-    "origin": Bench(about="playlists and parts per second and core, blocked players, beside nginx with files"),
+    "origin": Bench(about="playlists and parts per second and core, blocked players, beside nginx with files and MediaMTX (MEDIAMTX_BIN)"),
     "connections": Bench(about="memory of an origin under 10,000 connections: silent, blocked, slow readers", limit_s=300),
     "overload": Bench(about="twice the load that a pool can carry: lateness by viewers, what is lost, memory, recovery", limit_s=420),
     "pair": Bench(about="takeover between the two encoders of a pair: silence of the log, missing media", limit_s=300),

@@ -1,8 +1,8 @@
 """
-What an origin answers per second and core, beside nginx with the same bytes as files: `python -m tests.bench.origin`.
+What an origin answers per second and core, beside nginx with the same bytes as files and MediaMTX: `python -m tests.bench.origin`.
 
-Needs `wrk`; nginx is measured if it is installed. CPU is that of the server's process: on a machine that others use, requests per
-second and quantiles say less than requests per core-second.
+Needs `wrk`; nginx is measured if it is installed, MediaMTX if MEDIAMTX_BIN names it, with a channel of its own of the same shape. CPU is
+that of the server's process: on a machine that others use, requests per second and quantiles say less than requests per core-second.
 """
 
 import re
@@ -24,6 +24,8 @@ import psutil
 from infra.process import spawn, terminate
 from infra.summary import quantiles
 from packager.origin.serving import allow_files
+from tests.bench import origin_mediamtx
+from tests.bench.programs import AbsentError
 
 SECONDS = 5
 CONNECTIONS = 64
@@ -112,6 +114,11 @@ def load(what: str, url: str, server: psutil.Process, *headers: str) -> Row:
     return Row(what, float(found[1]), cores, _ms(answer, "50%"), _ms(answer, "99%"))
 
 
+def compare(other: Row, ours: Row) -> None:
+    """Another's line, and how many of its requests per core-second are one of ours."""
+    print(f"{other}   ours per core: {ours.per_s / ours.cores / (other.per_s / other.cores):.2f} x")
+
+
 def _ms(answer: str, quantile: str) -> float:
     found = re.search(rf"{quantile}\s+([0-9.]+)(us|ms|s)", answer)
     return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1_000.0}[found[2]] if found else 0.0
@@ -174,16 +181,25 @@ def main() -> int:
         files = {playlist[1:]: fetch(url + playlist), part[1:]: fetch(url + part)}
         print(f"playlist {len(files[playlist[1:]])} bytes, part {len(files[part[1:]])} bytes, {CONNECTIONS} connections, {SECONDS} s each")
         print(f"{'':<44}{'requests':>11}{'per core':>11}{'cores':>8}{'p50 ms':>9}{'p99 ms':>9}")
-        print(load("origin: playlist", url + playlist, server))
+        ours = {"playlist": load("origin: playlist", url + playlist, server)}
+        print(ours["playlist"])
         print(load("origin: playlist, gzip", url + playlist, server, "Accept-Encoding: gzip"))
         print(load("origin: low-latency MPD", url + "/bench/ll/manifest.mpd", server))
-        print(load("origin: part", url + part, server))
+        ours["part"] = load("origin: part", url + part, server)
+        print(ours["part"])
         if shutil.which("nginx") is None:
             print("nginx is not installed (Debian package nginx-light)")
         else:
             still, worker = stack.enter_context(nginx(folder, files, 8_971))
-            print(load("nginx, one worker: the playlist as a file", still + playlist, worker))
-            print(load("nginx, one worker: the part as a file", still + part, worker))
+            compare(load("nginx, one worker: the playlist as a file", still + playlist, worker), ours["playlist"])
+            compare(load("nginx, one worker: the part as a file", still + part, worker), ours["part"])
+        try:
+            with origin_mediamtx.running(folder) as other:
+                print(f"{other.name}: playlist {len(fetch(other.playlist_url))} bytes, part {len(fetch(other.part_url()))} bytes")
+                compare(load("MediaMTX: playlist", other.playlist_url, other.process), ours["playlist"])
+                compare(load("MediaMTX: part", other.part_url(), other.process), ours["part"])
+        except AbsentError as absent:
+            print(f"MediaMTX is left out: {absent}")
         for players in PLAYERS:
             print(blocked(url, server, folder / "said", players))
         allow_files(10_000)
