@@ -147,7 +147,7 @@ def restart(installation: Installation, folder: Path, number: int) -> ControlPla
                 took[pool] = time.monotonic() - began
         time.sleep(0.05)
     times = process.cpu_times()
-    ready = control.ready()
+    ready = control.ready(timeout_s=WAIT_S)
     told = "  ".join(f"pool {pool} {seconds:.1f} s" for pool, seconds in sorted(took.items()))
     print(
         f"restart {number}: to the first decision: {told}; ready {ready:.1f} s; CPU until then {times.user + times.system:.1f} s",
@@ -172,7 +172,7 @@ def main() -> None:
         feed = Feed(installation, channels=arguments.channels, packagers=arguments.packagers)
         control = ControlPlane(installation, folder)
         with control:
-            control.ready()
+            control.ready(timeout_s=WAIT_S)
             feed.open()
             until(feed.learn, what="holder of every channel", timeout_s=WAIT_S)
             for _ in range(HISTORY_S):

@@ -155,9 +155,9 @@ class ControlPlane:
         if error is not None:
             error.add_note("\n".join(self.log_path.read_text(errors="replace").splitlines()[-60:]))
 
-    def ready(self) -> float:
+    def ready(self, *, timeout_s: float = WAIT_S) -> float:
         """Wait until it is ready; seconds since its start."""
-        until(lambda: self.metric("finecut_control_ready") == 1.0, what="readiness")
+        until(lambda: self.metric("finecut_control_ready") == 1.0, what="readiness", timeout_s=timeout_s)
         return time.monotonic() - self._started
 
     def metric(self, name: str) -> float | None:
