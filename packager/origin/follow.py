@@ -110,6 +110,8 @@ class Follower(threading.Thread):
                     "group.id": "finecut-origin",  # required by the client; nothing is ever committed
                     "enable.auto.commit": False,
                     "enable.partition.eof": True,
+                    # What retention took meanwhile is passed over, not also all that came since.
+                    "auto.offset.reset": "earliest",
                     "fetch.wait.max.ms": self._kafka.fetch_wait_ms,
                     "fetch.queue.backoff.ms": 2,
                     "topic.metadata.refresh.interval.ms": 10_000,

@@ -61,7 +61,8 @@ def read_to_end(kafka: KafkaSettings, topic: Topic, starts: Mapping[int, int]) -
         consumer.assign([TopicPartition(name, partition, offset) for partition, offset in starts.items()])
         open_partitions = set(starts)
         while open_partitions:
-            message = consumer.poll(ANSWER_S)
+            # As long as records may wait: it must outlast a change of leaders.
+            message = consumer.poll(kafka.delivery_timeout_ms / 1_000)
             if message is None:
                 raise KafkaAwayError(f"Kafka at {kafka.bootstrap_servers} stopped answering ({name})", do="see that the broker runs")
             error = message.error()

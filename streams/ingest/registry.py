@@ -56,7 +56,7 @@ class Registry:
         self._unread = {(name, partition) for name, topic in self._topics.items() for partition in range(self._counts[topic])}
         self._consumer.assign([TopicPartition(name, partition, 0) for name, partition in sorted(self._unread)])
         while self._unread:
-            message = self._consumer.poll(ANSWER_S)
+            message = self._consumer.poll(self._kafka.delivery_timeout_ms / 1_000)
             if message is None:
                 raise KafkaAwayError(f"Kafka at {self._kafka.bootstrap_servers} stopped answering", do="see that the broker runs")
             self._take(message)
