@@ -39,7 +39,7 @@ def judge(line: Line, channel: str, stage: Stage, record: Tell) -> list[dict[str
     for name, page in stage.end().items():
         rows.append(row(channel, page, holes_s=holes_s(line, channel)))
         record(f"{channel}: {name}", json.dumps(figures(page)))
-    assert all(map(is_as_expected, rows)), (rows, line.tally.encoder_lag_ms)
+    assert all(map(is_as_expected, rows)), f"{json.dumps(rows)}, encoders late: {dict(line.tally.encoder_lag_ms)}"
     return rows
 
 
