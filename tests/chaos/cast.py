@@ -108,6 +108,11 @@ class Cast:
         for name, popen in before.items():
             if supervisor.children[name].popen is not popen and popen.returncode is not None:
                 self.restarts.append((now_ms(), name, popen.returncode))
+        for number, broker in self.cluster.brokers.items():
+            if broker.pid is not None and not broker.is_alive and not self.harmed & {f"broker {number}", "broker all"}:
+                broker.kill()
+                broker.launch()
+                self.restarts.append((now_ms(), f"broker-{number}", -1))
 
     def start_packager(self, name: str, *, process: str = "") -> Child:
         """A packager whose store can be made to fail."""

@@ -70,6 +70,7 @@ class Fault:
         at_s: When it begins, from the beginning of the story.
         lasts_s: How long it lasts.
         pick: Which of those that it may happen to, modulo their number.
+        overlaps: Whether it comes while the one before it lasts; any other waits until all is good again.
     """
 
     number: int
@@ -77,6 +78,7 @@ class Fault:
     at_s: float
     lasts_s: float
     pick: int
+    overlaps: bool = False
 
     @property
     def role(self) -> str:
@@ -106,10 +108,12 @@ def make_plan(seed: int, *, seconds: float, kinds: Sequence[str] = tuple(KINDS))
             waiting = random.sample(list(kinds), len(kinds))
         kind = KINDS[waiting.pop()]
         lasts_s = round(random.uniform(kind.least_s, kind.most_s), 1)
-        if faults and random.randrange(10) < OVERLAPPING and faults[-1].role != kind.role:
+        overlaps = bool(faults) and random.randrange(10) < OVERLAPPING and faults[-1].role != kind.role
+        if overlaps:
             at_s = faults[-1].at_s + min(2.0, faults[-1].lasts_s / 2)
         if at_s + lasts_s > seconds - QUIET_LAST_S:
             return tuple(faults)
-        faults.append(Fault(number=len(faults) + 1, kind=kind.name, at_s=round(at_s, 1), lasts_s=lasts_s, pick=random.randrange(1_000)))
+        at_s, pick = round(at_s, 1), random.randrange(1_000)
+        faults.append(Fault(number=len(faults) + 1, kind=kind.name, at_s=at_s, lasts_s=lasts_s, pick=pick, overlaps=overlaps))
         over_s = max(over_s, at_s + lasts_s)
         at_s = over_s + random.uniform(*APART_S)

@@ -9,11 +9,11 @@ from schemas.errors import FinecutError
 from tests.chaos.acts import Act, Wait, begin
 from tests.chaos.audience import Heard, now_ms
 from tests.chaos.cast import HOT, PLAIN, Cast
-from tests.chaos.plan import QUIET_LAST_S, Fault
+from tests.chaos.plan import APART_S, QUIET_LAST_S, Fault
 
 Say = Callable[[str], None]
 # Faults that last when the story ends are made good, and this long is waited for that.
-HEALS_S = 90.0
+HEALS_S = 180.0
 
 
 @dataclass(slots=True)
@@ -60,12 +60,14 @@ def play(cast: Cast, plan: Sequence[Fault], *, seconds: float, say: Say) -> Play
     audience = cast.audience()
     audience.start()
     played, began_s = Played(begin_unix_ms=now_ms(), heard=audience.heard), time.monotonic()
-    waiting, running, late_s = list(plan), list[_Running](), 0.0
+    waiting, running, late_s, rests_s = list(plan), list[_Running](), 0.0, -APART_S[0]
     try:
         while running or time.monotonic() - began_s < seconds:
             now_s = time.monotonic() - began_s
-            if waiting and waiting[0].at_s + late_s <= now_s < seconds - QUIET_LAST_S:
-                # On a busy machine what comes next keeps its distance.
+            rests_s = now_s if running else rests_s
+            is_next = bool(waiting) and waiting[0].at_s + late_s <= now_s < seconds - QUIET_LAST_S
+            if is_next and (waiting[0].overlaps or now_s >= rests_s + APART_S[0]):
+                # What takes longer than planned, on a busy machine or by itself, moves all that comes next.
                 late_s = now_s - waiting[0].at_s
                 _begin(cast, waiting.pop(0), played, running, say)
             running = [one for one in running if not _go_on(one, say)]

@@ -10,8 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.chaos.cast import HOT
 from tests.chaos.effects import Effect
-from tests.chaos.plan import KINDS
+from tests.chaos.plan import KINDS, PACKAGER, STORE
 from tests.chaos.verdict import Verdict
 
 # Where no terminal says how wide it is.
@@ -84,6 +85,11 @@ def _told(verdict: Verdict) -> list[str]:
     lines.append(f"stalls of viewers: {viewers or 'nobody watched'}")
     late_s, by_machine = verdict.figures["audience_late_s"], sum(one.is_machine for one in verdict.stalls)
     lines.append(f"the audience itself did not run for {late_s:.1f} s, which explains {by_machine} of {len(verdict.stalls)} stalls")
+    alone = {e.number for e in verdict.effects if KINDS[e.kind].role in {PACKAGER, STORE} and e.target != "all"}
+    twice = [
+        s for s in verdict.stalls if s.stall.viewer.startswith(f"{HOT}-ll-") and not s.is_machine and s.causes and alone >= {*s.causes}
+    ]
+    lines.append(f"where two packagers make the same, and but one of them was harmed, viewers of parts stood still {len(twice)} times")
     for name in ("answers", "failures", "rejects"):
         told: dict[str, Any] = verdict.figures[name]
         lines.append(f"{name}: {', '.join(f'{what} {count}' for what, count in sorted(told.items())) or 'none'}")
