@@ -9,6 +9,7 @@ from streams.simulate.faults import Faults
 from streams.simulate.run import CORES, Cast, Run, simulate
 from streams.simulate.world import FINE, POLICY
 from tests.sim.checks import assert_promises
+from tests.sim.takeovers import takeovers
 
 # Finer slices and shorter segments take more of small packagers.
 FINE_CORES = (1.0, 0.03)
@@ -41,6 +42,14 @@ def test_when_nothing_goes_wrong_no_work_is_moved_from_the_dead() -> None:
     run = simulate(0, packagers=3, channels=2, minutes=0.6, faults=Faults())
     assert_promises(run)
     assert not [dead for entry in run.world.log.entries(DECISIONS) for dead in entry.record.dead]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_a_packager_made_that_was_killed_comes_within_one_and_a_half_targets(seed: int) -> None:
+    run = simulate(seed, packagers=4, channels=3, minutes=1, faults=Faults(crash=0.01), cores=CORES[:1])
+    spans = [takeover.ms for takeover in takeovers(run) if takeover.kind == "dead"]
+    assert spans
+    assert max(spans) <= 1.5 * run.world.policy.media.target_duration_ms
 
 
 # Of `make seeds`: two virtual minutes each.
