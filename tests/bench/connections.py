@@ -96,7 +96,7 @@ async def measure(what: str, count: int, url: str, server: psutil.Process, reque
         f"{what:<34}{count:>7}{opened_s:>9.1f}{held / 2**20:>9.0f}{each_kib:>9.1f}{after / 2**20:>9.0f}{ranks['p50']:>9}{ranks['p99']:>9}",
         flush=True,
     )
-    return each_kib <= KIB_MAX
+    return bool(each_kib <= KIB_MAX)
 
 
 async def main(count: int) -> int:

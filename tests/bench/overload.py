@@ -194,7 +194,7 @@ def tell(
         for what, start, end in (("before", 0, began), ("overload", began, ended), ("after", ended, sys.maxsize)):
             found = late.between(of, start, end)
             ranks = quantiles(found)
-            told = [f"{ranks[name] / 1_000:8.1f}" if ranks[name] is not None else f"{'-':>8}" for name in ("p50", "p99")]
+            told = ["       -" if (rank := ranks[name]) is None else f"{rank / 1_000:8.1f}" for name in ("p50", "p99")]
             print(f"{kind:<9} {what:<10} {len(found):>8} {' '.join(told)}")
     lost = [one for one in line.tally.lost() if one not in line.tally.voids]
     print(f"slices held and waiting at the worst: {most[0]} and {most[1]}")

@@ -138,9 +138,16 @@ class _Endless(list[bytes]):
 
 def test_objects_are_on_disk_before_they_have_a_name_if_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, order = DirectoryStore(StoreSettings(directory=tmp_path, free_bytes_min=1, sync=True)), list[str]()
+
+    def told(call: str, real: Callable[..., object]) -> Callable[..., object]:
+        def does(*args: object) -> object:
+            order.append(call)
+            return real(*args)
+
+        return does
+
     for call in ("fsync", "link"):
-        real = getattr(os, call)
-        monkeypatch.setattr(os, call, lambda *args, call=call, real=real: (order.append(call), real(*args))[1])
+        monkeypatch.setattr(os, call, told(call, getattr(os, call)))
     store.create_if_absent(NAME, [b"x"])
     assert order == ["fsync", "link", "fsync"]
 

@@ -353,11 +353,15 @@ async def test_of_a_large_object_no_more_is_handed_over_than_a_piece_until_that_
     store.create_if_absent("c1/0/v0/0.m4s", [data])
     sent, taken = list[Message](), asyncio.Semaphore(0)
 
+    async def stays() -> Message:
+        await asyncio.Event().wait()
+        return {}
+
     async def send(message: Message) -> None:
         sent.append(message)
         await taken.acquire()
 
-    answer = asyncio.create_task(site.app(asked("/c1/0/v0/0.m4s"), asyncio.Event().wait, send))  # type: ignore[arg-type]
+    answer = asyncio.ensure_future(site.app(asked("/c1/0/v0/0.m4s"), stays, send))
     for count in range(1, 5):
         while len(sent) < count:  # noqa: ASYNC110 - one turn of the loop at a time, no real time passes
             await asyncio.sleep(0)
@@ -384,7 +388,7 @@ async def test_a_request_whose_client_has_left_waits_no_longer(site: Site, path:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    answer = asyncio.create_task(site.app(asked(path), receive, send))
+    answer = asyncio.ensure_future(site.app(asked(path), receive, send))
     await site.waiting()
     left.set()
     async with asyncio.timeout(5):
