@@ -179,6 +179,6 @@ def _topics(admin: AdminClient, settings: Settings) -> Iterator[Finding]:
     if len([difference for difference in differences if not difference.found]) == len(wanted):
         yield Finding(what="topics", mark=Mark.WRONG, found="none exists", do="`finecut topics create`")
         return
-    yield from map(safety.of_difference, differences)
+    yield from safety.together(map(safety.of_difference, differences))
     if not differences:
         yield Finding(what="topics", mark=Mark.FINE, found=f"{len(wanted)} as they should be, stamped by the broker")

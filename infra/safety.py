@@ -178,7 +178,8 @@ def _topic(name: str, config: Mapping[str, str], partitions: Sequence[Partition]
 
 def of_difference(difference: Difference) -> Finding:
     """What to do about a topic that is not as it should be."""
-    return wrong("topics", str(difference), CURES.get(difference.what, "alter or delete the topic, or change the settings"))
+    found = f"{difference.what} is {difference.found}, not {difference.wanted}" if difference.found else "does not exist"
+    return wrong(difference.topic, found, CURES.get(difference.what, "alter or delete the topic, or change the settings"))
 
 
 CURES = {
@@ -186,7 +187,7 @@ CURES = {
     "message.timestamp.type": "alter the topic: every time in finecut is the broker's (LogAppendTime)",
     "cleanup.policy": "alter the topic: compacted away, history is lost; not compacted, what is in force is",
     "max.message.bytes": "alter the topic, or set FINECUT_KAFKA__MESSAGE_BYTES_MAX: a larger chunk is refused and its GOP lost",
-    "min.insync.replicas": "alter the topic: what only one broker has is lost with it; or set FINECUT_KAFKA__REPLICATION_FACTOR as it is",
+    "min.insync.replicas": "alter the topic: what only one broker has is lost with it; or set FINECUT_KAFKA__REPLICATION_FACTOR to the copies there are",
     "retention.ms": "alter the topic, or set FINECUT_KAFKA__..._RETENTION_MS: what reads the topic reckons with the settings",
     "partitions": "a pool and a media partition are frozen: set FINECUT_KAFKA__POOL_COUNT and __MEDIA_PARTITION_COUNT, or another prefix",
     "segment.ms": "alter the topic: what is in force is read whole at each start",

@@ -110,6 +110,7 @@ def test_an_unsafe_cluster_is_named(given: dict[str, Any], mark: str, says: str)
 )
 def test_a_topic_that_is_not_as_it_should_be_has_a_cure_of_its_own(what: str, do: str) -> None:
     finding = of_difference(Difference(topic="t", what=what, wanted="1", found="2"))
+    assert (finding.what, finding.found) == ("t", f"{what} is 2, not 1")
     assert finding.mark is Mark.WRONG
     assert do in finding.do
 
