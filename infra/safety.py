@@ -187,7 +187,7 @@ CURES = {
     "message.timestamp.type": "alter the topic: every time in finecut is the broker's (LogAppendTime)",
     "cleanup.policy": "alter the topic: compacted away, history is lost; not compacted, what is in force is",
     "max.message.bytes": "alter the topic, or set FINECUT_KAFKA__MESSAGE_BYTES_MAX: a larger chunk is refused and its GOP lost",
-    "min.insync.replicas": "alter the topic: what only one broker has is lost with it; or set FINECUT_KAFKA__REPLICATION_FACTOR to the copies there are",
+    "min.insync.replicas": "alter the topic: what one broker alone has is lost with it; or set FINECUT_KAFKA__REPLICATION_FACTOR as it is",
     "retention.ms": "alter the topic, or set FINECUT_KAFKA__..._RETENTION_MS: what reads the topic reckons with the settings",
     "partitions": "a pool and a media partition are frozen: set FINECUT_KAFKA__POOL_COUNT and __MEDIA_PARTITION_COUNT, or another prefix",
     "segment.ms": "alter the topic: what is in force is read whole at each start",
