@@ -25,6 +25,8 @@ HOT, PLAIN, ASKED = "arena", "news", "garden"
 VIEWERS: Mapping[str, tuple[int, int]] = {HOT: (1, 3), PLAIN: (2, 1), ASKED: (1, 0)}
 POLLED = tuple(f"/{channel}/{kind}/{track}.m3u8" for channel in (HOT, PLAIN) for kind in ("hls", "ll") for track in ("v0", "a0"))
 STAGEHAND = "tests.chaos.stagehand"
+# Until the channels are published on a busy machine.
+LIVE_S = 180.0
 # Of a second a slow process runs so much.
 SLOW_STOPPED_S, SLOW_RUNS_S = 0.2, 0.05
 
@@ -215,7 +217,7 @@ def on_stage(folder: Path, size: Size, **settings: Any) -> Iterator[Cast]:
         else:
             cast.play(HOT)
         cast.play(PLAIN, ASKED)
-        line.goes_on(HOT, PLAIN, segments=1)
+        line.until(lambda _: min(line.published(HOT), line.published(PLAIN)) >= 1, what="segments", timeout_s=LIVE_S)
         try:
             yield cast
         finally:
