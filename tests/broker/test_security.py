@@ -1,5 +1,7 @@
 """A cluster that asks for TLS, a user and rights: the whole line runs, each part with what its role may do and nothing else."""
 
+import json
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,17 +23,20 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # what it expo
 )
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
+from infra import state
 from infra.access import RULES, allow
+from infra.doctor import examine
 from infra.kafka import LocalBroker
 from infra.kafka.broker import Runtime
 from infra.kafka.ports import free_ports
+from infra.status import describe
 from infra.topics import ensure, reach, wanted_topics
 from schemas.errors import UserError
 from schemas.records import Level
 from schemas.settings import KafkaSettings, Settings
 from schemas.topics import DECISIONS, HEARTBEATS, Topic
 from tests.broker.test_ingest import until
-from tests.line import whole_line
+from tests.line import ANSWER_S, Line, whole_line
 
 PASSWORD = "swordfish-0"  # noqa: S105
 ROUNDS = 4_096
@@ -108,8 +113,26 @@ def test_the_whole_line_runs_over_tls_as_a_user_with_the_rights_of_its_roles(sec
         line.play("news", idle=Level.PARTS)
         line.goes_on("news")
         assert line.get("/news/hls/v0.m3u8")[0] == 200
-        said = "".join(log.read_text(errors="replace") for log in (line.run.directory / "logs").glob("*.log"))
-    assert PASSWORD not in said
+        where = {place: text for place, text in everything_told(line) if PASSWORD in text}
+        assert where == {}
+
+
+def everything_told(line: Line) -> Iterator[tuple[str, str]]:
+    """What people and other processes get to see of a run: logs, files for other commands, command lines, metrics, status, doctor."""
+    for log in (line.run.directory / "logs").glob("*.log"):
+        yield log.name, log.read_text(errors="replace")
+    run = state.read(line.run.settings.state_dir)
+    assert run is not None
+    yield "word left for other commands", repr(run)
+    yield "status", json.dumps(describe(run))
+    yield "doctor", repr(list(examine()))
+    yield "settings, printed", f"{line.run.settings!r} {line.run.settings}"
+    for process in run.processes:
+        yield f"command line of {process.name}", Path(f"/proc/{process.pid}/cmdline").read_text()
+    for name, url in run.addresses.items():
+        if name.endswith("metrics"):
+            yield name, urllib.request.urlopen(url, timeout=ANSWER_S).read().decode()  # noqa: S310  # our own http address
+    yield "metrics of the origin", line.get("/metrics")[1]
 
 
 def test_a_role_may_write_what_is_its_own_and_nothing_else(secured: Secured) -> None:
