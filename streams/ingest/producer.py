@@ -216,13 +216,14 @@ class ChannelWriter:
         """Encoder time, in seconds, at which the open chunk of a track ends; None while no period is open."""
         return self._lines[track].cut_seconds
 
-    def go_on(self, past: Past, start: Fraction) -> None:
+    def go_on(self, past: Past, start: Fraction, *, offset: int) -> None:
         """
         Write on in the newest period of the other of a pair, from the GOP that follows.
 
         Args:
             past: How far it is; it ends with a whole GOP.
             start: Its first instant on the encoder's clock.
+            offset: All of its partition before this is known.
         """
         period, stamp = past.period, past.stamp
         assert stamp is not None  # noqa: S101
@@ -238,7 +239,7 @@ class ChannelWriter:
             gop,
         )
         self._index_left(past)
-        self._known_gop = gop - 1
+        self._known_offset, self._known_gop = offset, gop - 1
         for text in self._texts.values():
             text.begin(period, start, first_gop=gop)
         self._drift.begin()

@@ -215,16 +215,13 @@ class Standby:
         registry.follow()
         newest = registry.newest(self.channel)
         end = registry.end_of(newest) if newest else None
-        if newest is None or (end and end.channel_ended):
-            if self._held:
-                self._lead(None, None, self._held[0][0])
-            return
         try:
+            if newest is None or (end and end.channel_ended):
+                if self._held:
+                    self._lead(None, None, self._held[0][0])
+                return
             if self._follower is None:
-                self._follower = Follower(
-                    self._settings.kafka, registry, self.channel, now_unix_ms=UnixMs(time.time_ns() // 1_000_000), answer_s=ANSWER_S
-                )
-                self._follower.read()
+                self._follower = self._start_following()
                 self._heard = time.monotonic()
                 metrics.READY.set(1)
                 log.info("encoder_follows", channel=self.channel, period=newest.period, life=newest.life)
@@ -242,6 +239,16 @@ class Standby:
             # It is not the other's fault that nothing is heard.
             log.warning("encoder_hears_nothing", channel=self.channel, error=str(error))
             self._heard = time.monotonic()
+
+    def _start_following(self) -> Follower:
+        now = UnixMs(time.time_ns() // 1_000_000)
+        follower = Follower(self._settings.kafka, self._link.registry, self.channel, now_unix_ms=now, answer_s=ANSWER_S)
+        try:
+            follower.read()
+        except BaseException:
+            follower.close()
+            raise
+        return follower
 
     def _take_over(self, follower: Follower) -> None:
         past, gop = follower.past, follower.next_gop
@@ -270,7 +277,7 @@ class Standby:
         try:
             if past and follower and clock is not None:
                 follower.search(now_unix_ms=UnixMs(time.time_ns() // 1_000_000))
-                writer.go_on(follower.past, clock)
+                writer.go_on(follower.past, clock, offset=follower.next_offset)
             elif first is not None:
                 metrics.TAKEOVERS.labels(how="new_period").inc()
             for came, track, item in self._held:

@@ -141,7 +141,11 @@ def measure(broker: LocalBroker, folder: Path, kills: int) -> list[Takeover]:
 
     log, done = follow(kafka), []
     leader, _ = start()
-    life = next(item[1].life for item in log if item)
+    for item in log:
+        assert leader.poll() is None, (folder / "0.log").read_text()
+        if item:
+            life = item[1].life
+            break
     for number in range(kills):
         other, path = start()
         for _ in log:
