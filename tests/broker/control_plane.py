@@ -87,7 +87,7 @@ class Installation:
         consumer = Consumer(self.kafka.client() | {"group.id": "unused", "enable.auto.commit": False})
         try:
             at = TopicPartition(topic.name(self.kafka), pool)
-            low, high = until(lambda: _bounds(consumer, at), what=f"leader of {at.topic}")
+            low, high = until(lambda: _bounds(consumer, at), what=f"leader of {at.topic}", timeout_s=3 * WAIT_S)
             low = low if last is None else max(low, high - last)
             consumer.assign([TopicPartition(at.topic, pool, low)])
             messages: list[Any] = []
