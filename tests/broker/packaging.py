@@ -38,7 +38,7 @@ from schemas.topics import Topic
 from schemas.units import Epoch, Msn
 
 ROOT = Path(__file__).parents[2]
-WAIT_S = 20.0
+WAIT_S = 45.0  # a packager starts in a second on a free machine
 T = TypeVar("T")
 CHILD = """
 import sys, threading
