@@ -24,7 +24,7 @@ class Faults:
         drop: Probability that a single heartbeat is lost.
         repeat: Probability that a delivery begins with records delivered before.
         double: Probability that a producer's retry puts a chunk into the log twice.
-        lag: Probability that the broker takes a record of a packager only after it was sent again: those behind it wait, a crash loses them.
+        lag: Probability that the broker takes a packager's record only at the second try: those behind it wait, a crash loses them.
         skew_ms: How far the clocks of encoders and origins are off at most.
         delay_ms: Longest usual time from an append to its delivery.
     """

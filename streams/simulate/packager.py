@@ -149,12 +149,12 @@ class Packager(Process):
             self._send(HEARTBEATS, beat)
 
     def _hear(self, entry: Entry) -> None:
-        if (entry.record.packager_id, entry.record.life) == (self.packager_id, self.life) or entry.key != self.packager_id:
-            if self._presence.hear(entry.key, entry.at) is not None:
-                self._end()
+        is_other_life = entry.key == self.packager_id and entry.record.life != self.life
+        if not is_other_life and self._presence.hear(entry.key, entry.at) is not None:
+            self._end()
 
     def _end(self) -> None:
-        """This life counts as dead: another begins."""
+        """Ends this life, which counts as dead: another begins."""
         if self.is_up:
             self._world.note(f"{self.packager_id} was declared dead, is another life")
             self.crash()
