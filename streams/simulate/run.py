@@ -16,7 +16,7 @@ from streams.simulate.log import Delivery, Log
 from streams.simulate.origin import Origin, Rendered
 from streams.simulate.packager import Packager
 from streams.simulate.planner import Planner, Tables
-from streams.simulate.world import POLICY, POOL, World
+from streams.simulate.world import POLICY, World
 
 ORIGINS = 2
 QUIET_MS = 20_000
