@@ -15,7 +15,7 @@ from typing import Self
 
 import structlog
 
-from schemas.errors import RejectedError, SupersededError, UserError
+from schemas.errors import RejectedError, UserError
 from schemas.records import Chunk, Level, Period, Track, check_id
 from schemas.settings import Settings
 from schemas.timeline import make_grid, part_target
@@ -27,13 +27,13 @@ from streams.ingest.captions import Captions
 from streams.ingest.cmaf import build_chunk
 from streams.ingest.drift import Drift
 from streams.ingest.grid import Cut
-from streams.ingest.history import Follower, Past, others_since
+from streams.ingest.history import Past
 from streams.ingest.init import InitSegment
 from streams.ingest.line import Line, seconds_into
 from streams.ingest.link import Link
+from streams.ingest.ownership import Ownership
 from streams.ingest.periods import PeriodLog
 from streams.ingest.progress import GopIndex, Reached
-from streams.ingest.reading import end_of
 from streams.ingest.samples import Sample
 from streams.ingest.text import Cue
 
@@ -134,10 +134,6 @@ class ChannelWriter:
         self._early: list[tuple[Line, Sample]] = []
         self._cause = "start"
         self._past: Past | None = None
-        self._is_ours = False
-        # All of the channel's partition before it is known, or ours; up to a GOP.
-        self._known_offset, self._known_gop = 0, -1
-        self._is_alone = True
         self._is_ended = False
         self._heard = time.monotonic()
         self._is_silent = False
@@ -145,6 +141,7 @@ class ChannelWriter:
         self._is_alarming = False
         try:
             self._periods = self._prepare(pool)
+            self._owned = Ownership(settings.kafka, self._link, self._periods, channel=channel, life=self.life, is_paired=is_paired)
         except BaseException:
             self.close()
             raise
@@ -172,7 +169,7 @@ class ChannelWriter:
         if line is None:
             raise UserError(f"channel {self.channel} has no track {track!r}", do=f"use one of {', '.join(self._lines)}")
         pause_s = self._hear()
-        self._is_alone &= pause_s * 2_000 < self._settings.ingest.standby_ms
+        self._owned.is_alone &= pause_s * 2_000 < self._settings.ingest.standby_ms
         if track not in self._active and not self._has_returned(line, sample):
             metrics.DROPPED.inc()
             return
@@ -228,7 +225,7 @@ class ChannelWriter:
         period, stamp = past.period, past.stamp
         assert stamp is not None  # noqa: S101
         gop = past.parts_reached // len(period.grid)
-        self._is_ours = True
+        self._owned.is_ours = True
         self._open = _Open(
             period,
             start,
@@ -238,8 +235,8 @@ class ChannelWriter:
             {gop - 1: stamp},
             gop,
         )
-        self._index_left(past)
-        self._known_offset, self._known_gop = offset, gop - 1
+        self._owned.index_left(past)
+        self._owned.known_offset, self._owned.known_gop = offset, gop - 1
         for text in self._texts.values():
             text.begin(period, start, first_gop=gop)
         self._drift.begin()
@@ -256,8 +253,8 @@ class ChannelWriter:
         if self._open:
             self._close_period("end")
         self._link.flush()
-        past = self._past or self._inherit()
-        if past and not self._is_ended:
+        past = None if self._is_ended else self._past or self._owned.inherit()
+        if past:
             self._periods.end_channel(past)
             self._is_ended = True
             log.info("channel_ended", channel=self.channel, period=past.period.period, next_msn=past.next_msn)
@@ -355,12 +352,16 @@ class ChannelWriter:
 
     def _open_period(self, start: Fraction, held_ms: int) -> None:
         arrived = _steady_ms()
-        past, first_offset, appended = self._mark_ours() if self._is_ours else self._take_over()
+        past = self._past
+        if self._owned.is_ours and past:
+            first_offset, appended = self._owned.mark_next(past)
+        else:
+            past, first_offset, appended = self._owned.take_over()
         began = appended - held_ms - (_steady_ms() - arrived)
         tracks = [track for track in self._tracks if track.track in self._active]
         ticks = round(start * tracks[0].timescale) if self._is_paired else None
         period, offset = self._periods.start(past, tracks, first_offset=first_offset, began_unix_ms=began, encoder_ticks=ticks)
-        self._is_ended, self._known_gop = False, -1
+        self._is_ended, self._owned.known_gop = False, -1
         self.early_s += max(0, began - period.anchor_unix_ms) / 1_000
         self._open = _Open(period, start, offset, Reached(period), GopIndex(period))
         for text in self._texts.values():
@@ -371,94 +372,6 @@ class ChannelWriter:
         log.info("period_opened", channel=self.channel, period=period.period, cause=self._cause, first_msn=period.first_msn,
                  pool=period.pool, media_partition=period.media_partition, gap_ms=began - past.ended_unix_ms if past else 0,
                  early_ms=max(0, began - period.anchor_unix_ms))  # fmt: skip
-
-    def _take_over(self) -> tuple[Past | None, int, UnixMs]:
-        """
-        Our first period start, after whoever wrote before: how far the channel was before it, its offset and broker time.
-
-        Another writer may write on until it learns of us; what counts is what stands before our mark.
-
-        Raises:
-            SupersededError: Another writer took over at the same time, and was the first.
-        """
-        registry = self._link.registry
-        registry.follow()
-        newest = registry.newest(self.channel)
-        end = registry.end_of(newest) if newest else None
-        if newest is None or end:
-            past = Past(period=newest, parts_reached=end.parts_reached, next_msn=end.next_msn) if newest and end else None
-            seen = end_of(self._settings.kafka, MEDIA, self._periods.media_partition) if self._is_paired else 0
-            offset, appended = self._periods.mark(past)
-            if self._is_paired and offset > seen:
-                self._known_offset = seen
-                self._check_alone(newest.period if newest else -1, before=offset)
-        else:
-            with Follower(self._settings.kafka, registry, self.channel, now_unix_ms=_now()) as before:
-                before.read()
-                seen = before.next_offset
-                offset, appended = self._periods.mark(before.past)
-                before.read(until=offset)
-                if before.mark and seen <= before.mark[0] < offset:
-                    number = before.mark[1].period
-                    raise SupersededError(f"another writer took over channel {self.channel}: period", held=number - 1, seen=number)
-                past = before.settled(now_unix_ms=appended)
-            self._index_left(past)
-            log.info("channel_recovered", channel=self.channel, period=past.period.period, parts_reached=past.parts_reached,
-                     next_msn=past.next_msn, gops_indexed=len(past.unindexed))  # fmt: skip
-        self._is_ours = True
-        self._known_offset = offset + 1
-        return past, offset, appended
-
-    def _mark_ours(self) -> tuple[Past | None, int, UnixMs]:
-        """A period start after a period of our own."""
-        past = self._past
-        assert past is not None  # noqa: S101
-        offset, appended = self._periods.mark(past)
-        if offset != self._known_offset or (self._is_paired and not self._is_alone):
-            self._check_alone(past.period.period)
-        self._known_offset = max(self._known_offset, offset + 1)
-        return past, offset, appended
-
-    def _check_alone(self, period: int, *, before: int | None = None) -> None:
-        """
-        Nothing, while nobody else took the channel.
-
-        Args:
-            period: The period known so far.
-            before: Look no further.
-
-        Raises:
-            SupersededError: Somebody did.
-        """
-        known = self._known_offset
-        partition = self._periods.media_partition
-        found = others_since(self._settings.kafka, self.channel, partition, period, life=self.life, offset=known, gop=self._known_gop)
-        if found.taken_at is not None and (before is None or found.taken_at < before):
-            raise SupersededError(f"another writer took over channel {self.channel}: offset", held=known, seen=found.taken_at)
-        self._known_offset, self._known_gop, self._is_alone = found.next_offset, found.gop, True
-
-    def _learn(self, offset: int, gop: int) -> None:
-        """A chunk of ours stands there: of a pair, what lies between ours is looked at."""
-        self._is_alone &= offset <= self._known_offset or not self._is_paired
-        if self._is_alone and offset >= self._known_offset:
-            self._known_offset, self._known_gop = offset + 1, gop
-
-    def _inherit(self) -> Past | None:
-        """How far the channel is, whoever wrote it."""
-        registry = self._link.registry
-        newest = registry.newest(self.channel)
-        if newest is None or self._is_ended:
-            return None
-        with Follower(self._settings.kafka, registry, self.channel, now_unix_ms=_now()) as before:
-            before.read()
-            past = before.settled(now_unix_ms=_now())
-        self._index_left(past)
-        return past
-
-    def _index_left(self, past: Past) -> None:
-        """Index the GOPs that who wrote before did not."""
-        for gop in past.unindexed:
-            self._link.send(GOPS, past.period.pool, self.channel, gop)
 
     def _close_period(self, cause: str) -> None:
         """What was sent stays; samples of unfinished chunks are given up."""
@@ -533,8 +446,8 @@ class ChannelWriter:
                 lengths=self._lengths,
             )
             self._link.registry.check_owner(self.channel, life=self.life, period=period.period, offset=opened.channels_offset)
-            if self._is_paired and not self._is_alone:
-                self._check_alone(period.period)
+            if self._is_paired and not self._owned.is_alone:
+                self._owned.check_alone(period.period)
             opened.stamps[cut.gop] = at
         now, steady = _now(), _steady_ms()
         chunk = Chunk(
@@ -572,7 +485,7 @@ class ChannelWriter:
             metrics.BYTES.labels(kind=kind).inc(size)
             metrics.ACK.observe(time.monotonic() - began)
             self._drift.acked(steady_ms=steady, broker_unix_ms=at_unix_ms)
-            self._learn(offset, head.gop)
+            self._owned.learn(offset, head.gop)
             gop = opened.index.add(head, size=size, offset=offset, durable_unix_ms=at_unix_ms)
             if gop:
                 opened.stamps.pop(gop.gop - 1, None)

@@ -5,6 +5,7 @@ Which period is the newest and how it ended, which media partitions are taken, w
 another writer has taken a channel over.
 """
 
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -98,6 +99,25 @@ class Registry:
         first = self._consumer.poll(timeout_s) if timeout_s else None
         for message in ([first] if first else []) + self._consumer.consume(BATCH, timeout=0):
             self._take(message)
+
+    def catch_up(self) -> None:
+        """
+        Returns when all that stands in ``channels`` now is read: what is new to us may be long there.
+
+        Raises:
+            KafkaAwayError: Kafka does not answer.
+        """
+        name = CHANNELS.name(self._kafka)
+        deadline = time.monotonic() + self._kafka.delivery_timeout_ms / 1_000
+        try:
+            for place in (TopicPartition(name, pool) for pool in range(self.pool_count)):
+                low, end = self._consumer.get_watermark_offsets(place, timeout=ANSWER_S)
+                while low < end and self._consumer.position([place])[0].offset < end:
+                    if time.monotonic() > deadline:
+                        raise KafkaAwayError(f"Kafka at {self._kafka.bootstrap_servers} stopped answering", do="see that the broker runs")
+                    self.follow(0.05)
+        except KafkaException as error:
+            raise away(self._kafka, error) from error
 
     def check_owner(self, channel: str, *, life: str, period: int, offset: int) -> None:
         """

@@ -213,10 +213,11 @@ class Standby:
     def _follow(self) -> None:
         registry = self._link.registry
         registry.follow()
-        newest = registry.newest(self.channel)
-        end = registry.end_of(newest) if newest else None
         try:
-            if newest is None or (end and end.channel_ended):
+            if self._is_free() and self._held:
+                registry.catch_up()
+            newest = registry.newest(self.channel)
+            if newest is None or self._is_free():
                 if self._held:
                     self._lead(None, None, self._held[0][0])
                 return
@@ -239,6 +240,12 @@ class Standby:
             # It is not the other's fault that nothing is heard.
             log.warning("encoder_hears_nothing", channel=self.channel, error=str(error))
             self._heard = time.monotonic()
+
+    def _is_free(self) -> bool:
+        """Whether the channel is nobody's, as far as is known."""
+        newest = self._link.registry.newest(self.channel)
+        end = self._link.registry.end_of(newest) if newest else None
+        return newest is None or bool(end and end.channel_ended)
 
     def _start_following(self) -> Follower:
         now = UnixMs(time.time_ns() // 1_000_000)

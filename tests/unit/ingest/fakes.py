@@ -44,6 +44,9 @@ class FakeRegistry(Registry):
     def follow(self, timeout_s: float = 0.0) -> None:
         return
 
+    def catch_up(self) -> None:
+        return
+
     def gops_per_segment(self, channel: str) -> int | None:
         return self.plan
 

@@ -1,0 +1,140 @@
+"""Whose a channel is: the mark that takes it over, and what of its partition is known to be ours."""
+
+import time
+
+import structlog
+
+from schemas.errors import SupersededError
+from schemas.settings import KafkaSettings
+from schemas.topics import GOPS, MEDIA
+from schemas.units import UnixMs
+from streams.ingest.history import Follower, Past, others_since
+from streams.ingest.link import Link
+from streams.ingest.periods import PeriodLog
+from streams.ingest.reading import offset_at
+
+log = structlog.get_logger()
+
+# A period's mark stands in `media` before its record stands in `channels`: of a pair that begins at once, one sees the other's mark alone.
+UNSEEN_MS = 5_000
+
+
+class Ownership:
+    """
+    One writer's hold on a channel; whoever marks the next period first has it.
+
+    Attributes:
+        is_ours: Whether the newest period is ours.
+        is_alone: Whether all of the channel's partition before ``known_offset`` is known, and nobody else had reason to write since.
+        known_offset: All of the partition before it is known, or ours; up to a GOP.
+        known_gop: The newest GOP known of the open period.
+    """
+
+    def __init__(self, settings: KafkaSettings, link: Link, periods: PeriodLog, *, channel: str, life: str, is_paired: bool) -> None:
+        """
+        Args:
+            settings: Where the log is.
+            link: What is written through.
+            periods: Marks periods.
+            channel: The channel.
+            life: Our run.
+            is_paired: Whether another encoder may go on with what this one begins, so that strangers' chunks are looked for.
+        """
+        self._kafka = settings
+        self._link = link
+        self._periods = periods
+        self._channel = channel
+        self._life = life
+        self._is_paired = is_paired
+        self.is_ours = False
+        self.is_alone = True
+        self.known_offset, self.known_gop = 0, -1
+
+    def take_over(self) -> tuple[Past | None, int, UnixMs]:
+        """
+        Our first period start, after whoever wrote before: how far the channel was before it, its offset and broker time.
+
+        Another writer may write on until it learns of us; what counts is what stands before our mark.
+
+        Raises:
+            SupersededError: Another writer took over at the same time, and was the first.
+        """
+        registry = self._link.registry
+        registry.catch_up()
+        newest = registry.newest(self._channel)
+        end = registry.end_of(newest) if newest else None
+        if newest is None or end:
+            past = Past(period=newest, parts_reached=end.parts_reached, next_msn=end.next_msn) if newest and end else None
+            offset, appended = self._periods.mark(past)
+            if self._is_paired:
+                self.known_offset = offset_at(self._kafka, MEDIA, self._periods.media_partition, appended - UNSEEN_MS)
+                self.check_alone(newest.period if newest else -1, before=offset)
+        else:
+            with Follower(self._kafka, registry, self._channel, now_unix_ms=_now()) as before:
+                before.read()
+                seen = before.next_offset
+                offset, appended = self._periods.mark(before.past)
+                before.read(until=offset)
+                if before.mark and seen <= before.mark[0] < offset:
+                    number = before.mark[1].period
+                    raise SupersededError(f"another writer took over channel {self._channel}: period", held=number - 1, seen=number)
+                past = before.settled(now_unix_ms=appended)
+            self.index_left(past)
+            log.info("channel_recovered", channel=self._channel, period=past.period.period, parts_reached=past.parts_reached,
+                     next_msn=past.next_msn, gops_indexed=len(past.unindexed))  # fmt: skip
+        self.is_ours = True
+        self.known_offset = offset + 1
+        return past, offset, appended
+
+    def mark_next(self, past: Past) -> tuple[int, UnixMs]:
+        """A period start after a period of our own: its offset and broker time."""
+        offset, appended = self._periods.mark(past)
+        if offset != self.known_offset or (self._is_paired and not self.is_alone):
+            self.check_alone(past.period.period)
+        self.known_offset = max(self.known_offset, offset + 1)
+        return offset, appended
+
+    def check_alone(self, period: int, *, before: int | None = None) -> None:
+        """
+        Nothing, while nobody else took the channel.
+
+        Args:
+            period: The period known so far.
+            before: Look no further.
+
+        Raises:
+            SupersededError: Somebody did.
+        """
+        known = self.known_offset
+        partition = self._periods.media_partition
+        found = others_since(self._kafka, self._channel, partition, period, life=self._life, offset=known, gop=self.known_gop)
+        if found.taken_at is not None and (before is None or found.taken_at < before):
+            raise SupersededError(f"another writer took over channel {self._channel}: offset", held=known, seen=found.taken_at)
+        self.known_offset, self.known_gop, self.is_alone = found.next_offset, found.gop, True
+
+    def learn(self, offset: int, gop: int) -> None:
+        """A chunk of ours stands there: of a pair, what lies between ours is looked at."""
+        self.is_alone &= offset <= self.known_offset or not self._is_paired
+        if self.is_alone and offset >= self.known_offset:
+            self.known_offset, self.known_gop = offset + 1, gop
+
+    def inherit(self) -> Past | None:
+        """How far the channel is, whoever wrote it."""
+        registry = self._link.registry
+        newest = registry.newest(self._channel)
+        if newest is None:
+            return None
+        with Follower(self._kafka, registry, self._channel, now_unix_ms=_now()) as before:
+            before.read()
+            past = before.settled(now_unix_ms=_now())
+        self.index_left(past)
+        return past
+
+    def index_left(self, past: Past) -> None:
+        """Index the GOPs that who wrote before did not."""
+        for gop in past.unindexed:
+            self._link.send(GOPS, past.period.pool, self._channel, gop)
+
+
+def _now() -> UnixMs:
+    return UnixMs(time.time_ns() // 1_000_000)
