@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from schemas.records import Action, Assignment, DeadLife, Decision, Packaging, Plan, Queued, Scaling, Void
-from schemas.topics import ASSIGNMENTS, PLANS, REPORTS, SCALING, Topic, slice_key
+from schemas.records import Action, Assignment, DeadLife, Decision, Packaging, Plan, Queued, Reason, Reject, Scaling, Void
+from schemas.topics import ASSIGNMENTS, MEDIA, PLANS, REJECTS, REPORTS, SCALING, Topic, slice_key
 from schemas.units import Epoch, UnixMs
 
 # A dead life is remembered until this many have died after it.
@@ -169,11 +169,28 @@ def projections(decision: Decision, standing_before: Standing) -> list[Projectio
     sent += [put(REPORTS, word.channel, tell(word)) for word in decision.packaging]
     sent += [put(ASSIGNMENTS, assignment_key(assignment), assignment) for assignment in decision.assignments]
     sent += [put(REPORTS, void.channel, void) for void in decision.voids]
+    fresh = [void for void in decision.voids if void.decision == number]
+    sent += [Projection(topic=REJECTS, key=MEDIA.title, record=_refused(v)) for v in fresh if v.reason is Reason.FAILED_THRICE]
     sent += [Projection(topic=ASSIGNMENTS, key=key, record=None) for key in sorted(ended)]
     sent += [Projection(topic=PLANS, key=channel, record=None) for channel in sorted(ended_channels)]
     if decision.scaling:
         sent.append(put(SCALING, str(decision.pool), decision.scaling))
     return sent
+
+
+def _refused(void: Void) -> Reject:
+    """What nobody could package: where it lies in the log, its bytes stay there."""
+    return Reject(
+        source_topic=MEDIA.title,
+        source_partition=void.media_partition,
+        source_offset=void.first_offset,
+        source_key=void.channel.encode(),
+        payload=b"",
+        payload_size=0,
+        error=f"segment {void.msn} of {void.channel}/{void.period}/{void.track}, offsets {void.first_offset} to before "
+        f"{void.until_offset}: every packager that tried failed to make it",
+        rejected_by="planner",
+    )
 
 
 def orphans(topic: Topic, keys: Iterable[str], standing: Standing) -> list[Projection]:

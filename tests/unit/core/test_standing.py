@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from schemas.codec import Codec
-from schemas.records import Decision, Level, PackagerState, Packaging
-from schemas.topics import ASSIGNMENTS, PLANS, REPORTS, SCALING
+from schemas.records import Decision, Level, PackagerState, Packaging, Reason, Reject, Void
+from schemas.topics import ASSIGNMENTS, PLANS, REJECTS, REPORTS, SCALING
+from schemas.units import Msn, Ticks
 from streams.core.decide import Standing, apply, decide, orphans, projections, whole
 from streams.core.policy import Policy
 from tests.builders_control import ControlPlane, a_heartbeat, a_period, a_period_end, a_report, beats, gops
@@ -90,6 +91,21 @@ def test_what_ended_gets_tombstones_also_when_the_decision_is_whole() -> None:
     assert (decision.ended_channels, decision.ended_slices) == (("news",), ("news/all/0/0",))
     tombstones = {(p.topic.title, p.key) for p in projections(decision, before) if p.record is None}
     assert tombstones == {("plans", "news"), ("assignments", "news/all/0/0")}
+
+
+def test_what_no_packager_could_make_is_told_among_the_rejects_once() -> None:
+    plane = a_story()
+    number = plane.standing.number + 1
+    void = Void(channel="news", period=0, track="v0", msn=Msn(1), start_ticks=Ticks(0), duration_ticks=Ticks(1), decision=number,
+                reason=Reason.FAILED_THRICE, media_partition=3, first_offset=40, until_offset=52)  # fmt: skip
+    decision = Decision(
+        pool=0, number=number, at_unix_ms=plane.now, whole=True, inputs=(), policy="", code_version="", lands_at=0,
+        voids=(void, replace(void, msn=Msn(2), reason=Reason.LATE), replace(void, msn=Msn(0), decision=number - 1)),
+    )  # fmt: skip
+    (told,) = [p.record for p in projections(decision, plane.standing) if p.topic is REJECTS]
+    assert isinstance(told, Reject)
+    assert (told.source_topic, told.source_partition, told.source_offset, told.source_key) == ("media", 3, 40, b"news")
+    assert "segment 1 of news/0/v0, offsets 40 to before 52" in told.error
 
 
 def test_what_a_crash_left_in_a_topic_is_an_orphan() -> None:
