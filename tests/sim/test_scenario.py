@@ -47,7 +47,8 @@ def test_every_segment_of_a_steady_length_is_made_once(slices: int, level: str) 
 
 def test_a_killed_packager_is_replaced_within_what_liveness_and_the_handover_take(demo: Outcome) -> None:
     assert demo.killed == 1
-    assert all(2_500 < takeover < 3_500 for takeover in demo.takeovers_ms)
+    # Its slices are late before it is dead, and then a second packager makes them, too.
+    assert all(1_000 < takeover < 3_500 for takeover in demo.takeovers_ms)
     assert 0 < demo.late <= 4
 
 
