@@ -60,7 +60,7 @@ class SupersededError(FinecutError):
 
 
 class LifeOverError(FinecutError):
-    """This life of the process is over, whatever it still does: begin another; harmless."""
+    """Our life is over, whatever the process still does: begin another; harmless."""
 
 
 class ConflictError(FinecutError):

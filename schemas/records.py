@@ -854,7 +854,7 @@ class Void:
         duration_ticks: Duration as stamped.
         decision: Number of the decision.
         reason: Why.
-        media_partition: Partition of ``media`` that has its chunks, where three packagers failed to make it: they go to ``rejects``; else -1.
+        media_partition: Partition of ``media`` that has its chunks, where three packagers failed at it: it goes to ``rejects``; else -1.
         first_offset: Offset in it at which the segment begins; -1: not known.
         until_offset: Offset at which the next segment begins; -1: not known.
     """
