@@ -21,6 +21,7 @@ from infra.kafka.ports import free_ports
 from infra.process import spawn
 from schemas import topics
 from schemas.codec import Codec
+from schemas.errors import Exit
 from schemas.records import Gop, GopTrack, Heartbeat, Load, PackagerState, Period
 from schemas.settings import ControlSettings, KafkaSettings, Settings
 from schemas.topics import Topic
@@ -129,7 +130,18 @@ def _bounds(consumer: Consumer, at: TopicPartition) -> tuple[int, int] | None:
 
 
 class ControlPlane:
-    """A control plane process; ends with its context. Of its ``words`` the first is the module to run."""
+    """
+    A control plane process; ends with its context.
+
+    Args:
+        installation: Its topics.
+        data_dir: Its folder.
+        words: Module to run, and its arguments.
+        environment: More settings.
+
+    Attributes:
+        is_supervised: Whether it is started again if it ends by itself with a fault, as whoever runs it does.
+    """
 
     def __init__(self, installation: Installation, data_dir: Path, *, words: Sequence[str] = ("streams",), **environment: str) -> None:
         self.port = next(free_ports())
@@ -137,14 +149,22 @@ class ControlPlane:
         self._started = time.monotonic()
         own = {"FINECUT_CONTROL__PORT": str(self.port), "FINECUT_CONTROL__DATA_DIR": str(data_dir)}
         data_dir.mkdir(parents=True, exist_ok=True)
+        self._words, self.is_supervised = words, False
+        self._environment = installation.environment(**own, **environment)
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
         with self.log_path.open("ab") as log:
-            self.process: subprocess.Popen[bytes] = spawn(
-                [sys.executable, "-m", *words],
-                cwd=ROOT,
-                env=installation.environment(**own, **environment),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            words = [sys.executable, "-m", *self._words]
+            return spawn(words, cwd=ROOT, env=self._environment, stdout=log, stderr=subprocess.STDOUT)
+
+    def tend(self) -> None:
+        """See that it runs: it does, or is started again."""
+        status = self.process.poll()
+        if status in (Exit.FAILED, Exit.STUCK) and self.is_supervised:
+            self.process = self._start()
+        else:
+            assert status is None, f"the control plane ended with {status}"
 
     def __enter__(self) -> Self:
         return self
@@ -162,7 +182,7 @@ class ControlPlane:
 
     def metric(self, name: str) -> float | None:
         """A series without labels, or the sum over its labels."""
-        assert self.process.poll() is None, f"the control plane ended with {self.process.poll()}"
+        self.tend()
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
                 text = answer.read().decode()

@@ -165,11 +165,18 @@ def woken(kafka: LocalBroker, tmp_path_factory: pytest.TempPathFactory) -> Itera
         (traps / trap).touch()
 
     def worker(name: str) -> ControlPlane:
-        return ControlPlane(installation, folder / name, words=("tests.broker.pausing", str(traps)), **ENVIRONMENT)
+        plane = ControlPlane(installation, folder / name, words=("tests.broker.pausing", str(traps)), **ENVIRONMENT)
+        plane.is_supervised = True
+        return plane
 
-    def holds(*channels: str) -> None:
+    def holds(*channels: str, by: ControlPlane) -> None:
         keys = {f"{channel}/all/0/0" for channel in channels}
-        until(lambda: keys <= set(obey(installation).held), what=f"holder of {channels}", timeout_s=LONG_S)
+
+        def ask() -> bool:
+            by.tend()
+            return keys <= set(obey(installation).held)
+
+        until(ask, what=f"holder of {channels}", timeout_s=LONG_S)
 
     def stopped(*workers: ControlPlane) -> ControlPlane:
         def ask() -> ControlPlane | None:
@@ -180,18 +187,19 @@ def woken(kafka: LocalBroker, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with Crowd(installation, range(1)), worker("first") as first:
         until(lambda: first.metric("finecut_control_ready"), what="readiness", timeout_s=LONG_S)
         go_live(installation, "news")
-        holds("news")
+        holds("news", by=first)
         go_live(installation, "trap")
         stopped(first)
         with worker("second") as second:
-            holds("news", "trap")  # by the second
+            holds("news", "trap", by=second)
             first.process.send_signal(signal.SIGCONT)
             until(lambda: first.metric("finecut_control_overtaken_total"), what="notice of the first", timeout_s=LONG_S)
             go_live(installation, "snare")
             late = stopped(first, second)
-            holds("snare")  # since the other sends what it owed
+            other = second if late is first else first
+            holds("snare", by=other)  # since the other sends what it owed
             go_live(installation, "arts")
-            holds("arts")
+            holds("arts", by=other)
             before = obey(installation).passed_over
             late.process.send_signal(signal.SIGCONT)
             until(lambda: obey(installation).passed_over > before, what="a stale projection", timeout_s=LONG_S)

@@ -130,13 +130,13 @@ def test_a_log_kept_as_lines_is_judged_from_its_middle_told_in_words_and_tried_w
     assert (int(whole[0]), whole[1]) == (int(rest[0]) + 5, rest[1])
     story = finecut(state_dir, "why", "arena", *file).stdout
     assert [word for word in ("plan", "start", "give", "its packager is dead", "people are expected to join") if word not in story] == []
-    policy.write_text("[granularity]\nwait_price_cores = 1e-6\n")
+    policy.write_text("[granularity]\nsegment_ms = 1000\n")
     words = ("whatif", "--policy", str(policy), "--packagers", "3", "--json", str(tmp_path / "figures.json"), *file)
     tried = finecut(state_dir, *words)
     assert (tried.returncode, tried.stderr) == (0, "")
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["joins"]["measured"] == figures["joins"]["recorded"] > 0
-    assert figures["segments"]["other"] < figures["segments"]["recorded"], "with no price on waiting segments stay long"
+    assert figures["segments"]["other"] > figures["segments"]["recorded"], "segments of a second are more than others"
     assert figures["moves"]["measured"] >= 1
 
 
