@@ -3,13 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import structlog
 
 from schemas.errors import RetryableError
 from streams.ingest import metrics
+from streams.ingest.ending import Ending
 from streams.ingest.reading import KafkaAwayError
 from streams.ingest.samples import Sample
 from streams.ingest.text import Cue
@@ -41,7 +41,7 @@ class Writer(Protocol):
     def close(self) -> None: ...  # noqa: D102
 
 
-class Bridge:
+class Bridge(Ending):
     """
     A writer that is made anew after each outage that its queue could not bridge.
 
@@ -134,16 +134,6 @@ class Bridge:
         for writer in (self._writer, made):
             if writer is not None and not isinstance(writer, BaseException):
                 writer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            if kind is None:
-                self.end()
-        finally:
-            self.close()
 
     # ------------------------------------------------------------ while Kafka is away
 

@@ -10,8 +10,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from types import TracebackType
-from typing import Self
 
 import structlog
 
@@ -26,6 +24,7 @@ from streams.ingest import metrics
 from streams.ingest.captions import Captions
 from streams.ingest.cmaf import build_chunk
 from streams.ingest.drift import Drift
+from streams.ingest.ending import Ending
 from streams.ingest.grid import Cut
 from streams.ingest.history import Past
 from streams.ingest.init import InitSegment
@@ -58,7 +57,7 @@ class _Open:
     """The first that is ours: those before it are of the other of a pair."""
 
 
-class ChannelWriter:
+class ChannelWriter(Ending):
     """
     Writes one channel; a context manager that ends the channel when it is left without an error.
 
@@ -275,16 +274,6 @@ class ChannelWriter:
             metrics.STALLED.dec()
         if self._owns_link:
             self._link.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            if kind is None:
-                self.end()
-        finally:
-            self.close()
 
     # ------------------------------------------------------------ start and recovery
 

@@ -5,8 +5,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from types import TracebackType
-from typing import Self
 
 import structlog
 
@@ -15,6 +13,7 @@ from schemas.records import Level, Period, Track
 from schemas.settings import Settings
 from schemas.units import Ticks, UnixMs
 from streams.ingest import metrics
+from streams.ingest.ending import Ending
 from streams.ingest.history import Follower, Past
 from streams.ingest.link import Link
 from streams.ingest.producer import ChannelWriter
@@ -32,7 +31,7 @@ BESIDE_S = Fraction(1, 10)
 ANSWER_S = 1.0
 
 
-class Standby:
+class Standby(Ending):
     """
     Takes what a `ChannelWriter` takes; whoever writes first leads, the other goes on when the leader is silent for ``standby_ms``.
 
@@ -156,16 +155,6 @@ class Standby:
         self._unfollow()
         if self._owns_link:
             self._link.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            if kind is None:
-                self.end()
-        finally:
-            self.close()
 
     # ------------------------------------------------------------ standing by
 

@@ -16,8 +16,7 @@ import psutil
 from infra.kafka import LocalBroker, prepare
 from schemas import topics
 from schemas.records import Level
-from tests.broker.control_plane import CODEC, ROOT, ControlPlane, Installation, until
-from tests.broker.test_control import Packagers
+from tests.broker.control_plane import CODEC, ROOT, ControlPlane, Crowd, Installation, until
 from tests.builders import make_period
 
 IDLE_S = 10.0
@@ -40,7 +39,7 @@ def main() -> None:
         installation = Installation(broker, Path(folder) / "control")
         with ControlPlane(installation, Path(folder) / "control") as control:
             print(f"start to ready: {control.ready():.1f} s")
-            with Packagers(installation, "p1", "p2", "p3", "p4"):
+            with Crowd(installation, "p1", "p2", "p3", "p4"):
                 until(lambda: installation.records(topics.DECISIONS), what="decision")
                 process = psutil.Process(control.process.pid)
                 began = process.cpu_times()

@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -199,6 +200,29 @@ class ControlPlane:
         """End it in order; its status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(WAIT_S)
+
+
+class Crowd:
+    """Packagers in each of some pools, which beat twice a second until the end of the context."""
+
+    def __init__(self, installation: Installation, *names: str, pools: Iterable[int] = (0,)) -> None:
+        self._installation, self._beating = installation, [(pool, name) for pool in pools for name in names]
+        self._ended = Event()
+        self._thread = Thread(target=self._beat)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        number = 0
+        while not self._ended.wait(0.5 if number else 0):
+            for pool, name in self._beating:
+                self._installation.send(topics.HEARTBEATS, name, heartbeat(name, number=number), pool=pool)
+            number += 1
 
 
 def heartbeat(packager_id: str = "p1", *, life: str = "l1", number: int = 0, state: PackagerState = PackagerState.READY) -> Heartbeat:

@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 
@@ -24,30 +23,7 @@ from streams.log import KafkaLog
 from streams.replay.redecide import redecide_log
 from tests.builders import make_period
 
-from .control_plane import CODEC, ControlPlane, Installation, gops, heartbeat, until
-
-
-class Packagers:
-    """Packagers that only beat, twice a second, until the end of the context."""
-
-    def __init__(self, installation: Installation, *names: str) -> None:
-        self._installation, self._names = installation, names
-        self._ended = Event()
-        self._thread = Thread(target=self._beat)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        number = 0
-        while not self._ended.wait(0.5 if number else 0):
-            for name in self._names:
-                self._installation.send(topics.HEARTBEATS, name, heartbeat(name, number=number))
-            number += 1
+from .control_plane import CODEC, ControlPlane, Crowd, Installation, gops, heartbeat, until
 
 
 @pytest.fixture
@@ -89,7 +65,7 @@ def assert_unbroken(decisions: list[Decision]) -> None:
 
 
 def test_a_channel_that_goes_live_is_given_to_a_packager(installation: Installation, tmp_path: Path) -> None:
-    with ControlPlane(installation, tmp_path / "control") as control, Packagers(installation, "p1", "p2"):
+    with ControlPlane(installation, tmp_path / "control") as control, Crowd(installation, "p1", "p2"):
         control.ready()
         go_live(installation, "news")
         until(lambda: holders(installation), what="assignment")
@@ -103,7 +79,7 @@ def test_a_channel_that_goes_live_is_given_to_a_packager(installation: Installat
 
 def test_records_that_waited_for_the_first_start_are_all_folded(installation: Installation, tmp_path: Path) -> None:
     go_live(installation, "news")
-    with Packagers(installation, "p1"), ControlPlane(installation, tmp_path / "control") as control:
+    with Crowd(installation, "p1"), ControlPlane(installation, tmp_path / "control") as control:
         until(lambda: holders(installation), what="assignment")
         assert control.stop() == 0
     newest = installation.records(topics.DECISIONS)[-1]
@@ -113,7 +89,7 @@ def test_records_that_waited_for_the_first_start_are_all_folded(installation: In
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_a_restart_goes_on_with_what_stood(installation: Installation, tmp_path: Path, how: str) -> None:
-    with Packagers(installation, "p1", "p2"):
+    with Crowd(installation, "p1", "p2"):
         with ControlPlane(installation, tmp_path / "control") as first:
             first.ready()
             go_live(installation, "news")
@@ -135,7 +111,7 @@ def test_a_restart_goes_on_with_what_stood(installation: Installation, tmp_path:
 
 
 def test_tables_survive_a_kill_of_worker_and_commits(installation: Installation, tmp_path: Path) -> None:
-    with Packagers(installation, "p1"):
+    with Crowd(installation, "p1"):
         with ControlPlane(installation, tmp_path / "control") as first:
             go_live(installation, "news")
             until(lambda: holders(installation), what="assignment")
@@ -151,7 +127,7 @@ def test_tables_survive_a_kill_of_worker_and_commits(installation: Installation,
 
 
 def test_a_worker_that_stood_still_beyond_its_session_goes_on(installation: Installation, tmp_path: Path) -> None:
-    with ControlPlane(installation, tmp_path / "control") as control, Packagers(installation, "p1", "p2"):
+    with ControlPlane(installation, tmp_path / "control") as control, Crowd(installation, "p1", "p2"):
         control.ready()
         go_live(installation, "news")
         until(lambda: holders(installation), what="assignment")
@@ -168,9 +144,9 @@ def test_a_worker_that_stood_still_beyond_its_session_goes_on(installation: Inst
 
 
 def test_a_packager_that_falls_silent_loses_its_slices(installation: Installation, tmp_path: Path) -> None:
-    with ControlPlane(installation, tmp_path / "control") as control, Packagers(installation, "p2", "p3", "p4"):
+    with ControlPlane(installation, tmp_path / "control") as control, Crowd(installation, "p2", "p3", "p4"):
         control.ready()
-        with Packagers(installation, "p1"):
+        with Crowd(installation, "p1"):
             for name in ("a", "b", "c", "d"):
                 go_live(installation, name)
             until(lambda: "p1" in holders(installation).values(), what="slice of p1")
@@ -182,7 +158,7 @@ def test_a_packager_that_falls_silent_loses_its_slices(installation: Installatio
 
 
 def test_a_packager_that_leaves_is_relieved_at_once(installation: Installation, tmp_path: Path) -> None:
-    with ControlPlane(installation, tmp_path / "control") as control, Packagers(installation, "p2"):
+    with ControlPlane(installation, tmp_path / "control") as control, Crowd(installation, "p2"):
         control.ready()
         installation.send(topics.HEARTBEATS, "p1", heartbeat("p1", state=PackagerState.READY))
         go_live(installation, "news")
@@ -193,7 +169,7 @@ def test_a_packager_that_leaves_is_relieved_at_once(installation: Installation, 
 
 
 def test_bytes_that_are_no_record_are_kept_in_rejects_and_nothing_stops(installation: Installation, tmp_path: Path) -> None:
-    with ControlPlane(installation, tmp_path / "control") as control, Packagers(installation, "p1"):
+    with ControlPlane(installation, tmp_path / "control") as control, Crowd(installation, "p1"):
         control.ready()
         (garbage,) = installation.send(topics.GOPS, "news", b"\xc3\x01 not a record")
         go_live(installation, "news")
@@ -258,7 +234,7 @@ def test_what_nobody_needs_any_more_leaves_tables_and_channels_and_a_restart_goe
         "FINECUT_KAFKA__CONTROL_RETENTION_MS": "1000",
     }
     changelog = replace(topics.HEARTBEATS, title="control-packagers-changelog")
-    with Packagers(installation, "p1"):
+    with Crowd(installation, "p1"):
         with ControlPlane(installation, tmp_path / "control", **short) as first:
             first.ready()
             installation.send(topics.HEARTBEATS, "gone", heartbeat("gone"))
@@ -290,7 +266,7 @@ def deleted(installation: Installation, topic: topics.Topic) -> set[str]:
 
 
 def test_of_two_planners_the_stale_one_notices_and_the_other_goes_on(installation: Installation, tmp_path: Path) -> None:
-    with ControlPlane(installation, tmp_path / "control") as control, Packagers(installation, "p1"):
+    with ControlPlane(installation, tmp_path / "control") as control, Crowd(installation, "p1"):
         control.ready()
         go_live(installation, "news")
         until(lambda: holders(installation), what="assignment")

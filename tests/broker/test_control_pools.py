@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import psutil
@@ -21,7 +20,7 @@ from streams.log import KafkaLog, outgoing
 from streams.replay.redecide import redecide_log
 from tests.builders import make_period
 
-from .control_plane import CODEC, ControlPlane, Installation, gops, heartbeat, until
+from .control_plane import CODEC, ControlPlane, Crowd, Installation, gops, until
 from .obeyed import Obeyed, chain, obey, standings
 
 pytestmark = pytest.mark.timeout(300)
@@ -29,30 +28,6 @@ POOLS = range(4)
 # A machine that tests on both of its cores may stop a worker for longer than the default.
 ENVIRONMENT = {"FINECUT_CONTROL__SESSION_TIMEOUT_MS": "5000"}
 LONG_S = 90.0
-
-
-class Crowd:
-    """Two packagers in each pool, which beat twice a second until the end of the context."""
-
-    def __init__(self, installation: Installation, pools: range) -> None:
-        self._installation, self._pools = installation, pools
-        self._ended = Event()
-        self._thread = Thread(target=self._beat)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        number = 0
-        while not self._ended.wait(0.5 if number else 0):
-            for pool in self._pools:
-                for name in ("p1", "p2"):
-                    self._installation.send(topics.HEARTBEATS, name, heartbeat(name, number=number), pool=pool)
-            number += 1
 
 
 def go_live(installation: Installation, channel: str, *, pool: int = 0, number: int = 0) -> Period:
@@ -70,7 +45,7 @@ class Several:
         self.workers: dict[str, ControlPlane] = {}
         self.rounds = 0
         self._folder, self._stack = folder, stack
-        stack.enter_context(Crowd(self.installation, POOLS))
+        stack.enter_context(Crowd(self.installation, "p1", "p2", pools=POOLS))
 
     def start(self, name: str) -> None:
         """A worker, or the same again: its folder makes it the same member for Kafka."""
@@ -184,7 +159,7 @@ def woken(kafka: LocalBroker, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
         return until(ask, what="pause", timeout_s=LONG_S)  # type: ignore[no-any-return]  # the answer that is true
 
-    with Crowd(installation, range(1)), worker("first") as first:
+    with Crowd(installation, "p1", "p2"), worker("first") as first:
         until(lambda: first.metric("finecut_control_ready"), what="readiness", timeout_s=LONG_S)
         go_live(installation, "news")
         holds("news", by=first)
