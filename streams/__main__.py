@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import structlog
 import uvloop
+from aiokafka.errors import KafkaError
 from prometheus_client import start_http_server
 
 from schemas.errors import Exit, UserError
@@ -57,40 +58,52 @@ async def _serve(settings: Settings, metrics: Metrics, guard: LoopGuard, journal
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    async with journal_log:
-        control = build(settings, journal_log=journal_log, metrics=metrics)
-        watching = asyncio.create_task(
-            watch(
-                guard=guard,
-                metrics=metrics,
-                handled=control.shell.handled,
-                committed=lambda: control.consumer.committed_offsets if control.app.started else {},
-                busy_recovering=control.recovery_left,
-                stuck_after_ms=settings.control.stuck_after_ms,
-            )
+    try:
+        async with journal_log:
+            return await _decide(settings, metrics, guard, journal_log, told)
+    except KafkaError as error:
+        # Its own kind says why, and whoever supervises us starts us again: a traceback through three libraries adds nothing.
+        log.error("kafka_unreachable", bootstrap_servers=settings.kafka.bootstrap_servers, error=repr(error), status=int(Exit.FAILED))
+        return Exit.FAILED
+
+
+async def _decide(settings: Settings, metrics: Metrics, guard: LoopGuard, journal_log: KafkaLog, told: asyncio.Event) -> int:
+    control = build(settings, journal_log=journal_log, metrics=metrics)
+    watching = asyncio.create_task(
+        watch(
+            guard=guard,
+            metrics=metrics,
+            handled=control.shell.handled,
+            committed=lambda: control.consumer.committed_offsets if control.app.started else {},
+            busy_recovering=control.recovery_left,
+            stuck_after_ms=settings.control.stuck_after_ms,
         )
-        reading = asyncio.create_task(
-            watch_reading(positions=control.positions, ends=control.ends, metrics=metrics, stuck_after_ms=settings.control.stuck_after_ms)
-        )
-        ends = [asyncio.create_task(told.wait()), asyncio.create_task(control.shell.failed.wait()), watching, reading]
+    )
+    reading = asyncio.create_task(
+        watch_reading(positions=control.positions, ends=control.ends, metrics=metrics, stuck_after_ms=settings.control.stuck_after_ms)
+    )
+    ends = [asyncio.create_task(told.wait()), asyncio.create_task(control.shell.failed.wait()), watching, reading]
+    try:
         await control.app.start()
         ends.append(asyncio.create_task(control.app.wait_until_stopped()))
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        stuck = [task.exception() for task in (watching, reading) if task.done()]
-        failure = control.shell.failure or next((error for error in stuck if error), None) or control.app.crash_reason
-        if isinstance(failure, StuckError):
-            log.error("worker_stuck", error=str(failure))
-        elif failure is not None:
-            log.error("control_failed", error=repr(failure), exc_info=failure)
-        if failure is not None:
-            control.shell.fail(failure)
-        for task in ends:
-            task.cancel()
-        try:
-            await asyncio.wait_for(control.stop(), STOP_TIMEOUT_S)
-        except TimeoutError:
-            log.error("stop_timed_out", after_s=STOP_TIMEOUT_S)
-            failure = failure or TimeoutError("stop")
+    except KafkaError as error:
+        control.shell.fail(error)
+    stuck = [task.exception() for task in (watching, reading) if task.done()]
+    failure = control.shell.failure or next((error for error in stuck if error), None) or control.app.crash_reason
+    if isinstance(failure, StuckError):
+        log.error("worker_stuck", error=str(failure))
+    elif failure is not None:
+        log.error("control_failed", error=repr(failure), exc_info=failure)
+    if failure is not None:
+        control.shell.fail(failure)
+    for task in ends:
+        task.cancel()
+    try:
+        await asyncio.wait_for(control.stop(), STOP_TIMEOUT_S)
+    except TimeoutError:
+        log.error("stop_timed_out", after_s=STOP_TIMEOUT_S)
+        failure = failure or TimeoutError("stop")
     status = Exit.DONE if failure is None else Exit.STUCK if isinstance(failure, StuckError) else Exit.FAILED
     log.info("control_ended", status=int(status))
     return status

@@ -1,12 +1,13 @@
 """The log as the control plane writes it and reads it back: what it asks of one, and the one in Kafka."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from schemas import topics
 from schemas.codec import Codec
@@ -113,8 +114,12 @@ class KafkaLog:
         )
         patience.limit(self._producer.client, request_timeout_ms=self._kafka.request_timeout_ms)
         self._asking = _consumer(self._kafka)
-        await self._producer.start()
-        await self._asking.start()
+        try:
+            await self._producer.start()
+            await self._asking.start()
+        except KafkaError:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -151,6 +156,18 @@ def _consumer(kafka: KafkaSettings) -> AIOKafkaConsumer:
     return consumer
 
 
+async def _asked(ask: Callable[[], Awaitable[Any]]) -> Any:
+    """
+    The answer, asked for twice if need be.
+
+    Of a process that stood still, the time for an answer is over before what has come meanwhile is looked at.
+    """
+    try:
+        return await ask()
+    except KafkaTimeoutError:
+        return await ask()
+
+
 class KafkaReading:
     """Consumers without a group: one that is asked for offsets, and one more for each stretch that is read."""
 
@@ -161,19 +178,19 @@ class KafkaReading:
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """First offset kept, and the offset after the last."""
         tp = TopicPartition(topic, partition)
-        first, end = await asyncio.gather(self._asking.beginning_offsets([tp]), self._asking.end_offsets([tp]))
+        first, end = await _asked(lambda: asyncio.gather(self._asking.beginning_offsets([tp]), self._asking.end_offsets([tp])))
         return first[tp], end[tp]
 
     async def ends(self, topics: Sequence[str], partition: int) -> list[int]:
         """The offset after the last of each."""
-        found = await self._asking.end_offsets([TopicPartition(topic, partition) for topic in topics])
+        found = await _asked(lambda: self._asking.end_offsets([TopicPartition(topic, partition) for topic in topics]))
         return [found[TopicPartition(topic, partition)] for topic in topics]
 
     async def since(self, topic: str, partition: int, at: UnixMs) -> int:
         """Offset of the first record appended at or after a time; the end if there is none."""
         tp = TopicPartition(topic, partition)
-        found = (await self._asking.offsets_for_times({tp: at}))[tp]
-        offset: int = found.offset if found is not None else (await self._asking.end_offsets([tp]))[tp]
+        found = (await _asked(lambda: self._asking.offsets_for_times({tp: at})))[tp]
+        offset: int = found.offset if found is not None else (await self.ends([topic], partition))[0]
         return offset
 
     async def read(self, topic: str, partition: int, first: int, end: int) -> list[Stored]:

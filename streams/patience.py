@@ -1,8 +1,9 @@
-"""How long clients of aiokafka wait for a broker that stands still: as long as ours of librdkafka, group joins excepted."""
+"""How clients of aiokafka wait: for a broker that stands still as long as ours of librdkafka, for one that has just started at all."""
 
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.errors import NodeNotReadyError
 from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
 
 # They are answered once every member of the group was heard.
@@ -29,3 +30,12 @@ def limit(client: AIOKafkaClient, *, request_timeout_ms: int) -> None:
         return await send(node_id, request, group=group)
 
     client.send = send_in_time
+    look_up = client.coordinator_lookup
+
+    async def look_up_once_known(coordinator_type: Any, coordinator_key: str) -> Any:
+        if not client.cluster.brokers():
+            # A broker that has just started names none, not even itself. aiokafka asserts that it does; this error it retries.
+            raise NodeNotReadyError("the cluster names no broker yet")
+        return await look_up(coordinator_type, coordinator_key)
+
+    client.coordinator_lookup = look_up_once_known

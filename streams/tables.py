@@ -134,7 +134,6 @@ class Table(faust.Table[bytes, bytes]):
         self.written = super().send_changelog(*args, **named)
         return self.written
 
-
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
         """Take rows from the changelog, unless a newer one of the same key was there before."""
         newest: dict[bytes, int] = {}

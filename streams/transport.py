@@ -82,6 +82,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         _limit(consumer._client, transport)  # noqa: SLF001
         return consumer
 
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """
+        Commit those of partitions that are ours; whether there were any, and the group took them.
+
+        Faust leaves out the others, and hands aiokafka what is left, also nothing, which it refuses, as it does when nothing is
+        assigned: a worker that is about to commit when a rebalance takes its partitions would crash.
+        """
+        held = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
+        return bool(held) and await super()._commit(held)
+
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """
         Seek every source partition to its committed offset, and one without a commit to its beginning.

@@ -18,6 +18,7 @@ from streams.journal import Journal, OvertakenError
 from streams.log import Ack, Log
 from streams.metrics import Metrics
 from streams.pools import Pool
+from streams.watchdog import StuckError
 
 log = structlog.get_logger()
 
@@ -81,8 +82,8 @@ class Planner:
                 log.warning("planner_overtaken", pool=self._pool.number, error=str(error))
                 if not await self._is_ours(self._pool.number):
                     log.warning("planner_dismissed", pool=self._pool.number)
-                    async with asyncio.timeout(DISMISSED_S):
-                        await asyncio.Event().wait()  # until the rebalance cancels us
+                    await asyncio.sleep(DISMISSED_S)  # until the rebalance cancels us
+                    raise StuckError(f"pool {self._pool.number} is another worker's, and no rebalance says so") from error
 
     async def _take_over(self) -> None:
         """Read decisions to their end, have the inputs folded to theirs, and restate the whole: no older planner can follow it."""

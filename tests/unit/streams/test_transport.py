@@ -1,12 +1,28 @@
-"""The cure for the lost first record, on a consumer that behaves as aiokafka's."""
+"""Cures for what aiokafka and Faust make of a first record, of a rebalance, and of a broker that has just started or is not there."""
 
 from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.errors import IllegalStateError, KafkaTimeoutError
+from aiokafka.protocol.metadata import MetadataResponse_v0
+from aiokafka.util import commit_structure_validate
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from structlog.testing import capture_logs
 
+from infra.kafka.ports import free_ports
+from schemas.errors import Exit
+from schemas.settings import ControlSettings, KafkaSettings, Settings
+from streams import patience
+from streams.__main__ import run
+from streams.log import KafkaReading
 from streams.transport import ConsumerThread
 
 SOURCE = TP("gops", 0)
@@ -84,3 +100,106 @@ async def test_a_changelog_stays_where_its_recovery_ended() -> None:
     aiokafka.deliver(CHANGELOG)
     await Cured(aiokafka).seek_to_committed()
     assert aiokafka.positions == {SOURCE: 0, CHANGELOG: 1}
+
+
+class Rejoining:
+    """A consumer of aiokafka in a rebalance, or given others by it: what it has, and how it refuses to commit the rest."""
+
+    def __init__(self, assigned: set[TP]) -> None:
+        self.assigned = assigned
+        self.committed: list[Any] = []
+
+    def assignment(self) -> set[TP]:
+        return self.assigned
+
+    async def commit(self, offsets: Mapping[Any, Any]) -> None:
+        if not self.assigned:
+            raise IllegalStateError("No partitions assigned")
+        commit_structure_validate(dict(offsets))
+        self.committed += offsets
+
+
+class Crashes:
+    """What the driver does to Faust when a commit raises."""
+
+    has_crashed = False
+
+    async def crash(self, error: BaseException) -> None:
+        del error
+        self.has_crashed = True
+
+
+async def committed(kind: type[Any], assigned: set[TP]) -> tuple[bool, bool]:
+    """Whether a commit of a source partition succeeds, and whether it crashes the worker."""
+    consumer = Rejoining(assigned)
+    thread: Any = object.__new__(kind)
+    thread._consumer, thread.log, crashes = consumer, SimpleNamespace(exception=lambda *_: None), Crashes()
+    thread.crash, thread.tp_last_committed_at, thread._ensure_consumer = crashes.crash, {}, lambda: consumer
+    return await thread._commit({SOURCE: 5}), crashes.has_crashed
+
+
+OTHER = TP("gops", 1)
+
+
+@pytest.mark.parametrize("assigned", [set(), {OTHER}], ids=["none are", "others are"])
+async def test_a_worker_whose_partitions_were_taken_before_its_commit_goes_on(assigned: set[TP]) -> None:
+    assert await committed(ConsumerThread, assigned) == (False, False)
+
+
+@pytest.mark.parametrize("assigned", [set(), {OTHER}], ids=["none are", "others are"])
+async def test_without_the_cure_it_crashes(assigned: set[TP]) -> None:
+    assert await committed(driver.AIOKafkaConsumerThread, assigned) == (False, True)
+
+
+async def test_what_is_assigned_is_committed() -> None:
+    assert await committed(ConsumerThread, {SOURCE}) == (True, False)
+
+
+async def test_a_group_waits_for_a_broker_that_names_none_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = AIOKafkaClient(bootstrap_servers="127.0.0.1:1")
+    with pytest.raises(AssertionError, match="bootstrap"):
+        await client.coordinator_lookup(CoordinationType.GROUP, "control")
+    patience.limit(client, request_timeout_ms=5_000)
+    coordinator = GroupCoordinator(client, SubscriptionState(), group_id="control", retry_backoff_ms=1)
+    asked = 0
+
+    async def update() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            client.cluster.update_metadata(MetadataResponse_v0([(7, "127.0.0.1", 1)], []))
+
+    async def answer(node_id: int, request: Any, **_: Any) -> Any:
+        del request
+        return SimpleNamespace(error_code=0, coordinator_id=node_id)
+
+    async def ready(*_: Any, **__: Any) -> bool:
+        return True
+
+    monkeypatch.setattr(client, "force_metadata_update", update)
+    monkeypatch.setattr(client, "send", answer)
+    monkeypatch.setattr(client, "ready", ready)
+    await coordinator.ensure_coordinator_known()
+    assert (coordinator.coordinator_id, asked) == (7, 2)
+    await coordinator.close()
+
+
+async def test_an_answer_that_came_while_we_stood_still_is_asked_for_again() -> None:
+    class Stopped:
+        asked = 0
+
+        async def end_offsets(self, partitions: list[Any]) -> dict[Any, int]:
+            self.asked += 1
+            if self.asked == 1:
+                raise KafkaTimeoutError("Failed to get offsets by times in 40000 ms")
+            return dict.fromkeys(partitions, 9)
+
+    assert await KafkaReading(KafkaSettings(), Stopped()).ends(["decisions"], 0) == [9]
+
+
+def test_a_control_plane_that_finds_no_kafka_says_so_and_ends_with_a_fault(tmp_path: Path) -> None:
+    (port,) = islice(free_ports(), 1)
+    settings = Settings(kafka=KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}"), control=ControlSettings(port=0, data_dir=tmp_path))
+    with capture_logs() as lines:
+        assert run(settings) == Exit.FAILED
+    assert [line["status"] for line in lines if line["event"] == "kafka_unreachable"] == [Exit.FAILED]
