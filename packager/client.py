@@ -7,10 +7,10 @@ It registers with its first heartbeat and goes on beating as long as it is polle
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 from uuid import uuid4
 
 import structlog
@@ -65,7 +65,7 @@ class Media:
 
     Attributes:
         arrival: Where it stood in the log, its bytes, and the slices.
-        record: The mark, or the chunk without its payload.
+        record: The mark, or the chunk, whose payload is a view of the arrival's bytes.
     """
 
     arrival: Arrival
@@ -135,9 +135,9 @@ class Client:
         """Whether any slice follows the live edge."""
         return self._source.has_tail
 
-    def poll(self, timeout_s: float, *, read_live: bool = True, read_past: bool = True) -> list[Event]:
+    def poll(self, timeout_s: float, *, read_live: bool = True, read_past: bool = True) -> Iterator[Event]:
         """
-        What happened; beats when it is time.
+        What happened, to be gone through before it is asked again; beats when it is time, also between two of them.
 
         Args:
             timeout_s: How long to wait for something, at most.
@@ -164,7 +164,7 @@ class Client:
         if past:
             arrivals += self._source.read_past(0 if arrivals else min(PAST_WAIT_S, timeout_s))
         self._count()
-        return [*self._readable(events), *self._decoded(arrivals)]
+        return self._told_of(events, arrivals)
 
     def follow(self, key: str, assignment: Assignment, *, offset: int | None = None) -> None:
         """Reads the channel of an assignment, from an offset on; absent: from where its first segment can be read."""
@@ -185,15 +185,6 @@ class Client:
     def progress(self, key: str, progress: SliceProgress) -> None:
         """What the heartbeats say of a slice, once all that was reported before is acknowledged."""
         self._progress[key] = progress
-
-    def whole(self, arrival: Arrival) -> Chunk:
-        """
-        A chunk with its payload.
-
-        Raises:
-            RejectedError: Its bytes are not all there.
-        """
-        return cast(Chunk, self._codec.decode(arrival.data))
 
     def pass_over(self, arrival: Arrival) -> None:
         """Counts a record whose payload no slice needed: what groups and turns of a channel read in vain."""
@@ -253,8 +244,7 @@ class Client:
             produced_unix_ms=UnixMs(0), payload=b"",
         )  # fmt: skip
         data = self._codec.encode(chunk)
-        self._codec.decode_chunk_header(data)
-        self._codec.decode(data)
+        self._codec.decode_chunk(data)
         self._codec.encode(Parts(packager_id=self.packager_id, life=self.life, parts=()))
         self._codec.encode(Reports(packager_id=self.packager_id, life=self.life, segments=()))
         for topic in (topics.PARTS, topics.REPORTS):
@@ -265,28 +255,24 @@ class Client:
         if self._receiver.is_caught_up and time.monotonic() >= self._next_beat:
             self.beat()
 
-    def _readable(self, events: list[Assigned | Withdrawn | Unreadable]) -> list[Event]:
-        readable: list[Event] = []
+    def _told_of(self, events: list[Assigned | Withdrawn | Unreadable], arrivals: list[Arrival]) -> Iterator[Event]:
         for event in events:
             if isinstance(event, Unreadable):
                 message = event.message
                 partition, offset = message.partition() or 0, message.offset() or 0
                 self._reject(message.topic() or "", partition, offset, message.key() or b"", message.value() or b"", event.error)
             else:
-                readable.append(event)
-        return readable
-
-    def _decoded(self, arrivals: list[Arrival]) -> list[Event]:
-        decoded: list[Event] = []
+                yield event
         for arrival in arrivals:
+            self._beat_if_due()  # a packager of which little is left is slow, not dead
             try:
-                record = self._codec.decode_chunk_header(arrival.data)
+                record = self._codec.decode_chunk(arrival.data)
                 if record.channel.encode() != arrival.key:
                     raise RejectedError(f"a record of channel {record.channel} under the key {arrival.key!r}")
-                decoded.append(Media(arrival=arrival, record=record))
             except RejectedError as error:
                 self.reject(arrival, str(error))
-        return decoded
+            else:
+                yield Media(arrival=arrival, record=record)
 
     def _reject(self, topic: str, partition: int, offset: int, key: bytes, data: bytes, error: str) -> None:
         log.warning("rejected", topic=topic, partition=partition, offset=offset, key=key.decode(errors="replace"), error=error)

@@ -10,7 +10,7 @@ from packager.scope import Scope
 from packager.slicing import PeriodUnknownError, SliceCutter
 from packager.store import DirectoryStore
 from packager.thumbnails import jpeg
-from schemas.records import Assignment, Chunk, Fault
+from schemas.records import Assignment, Fault
 from schemas.settings import Settings
 from schemas.units import Ms
 
@@ -34,12 +34,11 @@ def serve(settings: Settings, packager_id: str, *, must_stop: Callable[[], bool]
 
 def _package(client: Client, publisher: Publisher, work: dict[str, tuple[Assignment, SliceCutter]], event: Media) -> None:
     arrival = event.arrival
-    record = client.whole(arrival) if isinstance(event.record, Chunk) else event.record
     for key in arrival.slices:
         given, cutter = work[key]
         known = client.periods.get(given.channel, {})
         try:
-            cuts = cutter.feed(record, offset=arrival.offset, durable_unix_ms=arrival.durable_unix_ms, periods=known)
+            cuts = cutter.feed(event.record, offset=arrival.offset, durable_unix_ms=arrival.durable_unix_ms, periods=known)
         except PeriodUnknownError:
             client.follow(key, given, offset=arrival.offset)  # its configuration is on the way: read it again
             continue

@@ -18,6 +18,8 @@ TEMPORARY = ".tmp-"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 RETRY_AFTER_MS = 250
 COMPARED_BYTES = 2**20
+# Pieces that POSIX lets be written at once, at the least what Linux and the BSDs allow.
+PIECES_MAX = 1_024
 
 
 class Publication(StrEnum):
@@ -188,10 +190,13 @@ class DirectoryStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("xb", buffering=0)
         with file:
-            for piece in pieces:
-                rest = memoryview(piece)
-                while rest:
-                    rest = rest[file.write(rest) :]
+            rest = [memoryview(piece) for piece in pieces if piece]
+            while rest:
+                written = os.writev(file.fileno(), rest[:PIECES_MAX])
+                while rest and written >= len(rest[0]):
+                    written -= len(rest.pop(0))
+                if written:
+                    rest[0] = rest[0][written:]
             if self._sync:
                 os.fsync(file.fileno())
 

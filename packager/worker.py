@@ -215,8 +215,7 @@ class Worker:
         arrival, record = event.arrival, event.record
         began, cpu = time.perf_counter(), time.thread_time_ns()
         try:
-            if isinstance(record, Chunk) and work.cutter.needs(record):
-                record = self._client.whole(arrival)
+            is_needed = isinstance(record, Chunk) and work.cutter.needs(record)
             periods = self._client.periods.get(work.assignment.channel, {})
             cuts = work.cutter.feed(record, offset=arrival.offset, durable_unix_ms=arrival.durable_unix_ms, periods=periods)
         except RejectedError as error:
@@ -235,7 +234,7 @@ class Worker:
         work.beyond = work.cutter.chunks_beyond
         for cut in cuts:
             self._dispatch(work, cut, event)
-        return record is not event.record
+        return is_needed
 
     def _dispatch(self, work: _Work, cut: Cut, event: Media) -> None:
         if isinstance(cut, CutReject):

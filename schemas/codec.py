@@ -30,7 +30,7 @@ RELEASED = FOLDER / "released"
 SINGLE_OBJECT = b"\xc3\x01"
 CONFLUENT = struct.Struct(">bI")
 HEADER_SIZE = 10
-# The fields of a chunk before its payload: three ids of at most 63 characters, a life, and integers of at most 10 bytes.
+# The fields of a chunk before its payload, and its length: three ids of at most 63 characters, a life, and integers of at most 10 bytes.
 HEAD_SIZE_MAX = 512
 # What fastavro raises on bytes that are not a record of the schema.
 FOREIGN = (EOFError, IndexError, KeyError, ValueError, TypeError, OverflowError, MemoryError, struct.error)
@@ -117,7 +117,8 @@ def _chunk_header(text: str) -> Any:
     raw = json.loads(text)
     if raw["fields"][-1]["name"] != "payload":
         raise ValueError("the payload must be the last field of a chunk")
-    return parse_schema({**raw, "fields": raw["fields"][:-1]})
+    # Bytes are their length and then themselves: read as a number, they are not touched.
+    return parse_schema({**raw, "fields": [*raw["fields"][:-1], {"name": "payload", "type": "long"}]})
 
 
 def _identity(value: Any) -> Any:
@@ -273,6 +274,20 @@ class Codec:
         Raises:
             RejectedError: The bytes begin with neither.
         """
+        return self._chunk(data, is_whole=False)
+
+    def decode_chunk(self, data: bytes) -> records.Chunk | records.MediaMark:
+        """
+        A chunk, or the mark that stands in its place; its payload is a view of the data, as good as bytes to who reads, cuts or writes it.
+
+        A chunk is copied no more than it must be: at 90 kB that takes longer than all the rest of its decoding.
+
+        Raises:
+            RejectedError: The bytes are neither.
+        """
+        return self._chunk(data, is_whole=True)
+
+    def _chunk(self, data: bytes, *, is_whole: bool) -> records.Chunk | records.MediaMark:
         schema, start = self._schema(data)
         if schema.record is records.MediaMark:
             return typing.cast(records.MediaMark, self.decode(data))
@@ -282,7 +297,11 @@ class Codec:
             written, wanted = _chunk_header(schema.text), _chunk_header(_current()[records.Chunk].text)
             head = io.BytesIO(data[start : start + HEAD_SIZE_MAX])
             plain: Any = fastavro.schemaless_reader(head, written, wanted if wanted is not written else None)
-            return records.Chunk(**plain, payload=b"")
+            payload = memoryview(data)[start + head.tell() :] if is_whole else b""
+            if is_whole and plain["payload"] != len(payload):
+                raise RejectedError(f"a payload of {plain['payload']} bytes, {len(payload)} are there")
+            plain["payload"] = payload
+            return records.Chunk(**plain)
         except FOREIGN as error:
             raise RejectedError(f"not the header of a chunk: {type(error).__name__} {error}".rstrip()) from error
 

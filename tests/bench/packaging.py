@@ -46,8 +46,7 @@ def main(seconds: int) -> None:
                     publish(one)
 
     print(f"{len(chunks)} chunks, {size / 1e6:.0f} MB")
-    measure("decode header", lambda: [codec.decode_chunk_header(data) for data in framed])
-    measure("decode whole", lambda: [codec.decode(data) for data in framed])
+    measure("decode", lambda: [codec.decode_chunk(data) for data in framed])
     measure("check boxes", check)
     measure("check and cut", lambda: cut(lambda _: None))
     with tempfile.TemporaryDirectory() as folder:

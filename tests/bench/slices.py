@@ -25,7 +25,7 @@ from packager.slicing import SliceCutter
 from packager.store import DirectoryStore
 from packager.thumbnails import jpeg
 from schemas.codec import Codec
-from schemas.records import Chunk, Thumbnails
+from schemas.records import Thumbnails
 from schemas.settings import StoreSettings
 from schemas.timeline import picture_track
 from schemas.units import Ms, Msn, Ticks, UnixMs
@@ -63,9 +63,7 @@ def _package(codec: Codec, framed: list[bytes], scope: Scope, what: str, seconds
         publisher = Publisher(DirectoryStore(StoreSettings(directory=Path(folder), free_bytes_min=1)), retry_ms=Ms(1))
         began, held = time.process_time(), 0
         for offset, data in enumerate(framed):
-            record = codec.decode_chunk_header(data)
-            if isinstance(record, Chunk) and cutter.needs(record):
-                record = codec.decode(data)
+            record = codec.decode_chunk(data)
             for cut in cutter.feed(record, offset=offset, durable_unix_ms=UnixMs(0), periods={0: period}):
                 if isinstance(cut, CutPart | CutSegment):
                     publisher.publish(cut.name, cut.pieces)

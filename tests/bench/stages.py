@@ -47,7 +47,7 @@ def main(log: Path, *, parts: bool) -> None:
     cutter = SliceCutter(scope, check=check_chunk)
     publisher = Publisher(DirectoryStore(StoreSettings(directory=Path.cwd(), free_bytes_min=1)), retry_ms=Ms(1))
     for offset, record in enumerate(records):
-        chunk = codec.decode(record)
+        chunk = codec.decode_chunk(record)
         assert isinstance(chunk, Chunk)
         for cut in cutter.feed(chunk, offset=offset, durable_unix_ms=UnixMs(0), periods={0: period}):
             if isinstance(cut, CutPart | CutSegment):

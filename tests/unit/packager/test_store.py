@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -112,7 +112,16 @@ def test_a_writer_that_is_killed_in_the_middle_leaves_nothing_that_is_an_object(
     read, write = os.pipe()
     writer = os.fork()
     if not writer:  # writes a piece, tells, and waits for its end
-        open_store(tmp_path).create_if_absent(NAME, _Endless(write))
+        real = os.writev
+
+        def stops(file: int, pieces: Sequence[memoryview]) -> int:
+            written = real(file, pieces[:1])
+            os.write(write, b"!")
+            signal.pause()
+            return written
+
+        os.writev = stops  # type: ignore[assignment]  # of this process, which ends with it
+        open_store(tmp_path).create_if_absent(NAME, [bytes(1_000), b"more"])
         os._exit(1)
     assert os.read(read, 1) == b"!"
     os.kill(writer, signal.SIGKILL)
@@ -123,17 +132,13 @@ def test_a_writer_that_is_killed_in_the_middle_leaves_nothing_that_is_an_object(
     assert store.create_if_absent(NAME, [b"whole"]) is Publication.CREATED
 
 
-class _Endless(list[bytes]):
-    """Pieces of which the second never comes."""
-
-    def __init__(self, pipe: int) -> None:
-        super().__init__([bytes(1_000)])
-        self.pipe = pipe
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from super().__iter__()
-        os.write(self.pipe, b"!")
-        signal.pause()
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 100])
+def test_what_the_kernel_takes_in_portions_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    real = os.writev
+    monkeypatch.setattr(os, "writev", lambda file, pieces: real(file, [b"".join(pieces)[:step]]))
+    store = open_store(tmp_path)
+    store.create_if_absent(NAME, [b"ab", b"", b"cde", b"f"])
+    assert store.get(NAME) == b"abcdef"
 
 
 def test_objects_are_on_disk_before_they_have_a_name_if_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

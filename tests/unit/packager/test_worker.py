@@ -65,11 +65,6 @@ class Log:
     told: dict[str, SliceProgress] = field(default_factory=dict)
     polls: int = 0
 
-    def __post_init__(self) -> None:
-        self.chunks = {
-            is_live: [cast(Chunk, media.record) for media in queue] for is_live, queue in ((True, self.live), (False, self.past))
-        }
-
     def poll(self, timeout_s: float, *, read_live: bool, read_past: bool) -> Iterator[Assigned | Media]:
         self.polls += 1
         if self.polls == 1:
@@ -81,9 +76,6 @@ class Log:
         if not batch:
             time.sleep(timeout_s)
         return iter(batch)
-
-    def whole(self, arrival: Arrival) -> Chunk:
-        return self.chunks[arrival.is_live][arrival.offset]
 
     def announce(self, parts: tuple[Part, ...]) -> None:
         self.parts += parts
