@@ -85,6 +85,9 @@ def main(words: Sequence[str]) -> int:
     asked.result.parent.mkdir(parents=True, exist_ok=True)
     asked.result.write_text(json.dumps({"bucket_s": bucket_s, "rows": rows, "series": {n: s.values for n, s in found.items()}}, indent=1))
     show(rows, console, minutes=asked.minutes, channels=len(channels))
+    cores = {name: mean(series.values["cores"][1:]) for name, series in sorted(found.items()) if len(series.values["cores"]) > 1}
+    told = ", ".join(f"{name} {used:.2f}" for name, used in cores.items())
+    console.print(f"cores: {sum(cores.values()):.2f} ({told})", highlight=False, soft_wrap=True)
     console.print(f"all of it: {asked.result}", highlight=False, soft_wrap=True)
     return 0 if all(row["verdict"] == "flat" for row in rows) else 1
 
@@ -95,6 +98,7 @@ def watch(line: Line, others: Mapping[str, int], *, seconds: float, bucket_s: fl
     looks: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     late_ms: list[int] = []
     began_s = looked_s = bucket_began_s = time.monotonic()
+    before_s: dict[str, float] = {}
     for entry in follow(line.run.settings.kafka, (PARTS,)):
         now_s = time.monotonic()
         if entry is not None and isinstance(entry.record, Parts):
@@ -107,8 +111,11 @@ def watch(line: Line, others: Mapping[str, int], *, seconds: float, bucket_s: fl
                 for what, value in values.items():
                     looks[name][what].append(value)
         if now_s - bucket_began_s >= bucket_s:
-            bucket_began_s = now_s
+            lasted_s, bucket_began_s = now_s - bucket_began_s, now_s
             for name, by_kind in looks.items():
+                cpu_s = by_kind.pop("cpu_s")[-1]
+                found[name].values["cores"].append(round(max(0.0, cpu_s - before_s.get(name, cpu_s)) / lasted_s, 3))
+                before_s[name] = cpu_s
                 for what, seen in by_kind.items():
                     found[name].values[what].append(round(mean(seen), 2))
             if late_ms:
@@ -177,7 +184,8 @@ def _look(line: Line, others: Mapping[str, int]) -> Iterator[tuple[str, dict[str
     for name, pid in {**pids, **others}.items():
         with suppress(psutil.Error):
             process = psutil.Process(pid)
-            yield name, {"rss_mb": process.memory_info().rss / 2**20, "handles": float(process.num_fds())}
+            used = process.cpu_times()
+            yield name, {"rss_mb": process.memory_info().rss / 2**20, "handles": float(process.num_fds()), "cpu_s": used.user + used.system}
 
 
 def _arguments() -> argparse.ArgumentParser:
