@@ -21,6 +21,7 @@ from streams.agents import channels, demand, forecasts, gops, heartbeats, report
 from streams.agents.models import Models
 from streams.agents.periods import Periods
 from streams.agents.planner import InputEnds, Planner
+from streams.changelogs import Changelogs
 from streams.log import Log, outgoing
 from streams.metrics import Metrics
 from streams.pools import Pools
@@ -132,7 +133,7 @@ class Control:
         self._planners: dict[int, Planner] = {}
         self._models: dict[int, Models] = {}
         self._announcing: asyncio.Task[None] | None = None
-        tables = Tables(self.app, settings.kafka)
+        self._tables = tables = Tables(self.app, settings.kafka)
         self.shell = Shell(
             kafka=settings.kafka,
             codec=self._codec,
@@ -225,8 +226,9 @@ class Control:
         pool, shared = self.pools.of(number), {"log": self._log, "codec": self._codec, "settings": self.settings, "metrics": self.metrics}
         periods = Periods(pool, log=self._log, codec=self._codec, settings=self.settings)
         planner = Planner(pool, **shared, code_version=self._code_version, folded_to=self._folded_to, is_ours=self._is_ours)  # type: ignore[arg-type]
+        changelogs = Changelogs(number, tables=self._tables, log=self._log, is_ours=self._is_ours, metrics=self.metrics)
         self._planners[number] = planner
-        self._tasks[number] = [self._spawn(planner.run()), self._spawn(self._model(number).run()), self._spawn(periods.run())]
+        self._tasks[number] = [self._spawn(each.run()) for each in (planner, self._model(number), periods, changelogs)]
 
     def _model(self, number: int) -> Models:
         if number not in self._models:

@@ -28,6 +28,7 @@ class Metrics:
         self.decisions = Counter("finecut_control_decisions", "Decisions appended", ["kind"], registry=r)
         self.overtaken = Counter("finecut_control_overtaken", "Appends that another planner came before", registry=r)
         self.mended = Counter("finecut_control_mended_records", "Plans and assignments sent again, as others wrote them over", registry=r)
+        self.mended_rows = Counter("finecut_control_mended_rows", "Rows of tables written again, as others wrote them over", registry=r)
         self.decide_s = Histogram("finecut_control_decide_seconds", "Time to decide", buckets=DECIDE_S, registry=r)
         self.append_s = Histogram("finecut_control_append_seconds", "Time to append a decision", buckets=DECIDE_S, registry=r)
         self.assignments = Counter("finecut_control_assignments", "Assignments set", ["reason"], registry=r)

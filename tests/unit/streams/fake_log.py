@@ -17,6 +17,7 @@ class FakeLog:
     Partitions as lists; the time rises by one millisecond per record.
 
     Attributes:
+        headers: By topic, partition and offset, those of each record.
         tombstones: By topic and offset, the decision that each tombstone named.
         before_append: Called before the next append, to let others come between.
         while_appending: The same for what takes others a while.
@@ -25,6 +26,7 @@ class FakeLog:
     def __init__(self) -> None:
         self.kafka, self.codec = KafkaSettings(), Codec()
         self.partitions: dict[tuple[str, int], list[Stored]] = defaultdict(list)
+        self.headers: dict[tuple[str, int, int], tuple[tuple[str, bytes], ...]] = {}
         self.tombstones: dict[tuple[str, int], int | None] = {}
         self.now = 1_700_000_000_000
         self.before_append: Callable[[], object] = lambda: None
@@ -41,6 +43,7 @@ class FakeLog:
         self.now += 1
         partition = self.partitions[record.topic, record.partition]
         partition.append(Stored(offset=len(partition), at_unix_ms=UnixMs(self.now), key=record.key, value=record.value))
+        self.headers[record.topic, record.partition, len(partition) - 1] = record.headers
         if record.value is None:
             self.tombstones[record.topic, len(partition) - 1] = decision_of(record.headers)
         return Ack(offset=len(partition) - 1, at_unix_ms=UnixMs(self.now))

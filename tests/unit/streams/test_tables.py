@@ -80,7 +80,7 @@ class Change:
 
     @property
     def message(self) -> Any:
-        return SimpleNamespace(key=self.key, value=self.value, partition=0)
+        return SimpleNamespace(key=self.key, value=self.value, partition=0, offset=0, headers=())
 
 
 async def test_a_row_that_a_worker_wrote_late_does_not_take_the_place_of_one_that_includes_more(tmp_path: Path) -> None:
