@@ -7,11 +7,11 @@ from threading import Event
 import structlog
 from prometheus_client import start_http_server
 
-from packager import metrics
+from packager import memory, metrics
 from packager.client import Client
 from packager.store import DirectoryStore, Store
 from packager.worker import Worker
-from schemas.errors import LifeOverError, UserError
+from schemas.errors import Exit, LifeOverError, UserError
 from schemas.settings import Settings
 
 log = structlog.get_logger()
@@ -21,7 +21,8 @@ def run(settings: Settings, *, pool: int, packager_id: str, store: Store | None 
     """
     The exit status of a packager that worked until SIGTERM or SIGINT and drained; the second signal ends it without.
 
-    Declared dead while it was paused or cut off, it goes on as another life: a dead one gets no work.
+    Declared dead while it was paused or cut off, it goes on as another life: a dead one gets no work. Without the memory that it needs it
+    gives back what it holds and ends: what the log has is made by the next one.
 
     Args:
         settings: All settings.
@@ -30,7 +31,7 @@ def run(settings: Settings, *, pool: int, packager_id: str, store: Store | None 
         store: Where objects go; absent: the directory of the settings.
 
     Raises:
-        UserError: The pool does not exist, the name is used twice, or the store cannot be written.
+        UserError: The pool does not exist, the name is used twice, the store cannot be written, or the memory holds no GOP.
     """
     if pool not in range(settings.kafka.pool_count):
         raise UserError(f"there is no pool {pool}: pools are 0 to {settings.kafka.pool_count - 1}", do="choose one of them")
@@ -43,10 +44,14 @@ def run(settings: Settings, *, pool: int, packager_id: str, store: Store | None 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, hear)
     objects = store or DirectoryStore(settings.store)
+    settings = _bounded(settings)
     server, thread = start_http_server(settings.packager.metrics_port, settings.packager.metrics_host)
     try:
         while not _live(settings, pool, packager_id, objects, server.server_port, told, hurried):
             metrics.PACKAGER_READY.set(0)
+    except MemoryError:
+        log.error("out_of_memory", packager=packager_id, used_bytes=memory.used_bytes(), limit_bytes=memory.limit_bytes())
+        return Exit.MEMORY
     finally:
         metrics.PACKAGER_READY.set(0)
         server.shutdown()
@@ -54,6 +59,16 @@ def run(settings: Settings, *, pool: int, packager_id: str, store: Store | None 
         thread.join()
     log.info("packager_left", packager=packager_id)
     return 0
+
+
+def _bounded(settings: Settings) -> Settings:
+    """The settings with as much memory for chunks as there is."""
+    packager = settings.packager
+    room = memory.room_bytes(memory.limit_bytes(), memory.used_bytes(), packager.fetch_bytes_max)
+    tail = memory.tail_bytes(packager.tail_bytes_max, room, settings.kafka.message_bytes_max)
+    if tail < packager.tail_bytes_max:
+        log.info("tail_bounded", tail_bytes=tail, wanted_bytes=packager.tail_bytes_max, room_bytes=room)
+    return settings.model_copy(update={"packager": packager.model_copy(update={"tail_bytes_max": tail})})
 
 
 def _live(settings: Settings, pool: int, packager_id: str, store: Store, port: int, told: Event, hurried: Event) -> bool:

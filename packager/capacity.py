@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from packager import memory
 from schemas.records import Load
 
 # Bandwidth to assume where no interface tells its speed: 10 Gb/s.
@@ -30,31 +31,25 @@ def cores(configured: float, *, cgroup: Path = Path("/sys/fs/cgroup")) -> float:
     return min(float(affinity), limit)
 
 
-def memory_bytes(*, cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes of memory this process may use: those of the machine, or of its cgroup if fewer."""
-    total = int(psutil.virtual_memory().total)
-    limit = _words(cgroup / "memory.max")
-    return min(total, int(limit[0])) if limit and limit[0].isdigit() else total
-
-
 def bandwidth_bytes_per_s() -> int:
     """Bytes per second of the fastest interface that is up and tells its speed."""
     speeds = [stats.speed for stats in psutil.net_if_stats().values() if stats.isup and stats.speed > 0]
     return max(speeds) * 125_000 if speeds else BANDWIDTH_BYTES_PER_S
 
 
-def capacity(configured_cores: float, part_ms_per_core: float) -> Load:
+def capacity(configured_cores: float, part_ms_per_core: float, *, fetch_bytes_max: int) -> Load:
     """
     What this process can carry.
 
     Args:
         configured_cores: Cores it may use; 0: those measured.
         part_ms_per_core: Part work it may have at one instant, for each of its cores.
+        fetch_bytes_max: What a Kafka client of it fetches ahead: memory that chunks in hand do not have.
     """
     bandwidth, count = bandwidth_bytes_per_s(), cores(configured_cores)
     return Load(
         cores=count,
-        memory_bytes=memory_bytes(),
+        memory_bytes=memory.room_bytes(memory.limit_bytes(), memory.used_bytes(), fetch_bytes_max),
         in_bytes_per_s=bandwidth,
         out_bytes_per_s=bandwidth,
         part_ms=part_ms_per_core * count,
@@ -75,6 +70,7 @@ class Meter:
         self._process = psutil.Process()
         self._part_ms: dict[str, float] = {}
         self._last = (monotonic(), self._cpu_s(), 0, 0)
+        self._empty_bytes = memory.used_bytes()
 
     def add_part(self, slice_key: str, work_ms: float) -> None:
         """Counts the work of all parts of a slice that fell due at one instant."""
@@ -93,7 +89,7 @@ class Meter:
         span = max(now - then, 1e-3)
         return Load(
             cores=(cpu_s - cpu_then) / span,
-            memory_bytes=int(self._process.memory_info().rss),
+            memory_bytes=max(0, memory.used_bytes() - self._empty_bytes),
             in_bytes_per_s=int((self.in_bytes - in_then) / span),
             out_bytes_per_s=int((self.out_bytes - out_then) / span),
             part_ms=sum(self._part_ms.values()),

@@ -93,7 +93,8 @@ class Client:
         self._settings = settings
         self._pool = pool
         self._codec = codec_of(settings.kafka)
-        self._capacity = capacity(settings.packager.cores, settings.assignment.part_ms_budget)
+        packager = settings.packager
+        self._capacity = capacity(packager.cores, settings.assignment.part_ms_budget, fetch_bytes_max=packager.fetch_bytes_max)
         self._progress: dict[str, SliceProgress] = {}
         self._told: tuple[SliceProgress, ...] = ()
         self._reports_sent = 0
@@ -119,7 +120,7 @@ class Client:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None and self.state is not PackagerState.GONE:
+        if (kind is None or issubclass(kind, MemoryError)) and self.state is not PackagerState.GONE:
             self.state = PackagerState.GONE  # its work moves at once, not after a silence
             self.beat()
             self.flush(GOODBYE_S)

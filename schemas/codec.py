@@ -34,6 +34,8 @@ HEADER_SIZE = 10
 HEAD_SIZE_MAX = 512
 # What fastavro raises on bytes that are not a record of the schema.
 FOREIGN = (EOFError, IndexError, KeyError, ValueError, TypeError, OverflowError, MemoryError, struct.error)
+# The same but for want of memory, which is no fault of the chunk: of its header nothing large is read.
+FOREIGN_HEADER = tuple(kind for kind in FOREIGN if kind is not MemoryError)
 
 RECORDS: tuple[type[Any], ...] = (
     records.Chunk,
@@ -302,7 +304,7 @@ class Codec:
                 raise RejectedError(f"a payload of {plain['payload']} bytes, {len(payload)} are there")
             plain["payload"] = payload
             return records.Chunk(**plain)
-        except FOREIGN as error:
+        except FOREIGN_HEADER as error:
             raise RejectedError(f"not the header of a chunk: {type(error).__name__} {error}".rstrip()) from error
 
     def _prefix_of(self, kind: type[Any]) -> bytes:

@@ -15,6 +15,7 @@ class Exit(IntEnum):
     USER = 2  # a person must put something right
     STUCK = 4  # the watchdog ended it
     SUPERSEDED = 5  # another does its work under the same name: started again, the two would fight
+    MEMORY = 6  # it needed more memory than it may use; what it held is another's at once
 
 
 class FinecutError(Exception):

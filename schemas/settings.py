@@ -281,7 +281,9 @@ class PackagerSettings(_Section):
     """One packager process."""
 
     cores: Annotated[float, Field(ge=0)] = Field(0.0, description="CPU cores it may use; 0: those of its affinity and cgroup.")
-    tail_bytes_max: Positive = Field(64 * 2**20, description="Chunks held in memory, over all media partitions.")
+    tail_bytes_max: Positive = Field(
+        64 * 2**20, description="Chunks held in memory, over all media partitions; fewer if its memory limit leaves less."
+    )
     fetch_bytes_max: Positive = Field(8 * 2**20, description="Bytes Kafka's client queues per partition.")
     catch_up_share: Share = Field(0.5, description="Share of its time that catching up may take while a live edge is followed.")
     publish_retry_ms: Positive = Field(30_000, description="How long a failing store is retried before a failure is reported.")

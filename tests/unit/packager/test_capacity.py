@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from packager.capacity import Meter, capacity, cores, memory_bytes
+from packager.capacity import Meter, capacity, cores
 
 
 def test_a_cgroup_quota_limits_the_cores(tmp_path: Path) -> None:
@@ -15,13 +15,8 @@ def test_without_a_quota_affinity_counts(tmp_path: Path) -> None:
     assert cores(0.0, cgroup=tmp_path) == cores(0.0, cgroup=tmp_path / "none") >= 1
 
 
-def test_a_cgroup_limit_limits_the_memory(tmp_path: Path) -> None:
-    (tmp_path / "memory.max").write_text("1000000\n")
-    assert memory_bytes(cgroup=tmp_path) == 1_000_000
-
-
 def test_capacity_has_a_positive_figure_for_every_resource() -> None:
-    load = capacity(0.5, 150.0)
+    load = capacity(0.5, 150.0, fetch_bytes_max=2**20)
     assert (load.cores, load.part_ms) == (0.5, 75.0)
     assert min(load.memory_bytes, load.in_bytes_per_s, load.out_bytes_per_s) > 0
 
@@ -34,6 +29,6 @@ def test_use_is_per_second_since_the_last_reading() -> None:
     use = meter.read()
     assert (use.in_bytes_per_s, use.out_bytes_per_s, use.part_ms) == (500, 1_500, 10.0)
     assert use.cores >= 0
-    assert use.memory_bytes > 0
+    assert use.memory_bytes >= 0
     now[0] = 4.0
     assert meter.read().in_bytes_per_s == 0
