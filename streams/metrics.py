@@ -34,6 +34,13 @@ class Metrics:
         self.assignments = Counter("finecut_control_assignments", "Assignments set", ["reason"], registry=r)
         self.voids = Counter("finecut_control_voids", "Segments declared lost", registry=r)
         self.dead = Counter("finecut_control_dead_packagers", "Lives of packagers declared dead", registry=r)
+        self.hedges_begun = Counter("finecut_control_hedges_begun", "Late slices given to a second packager", ["pool"], registry=r)
+        self.hedges = Gauge("finecut_control_hedges", "Late slices that a second packager makes, too", ["pool"], registry=r)
+        self.suspects = Gauge("finecut_control_suspect_packagers", "Packagers of which too little was heard lately", ["pool"], registry=r)
+        self.mass_hold = Gauge(
+            "finecut_control_mass_suspicion", "1 while so many are suspect at once that none is declared dead for it", ["pool"], registry=r
+        )
+        self.mass_holds = Counter("finecut_control_mass_suspicions", "Times that so many were suspect at once", ["pool"], registry=r)
         self.event_to_assignment_ms = Histogram(
             "finecut_control_event_to_assignment_milliseconds",
             "Broker time of an assignment minus that of the record that led to it",

@@ -12,7 +12,9 @@ from schemas.records import Assignment, Decision, Level, PackagerState
 from schemas.settings import Settings
 from schemas.units import UnixMs
 from streams.core.decide import Cause, decide, whole
+from streams.core.liveness import suspicion
 from streams.core.policy import Policy
+from streams.core.rows import HeartbeatRow
 from streams.core.standing import Projection
 from streams.journal import Journal, OvertakenError
 from streams.log import Ack, Log
@@ -68,6 +70,7 @@ class Planner:
         self._is_ours = is_ours
         self._journal = Journal(pool.number, log=log, codec=codec, kafka=settings.kafka)
         self._measured = self._looked_back = UnixMs(0)
+        self._is_held = False
         self.is_ready = asyncio.Event()
 
     async def run(self) -> None:
@@ -165,7 +168,10 @@ class Planner:
         metrics.decisions.labels("whole" if decision.whole else "change").inc()
         metrics.voids.inc(len(decision.voids))
         metrics.overflow.labels(pool).set(len(decision.queued))
+        metrics.hedges.labels(pool).set(sum(1 for held in standing.assignments.values() if held.hedges))
         if not decision.whole:
+            begun = [held for held in decision.assignments if held.hedges and held.epoch == decision.number]
+            metrics.hedges_begun.labels(pool).inc(len(begun))
             metrics.dead.inc(len(decision.dead))
             for projection, ack in sent:
                 if isinstance(projection.record, Assignment) and projection.record.decision == decision.number:
@@ -182,10 +188,20 @@ class Planner:
         for level in Level:
             metrics.channels.labels(pool, level.value).set(sum(plan.level is level for plan in standing.plans.values()))
 
+    def _measure_silence(self, rows: Iterable[HeartbeatRow], now: UnixMs) -> None:
+        seen, pool = suspicion(rows, self._journal.standing.dead, self._settings.liveness, now=now), str(self._pool.number)
+        self._metrics.suspects.labels(pool).set(seen.count)
+        self._metrics.mass_hold.labels(pool).set(seen.is_held)
+        if seen.is_held and not self._is_held:
+            self._metrics.mass_holds.labels(pool).inc()
+            log.error("mass_suspicion", pool=self._pool.number, suspects=seen.count, held_ms=self._settings.liveness.mass_hold_ms)
+        self._is_held = seen.is_held
+
     def _measure_packagers(self, now: UnixMs) -> None:
         metrics, pool, self._measured = self._metrics, str(self._pool.number), now
         heard_since = UnixMs(now - self._settings.liveness.dead_after_ms)
         rows = self._pool.state.rows(topics.HEARTBEATS.title).values()
+        self._measure_silence(self._pool.state.rows(topics.HEARTBEATS.title).values(), now)
         beats = [row.pulses[-1].heartbeat for row in rows if row.at_unix_ms >= heard_since]
         for state in PackagerState:
             metrics.packagers.labels(pool, state.value).set(sum(beat.state is state for beat in beats))

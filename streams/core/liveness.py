@@ -171,6 +171,29 @@ def judge(
     return tuple(packagers), tuple(deaths)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suspicion:
+    """
+    Silence in a pool.
+
+    Attributes:
+        count: Lives neither dead nor gone of which too little was heard lately.
+        is_held: Whether they are so many at once that the fault is taken to be ours: none of them dies of it before ``mass_hold_ms``.
+    """
+
+    count: int
+    is_held: bool
+
+
+def suspicion(rows: Iterable[HeartbeatRow], dead: Mapping[str, DeadLife], settings: LivenessSettings, *, now: UnixMs) -> Suspicion:
+    """How many lives are silent, and whether that is held against us rather than them."""
+    living = [pulse for row in rows for pulse in row.pulses if _key(pulse) not in dead]
+    replaced_by = _replaced(living)
+    lives = [p for p in living if _key(p) not in replaced_by and p.heartbeat.state is not PackagerState.GONE]
+    suspects = _suspects(lives, settings, now)
+    return Suspicion(count=len(suspects), is_held=_is_mass(suspects, lives))
+
+
 def _key(pulse: Pulse) -> str:
     return life_key(pulse.heartbeat.packager_id, pulse.heartbeat.life)
 
@@ -193,7 +216,6 @@ def _replaced(living: list[Pulse]) -> dict[str, Pulse]:
 
 def _silent_after(lives: list[Pulse], settings: LivenessSettings, now: UnixMs) -> int | None:
     """Silence after which a life is dead; None while nobody bears witness."""
-    suspects = [pulse for pulse in lives if now - pulse.at_unix_ms >= settings.suspect_after_ms]
     witnesses = [
         pulse
         for pulse in lives
@@ -201,8 +223,16 @@ def _silent_after(lives: list[Pulse], settings: LivenessSettings, now: UnixMs) -
     ]
     if not witnesses:
         return None
-    is_mass = len(suspects) >= MASS_COUNT and len(suspects) > MASS_SHARE * len(lives)
+    is_mass = _is_mass(_suspects(lives, settings, now), lives)
     return max(settings.mass_hold_ms, settings.dead_after_ms) if is_mass else settings.dead_after_ms
+
+
+def _suspects(lives: list[Pulse], settings: LivenessSettings, now: UnixMs) -> list[Pulse]:
+    return [pulse for pulse in lives if now - pulse.at_unix_ms >= settings.suspect_after_ms]
+
+
+def _is_mass(suspects: list[Pulse], lives: list[Pulse]) -> bool:
+    return len(suspects) >= MASS_COUNT and len(suspects) > MASS_SHARE * len(lives)
 
 
 def _charged(pulse: Pulse, sign: Sign, charges: Charges) -> Sign:
