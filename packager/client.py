@@ -156,16 +156,11 @@ class Client:
             if self._failure.code() in LATE:
                 raise LifeOverError(f"what life {self.life} of packager {self.packager_id} said was not taken: {self._failure.str()}")
             raise KafkaException(self._failure)
-        live = read_live and self._source.has_tail
-        past = read_past and self._source.is_catching_up
-        events = self._receiver.read(0 if live or past else timeout_s)
-        arrivals = self._source.read_live(0 if past or events else timeout_s) if live else []
-        if arrivals:
-            self.clock.hear(arrivals[-1].durable_unix_ms)
-        if past:
-            arrivals += self._source.read_past(0 if arrivals else min(PAST_WAIT_S, timeout_s))
-        self._count()
-        return self._told_of(events, arrivals)
+        waits = (read_live and self._source.has_tail) or (read_past and self._source.is_catching_up)
+        events = self._receiver.read(0 if waits else timeout_s)
+        yield from self._readable(events)
+        # Only now, since who is told of slices may read them from elsewhere: nothing is handed out that was read for what they were.
+        yield from self._decoded(self._arrivals(0 if events else timeout_s, read_live=read_live, read_past=read_past))
 
     def follow(self, key: str, assignment: Assignment, *, offset: int | None = None) -> None:
         """Reads the channel of an assignment, from an offset on; absent: from where its first segment can be read."""
@@ -256,7 +251,17 @@ class Client:
         if self._receiver.is_caught_up and time.monotonic() >= self._next_beat:
             self.beat()
 
-    def _told_of(self, events: list[Assigned | Withdrawn | Unreadable], arrivals: list[Arrival]) -> Iterator[Event]:
+    def _arrivals(self, timeout_s: float, *, read_live: bool, read_past: bool) -> list[Arrival]:
+        past = read_past and self._source.is_catching_up
+        arrivals = self._source.read_live(0 if past else timeout_s) if read_live and self._source.has_tail else []
+        if arrivals:
+            self.clock.hear(arrivals[-1].durable_unix_ms)
+        if past:
+            arrivals += self._source.read_past(0 if arrivals else min(PAST_WAIT_S, timeout_s))
+        self._count()
+        return arrivals
+
+    def _readable(self, events: list[Assigned | Withdrawn | Unreadable]) -> Iterator[Event]:
         for event in events:
             if isinstance(event, Unreadable):
                 message = event.message
@@ -264,6 +269,8 @@ class Client:
                 self._reject(message.topic() or "", partition, offset, message.key() or b"", message.value() or b"", event.error)
             else:
                 yield event
+
+    def _decoded(self, arrivals: list[Arrival]) -> Iterator[Event]:
         for arrival in arrivals:
             self._beat_if_due()  # a packager of which little is left is slow, not dead
             try:
