@@ -228,7 +228,13 @@ class Control:
         planner = Planner(pool, **shared, code_version=self._code_version, folded_to=self._folded_to, is_ours=self._is_ours)  # type: ignore[arg-type]
         changelogs = Changelogs(number, tables=self._tables, log=self._log, is_ours=self._is_ours, metrics=self.metrics)
         self._planners[number] = planner
-        self._tasks[number] = [self._spawn(each.run()) for each in (planner, self._model(number), periods, changelogs)]
+        # The first decision waits for nothing that can wait for it.
+        later = [self._once_ready(planner, each.run) for each in (self._model(number), periods, changelogs)]
+        self._tasks[number] = [self._spawn(each) for each in (planner.run(), *later)]
+
+    async def _once_ready(self, planner: Planner, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        await planner.is_ready.wait()
+        await run()
 
     def _model(self, number: int) -> Models:
         if number not in self._models:

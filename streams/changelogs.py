@@ -11,7 +11,7 @@ from streams.tables import Tables
 
 log = structlog.get_logger()
 
-# Between two looks. The cleaner leaves alone what is younger than a minute.
+# Between two looks. Only if we, too, end between a late row and the next look, and compaction comes between, is anything lost.
 LOOK_S = 5.0
 
 
