@@ -1,7 +1,7 @@
 """
-What of the README is made from the code: the tables of settings and topics, and the smallest packager.
+What of the documents is made from the code: the tables of settings and topics, and the smallest packager.
 
-`python -m infra.documentation` writes them into it.
+`python -m infra.documentation` writes them into README.md and infra/SETTINGS.md.
 """
 
 import re
@@ -15,6 +15,8 @@ from schemas.settings import KafkaSettings, Settings
 from schemas.topics import TOPICS
 
 README = Path(__file__).parent.parent / "README.md"
+SETTINGS = README.parent / "infra" / "SETTINGS.md"
+MEASURED = README.parent / "infra" / "MEASURED.md"
 MINIMAL = README.parent / "packager" / "minimal.py"
 
 
@@ -52,20 +54,22 @@ def packager_code() -> str:
     return f"```python\n{code[code.index('def serve') :].rstrip()}\n```"
 
 
-TABLES = {"settings": settings_table, "topics": topics_table, "packager": packager_code}
+MADE = {README: {"topics": topics_table, "packager": packager_code}, SETTINGS: {"settings": settings_table}}
 
 
-def filled(text: str) -> str:
-    """The text with each table between its markers, ``<!-- settings -->`` and ``<!-- /settings -->``, made anew."""
-    for name, table in TABLES.items():
+def filled(document: Path) -> str:
+    """The text of a document with each table between its markers, ``<!-- settings -->`` and ``<!-- /settings -->``, made anew."""
+    text = document.read_text()
+    for name, table in MADE[document].items():
         block = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
         if not block.search(text):
-            raise ValueError(f"the README has no place for the table of {name}")
+            raise ValueError(f"{document.name} has no place for the table of {name}")
         before, after = block.split(text, maxsplit=1)[0], block.split(text, maxsplit=1)[-1]
         text = f"{before}<!-- {name} -->\n{table()}\n<!-- /{name} -->{after}"
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text()))
-    sys.stdout.write(f"{README.name} is up to date\n")
+    for made in MADE:
+        made.write_text(filled(made))
+    sys.stdout.write(f"{', '.join(made.name for made in MADE)} are up to date\n")

@@ -387,4 +387,4 @@ def load() -> Settings:
         for problem in error.errors():
             where = "__".join(str(part) for part in problem["loc"])
             lines.append(f"{'FINECUT_' + where.upper() if where else 'settings'}: {problem['msg'].removeprefix('Value error, ')}")
-        raise UserError("; ".join(lines), do="correct it in the environment or in finecut.toml; README lists every setting") from error
+        raise UserError("; ".join(lines), do="correct it in the environment or in finecut.toml; infra/SETTINGS.md lists every one") from error

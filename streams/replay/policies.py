@@ -15,7 +15,7 @@ from streams.core.policy import Policy
 from streams.simulate.scenario.reading import line_of
 
 SECTIONS: Mapping[str, type[BaseModel]] = {field.name: field.type for field in fields(Policy)}  # type: ignore[misc]
-FIX = "correct the line; the README has every setting"
+FIX = "correct the line; infra/SETTINGS.md has every setting"
 
 
 def read_policy(path: Path, base: Policy) -> Policy:
