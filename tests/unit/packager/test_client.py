@@ -75,7 +75,7 @@ def test_nothing_is_handed_out_that_was_read_for_what_a_slice_no_longer_is(fakes
 
 def test_it_beats_between_two_records_when_it_is_slow(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("packager.client.time.monotonic", lambda: now[0])
     client = Client(Settings(), pool=0, packager_id="p1")
     fakes.arrivals = [arrive(Codec().encode(chunk), offset) for offset, chunk in enumerate(CHUNKS[:6])]
     for _ in client.poll(0.0):
