@@ -1,5 +1,6 @@
 """Follows the topics a presentation is made of, in a thread of its own, and hands what it reads to the event loop."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ UNSETTLED = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABL
 SETTLE_S = 0.1
 START_TIMEOUT_S = 30.0
 PROBE_TIMEOUT_S = 1.0
+# Who did not look for so long may have slept: others may have shown a segment that it does not know. Longer than a look and a probe.
+ASLEEP_S = 3.0
 # Staleness is noticed within a fraction of what is allowed.
 PROBES_PER_STALENESS = 4
 
@@ -85,16 +88,22 @@ class Follower(threading.Thread):
         self._codec = codec_of(kafka)
         self._stopping = threading.Event()
         self._ends: dict[tuple[str, int], int] = {}
-        self._behind: set[tuple[str, int]] = set()
+        self._behind: dict[tuple[str, int], int] = {}
+        """Where what is read has to end, of each partition that is not read so far."""
+        self._looked_at = 0.0
         self._fresh_at = 0.0
         self._lag_ms = 0
         self.failure: BaseException | None = None
 
     @property
     def is_ready(self) -> bool:
-        """Whether everything was read to its end, the broker answered lately, and what is read now is no older than is allowed."""
-        is_fresh = self._monotonic_s() - self._fresh_at <= self._staleness_s and self._lag_ms <= self._staleness_s * 1_000
-        return not self._behind and is_fresh and self.failure is None
+        """
+        Whether everything was read to its end, the broker answered lately, what is read now is no older than is allowed, and nothing
+        kept this process from looking; after that it is not ready before it has read what came meanwhile.
+        """
+        now = self._monotonic_s()
+        is_fresh = now - self._fresh_at <= self._staleness_s and self._lag_ms <= self._staleness_s * 1_000
+        return not self._behind and is_fresh and now - self._looked_at <= ASLEEP_S and self.failure is None
 
     def stop(self) -> None:
         """Ends the thread and waits for it."""
@@ -162,9 +171,9 @@ class Follower(threading.Thread):
                 place.offset = high
             self._ends[place.topic, place.partition] = high
             if place.offset < high:
-                self._behind.add((place.topic, place.partition))
+                self._behind[place.topic, place.partition] = high
         consumer.assign(places)
-        self._fresh_at = self._monotonic_s()
+        self._fresh_at = self._looked_at = self._monotonic_s()
 
     # ------------------------------------------------------------ follow
 
@@ -174,13 +183,45 @@ class Follower(threading.Thread):
         turn = 0
         probed_at = self._monotonic_s()
         while not self._stopping.is_set():
+            if self._monotonic_s() - self._looked_at <= ASLEEP_S or self._look_again(consumer):
+                self._looked_at = self._monotonic_s()
             messages = self._take(consumer)
             if messages:
                 self._deliver([fact for message in messages if (fact := self._read(message)) is not None])
+                self._settle(messages)
             if self._monotonic_s() - probed_at >= probe_every_s:
                 self._probe(consumer, *places[turn % len(places)])
                 turn += 1
                 probed_at = self._monotonic_s()
+
+    def _look_again(self, consumer: Consumer) -> bool:
+        """Whether the broker said how far to read after a sleep."""
+        places = [TopicPartition(topic, partition) for topic, partition in sorted(self._ends)]
+        try:
+            ends = [consumer.get_watermark_offsets(place, timeout=PROBE_TIMEOUT_S)[1] for place in places]
+        except KafkaException as error:
+            log.warning("broker_does_not_answer", error=str(error))
+            return False
+        for place, end in zip(consumer.position(places), ends, strict=True):
+            here = place.topic, place.partition
+            if (place.offset if place.offset >= 0 else self._ends[here]) < end:
+                self._behind[here] = end
+        log.warning("slept", seconds=round(self._monotonic_s() - self._looked_at, 1), partitions_behind=len(self._behind))
+        return True
+
+    def _settle(self, messages: list[Message]) -> None:
+        """Of what was handed on: which partitions are now read as far as they were to be."""
+        if not self._behind:
+            return
+        for message in messages:
+            here = str(message.topic()), int(message.partition() or 0)
+            # The end of a partition, as told, has the offset that the next record gets.
+            if (error := message.error()) is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+                continue
+            if int(message.offset() or 0) + (error is None) >= self._behind.get(here, math.inf):
+                del self._behind[here]
+        if not self._behind:
+            log.info("caught_up", partitions=len(self._ends))
 
     @staticmethod
     def _take(consumer: Consumer) -> list[Message]:
@@ -193,7 +234,7 @@ class Follower(threading.Thread):
         self._fresh_at = self._monotonic_s()
         error = message.error()
         if error is not None:
-            self._judge(error, topic, partition)
+            self._judge(error)
             return None
         metrics.RECORDS.labels(topic).inc()
         # After a pause it reads what came meanwhile: until it has, a player would be shown the past after what others have shown it.
@@ -217,13 +258,9 @@ class Follower(threading.Thread):
             raise RejectedError(f"a {type(record).__name__} in {topic.title}")
         return record
 
-    def _judge(self, error: KafkaError, topic: str, partition: int) -> None:
+    def _judge(self, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
             self._lag_ms = 0
-            if self._behind:
-                self._behind.discard((topic, partition))
-                if not self._behind:
-                    log.info("caught_up", partitions=len(self._ends))
         elif error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             raise KafkaException(error)
         else:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
 from packager.clock import BrokerClock
-from packager.origin.follow import Fact, Follower
+from packager.origin.follow import ASLEEP_S, Fact, Follower
 from packager.origin.server import _Process
 from schemas import topics
 from schemas.codec import Codec
@@ -33,6 +33,7 @@ class Message:
     of: Topic
     data: bytes | None
     name: bytes = b"k"
+    ends_at: int | None = None
 
     def topic(self) -> str:
         return self.of.name(KAFKA)
@@ -41,7 +42,7 @@ class Message:
         return 1
 
     def offset(self) -> int:
-        return 7
+        return 7 if self.ends_at is None else self.ends_at
 
     def key(self) -> bytes:
         return self.name
@@ -52,8 +53,8 @@ class Message:
     def timestamp(self) -> tuple[int, int]:
         return 1, APPENDED
 
-    def error(self) -> None:
-        return None
+    def error(self) -> KafkaError | None:
+        return None if self.ends_at is None else KafkaError(KafkaError._PARTITION_EOF)
 
 
 @dataclass
@@ -74,6 +75,7 @@ class Desk:
             broker_now=lambda: UnixMs(APPENDED + self.lag_ms),
             monotonic_s=lambda: self.now_s,
         )
+        self.follower._looked_at = self.now_s
 
     def read(self, topic: Topic, data: bytes | None) -> Fact | None:
         return self.follower._read(Message(topic, data))  # type: ignore[arg-type]
@@ -108,7 +110,7 @@ def test_what_the_control_plane_reads_too_is_rejected_by_it_alone() -> None:
 def test_a_broker_that_is_silent_for_too_long_makes_an_origin_stale_until_it_speaks() -> None:
     desk = Desk()
     desk.read(topics.REPORTS, CODEC.encode(facts.start()))
-    desk.now_s += 10
+    desk.now_s = desk.follower._looked_at = desk.now_s + 10
     assert desk.follower.is_ready
     desk.now_s += 0.001
     assert not desk.follower.is_ready
@@ -125,8 +127,46 @@ def test_an_origin_that_reads_what_came_long_ago_is_not_ready_before_it_has_read
     assert desk.follower.is_ready
     desk.lag_ms = 20_000
     desk.read(topics.REPORTS, CODEC.encode(facts.start()))
-    desk.follower._judge(KafkaError(KafkaError._PARTITION_EOF), "reports", 0)
+    desk.follower._judge(KafkaError(KafkaError._PARTITION_EOF))
     assert desk.follower.is_ready, "nothing newer is there"
+
+
+@dataclass
+class Log:
+    """Three partitions as a consumer sees them: how far it has read, how long they are."""
+
+    read: dict[str, int]
+    ends: dict[str, int]
+    is_away: bool = False
+
+    def get_watermark_offsets(self, place: TopicPartition, timeout: float) -> tuple[int, int]:
+        if self.is_away:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        return 0, self.ends[place.topic]
+
+    def position(self, places: list[TopicPartition]) -> list[TopicPartition]:
+        return [TopicPartition(place.topic, place.partition, self.read[place.topic]) for place in places]
+
+
+def test_an_origin_that_slept_is_not_ready_before_it_has_handed_on_what_came_meanwhile() -> None:
+    desk, parts = Desk(), topics.PARTS.name(KAFKA)
+    names = [topic.name(KAFKA) for topic in (topics.CHANNELS, topics.PARTS, topics.REPORTS)]
+    desk.follower._ends = dict.fromkeys([(name, 1) for name in names], 3)
+    log = Log(read=dict(zip(names, (3, 5, OFFSET_INVALID), strict=True)), ends=dict(zip(names, (3, 8, 3), strict=True)), is_away=True)
+    desk.read(topics.PARTS, CODEC.encode(facts.start()))
+    assert desk.follower.is_ready
+    desk.now_s += ASLEEP_S + 0.1
+    assert not desk.follower.is_ready, "nobody looked"
+    assert not desk.follower._look_again(log)  # type: ignore[arg-type]
+    log.is_away = False
+    assert desk.follower._look_again(log)  # type: ignore[arg-type]
+    desk.follower._looked_at = desk.now_s
+    assert desk.follower._behind == {(parts, 1): 8}
+    old = Message(topics.PARTS, b"", ends_at=5)
+    desk.follower._settle([old])  # type: ignore[list-item]
+    assert not desk.follower.is_ready, "an end that was told before the sleep"
+    desk.follower._settle([Message(topics.PARTS, CODEC.encode(facts.start()))])  # type: ignore[list-item]
+    assert desk.follower.is_ready
 
 
 def test_any_error_of_the_thread_is_kept_for_the_process_to_end_with(monkeypatch: pytest.MonkeyPatch) -> None:
