@@ -20,6 +20,7 @@ from rich.console import Console
 from tests.chaos.cast import HOT, Size, on_stage
 from tests.chaos.picture import draw
 from tests.chaos.plan import KINDS, make_plan
+from tests.chaos.screens import GROUPS, on_screens
 from tests.chaos.story import Say, play
 from tests.chaos.table import WIDTH, show, write
 from tests.chaos.verdict import Verdict, judge
@@ -37,10 +38,10 @@ def main(words: Sequence[str]) -> int:
     def say(text: str) -> None:
         console.print(f"[dim]{time.monotonic() - began_s:7.1f} s[/]  {text}", highlight=False, soft_wrap=True)
 
-    size = Size(brokers=asked.brokers, controls=asked.controls, packagers=asked.packagers, origins=asked.origins, encoders=asked.encoders)
+    size = Size(**{name: getattr(asked, name) for name in ("brokers", "controls", "packagers", "origins", "encoders", "pools")})
     with ExitStack() as stack:
         folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
-        verdict = run(folder, size, seed=asked.seed, seconds=asked.minutes * 60, kinds=asked.kinds, say=say)
+        verdict = run(folder, size, seed=asked.seed, seconds=asked.minutes * 60, kinds=asked.kinds, say=say, pages=asked.pages)
     show(verdict, console)
     write(verdict, asked.result)
     draw(verdict, asked.result.with_suffix(".png"))
@@ -48,12 +49,12 @@ def main(words: Sequence[str]) -> int:
     return 0 if verdict.is_kept else 1
 
 
-def run(folder: Path, size: Size, *, seed: int, seconds: float, kinds: Sequence[str] = tuple(KINDS), say: Say) -> Verdict:
+def run(folder: Path, size: Size, *, seed: int, seconds: float, kinds: Sequence[str] = tuple(KINDS), say: Say, pages: str = "") -> Verdict:
     """Play the plan of a seed and judge it; every process has ended when it returns."""
     plan = make_plan(seed, seconds=seconds, kinds=kinds)
-    with on_stage(folder, size) as cast:
+    with on_stage(folder, size) as cast, on_screens(cast, folder, pages, seconds=seconds) as stage:
         say(f"all are ready; {len(plan)} faults in {seconds / 60:g} minutes, seed {seed}")
-        played = play(cast, plan, seconds=seconds, say=say)
+        played = play(cast, plan, seconds=seconds, say=say, stage=stage)
         say("the verdict is read from the log")
         return judge(cast, played)
 
@@ -63,12 +64,13 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=30.0, help="length of the story")
     parser.add_argument("--seed", type=int, default=1, help="of the plan of faults")
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)}")
-    for name, default in (("brokers", 3), ("controls", 2), ("packagers", 4), ("origins", 2)):
+    for name, default in (("brokers", 3), ("controls", 2), ("packagers", 4), ("origins", 2), ("pools", 1)):
         parser.add_argument(f"--{name}", type=int, default=default, help="how many")
     parser.add_argument(
         "--encoders", type=int, choices=(0, 1, 2), default=0,
         help=f"of {HOT}: 1 encodes in real time, 2 are a pair, of which one follows; 0: a recording is played",
     )  # fmt: skip
+    parser.add_argument("--pages", choices=list(GROUPS), default="", help="real players in Chromium watch, too (`make browser` first)")
     parser.add_argument("--folder", type=Path, default=None, help="for the run's files, kept; else a temporary one")
     parser.add_argument("--result", type=Path, default=RESULT, help="where all that was found goes, as JSON; the picture beside it")
     return parser

@@ -30,11 +30,14 @@ class Wait:
 
 
 Act = Generator[Wait, None, None]
+OF_ALL = frozenset({"control-away", "store-readonly", "origins-restart", "broker-rolling", "brokers-away"})
 
 
 def begin(cast: Cast, fault: Fault) -> tuple[str, Act] | None:
     """Whom a fault happens to, and the act; None if there is nobody left to harm."""
-    if fault.kind in {"control-away", "store-readonly", "broker-rolling"}:
+    if fault.kind in OF_ALL:
+        if any(what.startswith(f"{fault.role} ") for what in cast.harmed):
+            return None
         target = "all"
     else:
         # Of brokers one at a time: with two away there is no majority, and nothing to be seen but that.
@@ -129,15 +132,19 @@ def _store(word: str, *, of_all: bool = False) -> Callable[[Cast, str, float], A
     return act
 
 
-def _away(cast: Cast, _: str, seconds: float) -> Act:
-    gone = [name for name in cast.controls if cast.child(name).is_alive]
-    for name in gone:
-        cast.kill(name)
-    try:
-        yield _for(seconds)
-    finally:
+def _all_of(role: str) -> Callable[[Cast, str, float], Act]:
+    def act(cast: Cast, _: str, seconds: float) -> Act:
+        gone = [name for name in names_of(cast, role) if cast.child(name).is_alive]
         for name in gone:
-            cast.revive(name)
+            cast.kill(name)
+        try:
+            yield _for(seconds)
+        finally:
+            for name in gone:
+                cast.revive(name)
+        yield Wait(until=lambda: all(r.holds() for name in gone if (r := cast.child(name).readiness)), most_s=RETURNS_S)
+
+    return act
 
 
 def _kill_broker(cast: Cast, name: str, seconds: float) -> Act:
@@ -146,6 +153,19 @@ def _kill_broker(cast: Cast, name: str, seconds: float) -> Act:
         yield _for(seconds)
     finally:
         cast.cluster.brokers[int(name)].launch()
+    yield Wait(until=lambda: in_sync(cast), most_s=RETURNS_S)
+
+
+def _brokers_away(cast: Cast, _: str, seconds: float) -> Act:
+    """No quorum, and one copy where two must be written: nothing is acknowledged meanwhile."""
+    gone = list(cast.cluster.brokers)[1:]
+    for number in gone:
+        cast.cluster.kill(number)
+    try:
+        yield _for(seconds)
+    finally:
+        for number in gone:
+            cast.cluster.brokers[number].launch()
     yield Wait(until=lambda: in_sync(cast), most_s=RETURNS_S)
 
 
@@ -187,12 +207,15 @@ ACTS: dict[str, Callable[[Cast, str, float], Act]] = {
     "store-slow": _store(f"slow {SLOW_STORE_S}"),
     "control-kill": _kill,
     "control-pause": _pause,
-    "control-away": _away,
+    "control-away": _all_of("control"),
     "origin-kill": _kill,
     "origin-pause": _pause,
+    "origin-behind": _pause,
+    "origins-restart": _all_of("origin"),
     "encoder-kill": _kill,
     "encoder-pause": _pause,
     "broker-kill": _kill_broker,
     "broker-pause": _pause_broker,
     "broker-rolling": _roll_brokers,
+    "brokers-away": _brokers_away,
 }

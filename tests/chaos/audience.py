@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from urllib.parse import urljoin
 
 import aiohttp
@@ -19,6 +20,10 @@ from tests.chaos.playhead import Playhead
 from tests.invariants import Listed, read_playlist
 
 POLL_S = 1.0
+# Of two origins; of more each is asked as much less often.
+POLLED_ORIGINS = 2
+# Somebody asks one origin after the other, as behind a load balancer without a memory.
+IN_TURN_S, IN_TURN = 0.25, "in turn"
 # The audience looks at its own clock so often; what comes later than this by more than `LATE_S` shows that it did not run.
 TICK_S, LATE_S = 0.1, 0.4
 # A viewer asks again after this.
@@ -68,6 +73,8 @@ class Heard:
     """What everybody saw."""
 
     looks: list[Look] = field(default_factory=list)
+    in_turn: list[Look] = field(default_factory=list)
+    """What somebody saw who asked another origin each time."""
     stalls: list[Stall] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
@@ -122,6 +129,7 @@ class Audience:
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as http:
             tasks = [asyncio.create_task(self._poll(http, name, path)) for name in self._origins for path in self._polled]
             tasks.append(asyncio.create_task(self._tick()))
+            tasks += [asyncio.create_task(self._ask_in_turn(http, path)) for path in self._polled if path.endswith("/v0.m3u8")]
             addresses = list(self._origins.values())
             for channel, (plain, low_latency) in self._channels.items():
                 for number in range(plain + low_latency):
@@ -160,7 +168,23 @@ class Audience:
                     packed=zlib.compress(body, 6),
                 )  # fmt: skip
                 self.heard.looks.append(look)
-            await asyncio.sleep(max(0.05, POLL_S - (time.monotonic() - begun_s)))
+            every_s = POLL_S * max(1.0, len(self._origins) / POLLED_ORIGINS)
+            await asyncio.sleep(max(0.05, every_s - (time.monotonic() - begun_s)))
+
+    async def _ask_in_turn(self, http: aiohttp.ClientSession, path: str) -> None:
+        channel, kind, file = path.strip("/").split("/")
+        for number, address in enumerate(cycle(self._origins.values())):
+            begun_s, at_unix_ms = time.monotonic(), now_ms()
+            status, body = await fetch(http, urljoin(address, path), timeout_s=IN_TURN_S, agent=IN_TURN)
+            self.heard.answers[f"{IN_TURN} {status}"] += 1
+            if status == OK:
+                self.heard.in_turn.append(
+                    Look(
+                        origin_id=IN_TURN, channel=channel, track=file.removesuffix(".m3u8"), low_latency=kind == "ll",
+                        at_unix_ms=at_unix_ms, packed=zlib.compress(body, 6), run=number,
+                    )
+                )  # fmt: skip
+            await asyncio.sleep(max(0.05, IN_TURN_S - (time.monotonic() - begun_s)))
 
 
 Unit = tuple[tuple[int, int], float, str]

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra.clip import ensure_clip
 from infra.kafka import LocalCluster, prepare
 from infra.kafka.ports import free_ports
 from infra.processes import Child, Readiness
@@ -19,6 +18,7 @@ from streams.ingest import end
 from tests.chaos.audience import Audience, now_ms
 from tests.chaos.stagehand import VARIABLE
 from tests.line import CACHE, WAIT_S, Line, whole_line
+from tests.unit.ingest.fakes import make_clip
 
 # Viewers of parts: two packagers make the same; viewers of whole segments alone: one does; nobody: none, until somebody asks.
 HOT, PLAIN, ASKED = "arena", "news", "garden"
@@ -27,6 +27,8 @@ POLLED = tuple(f"/{channel}/{kind}/{track}.m3u8" for channel in (HOT, PLAIN) for
 STAGEHAND = "tests.chaos.stagehand"
 # Until the channels are published on a busy machine.
 LIVE_S = 180.0
+# Encoded in real time, and over again: a small picture, so that two of a pair do not take each other's time.
+ENCODED, ENCODED_S = (320, 180), 8.0
 # Of a second a slow process runs so much.
 SLOW_STOPPED_S, SLOW_RUNS_S = 0.2, 0.05
 
@@ -40,6 +42,7 @@ class Size:
     packagers: int = 4
     origins: int = 2
     encoders: int = 0
+    pools: int = 1
 
 
 @dataclass(slots=True)
@@ -50,22 +53,24 @@ class Cast:
     Attributes:
         cluster: Its brokers.
         line: Its first control plane and origin, and what the log says.
-        packagers: Names of its packagers.
+        packagers: Pool of each of its packagers.
         controls: Names of its control planes.
         origins: Address of each origin by name.
         encoders: Channels of each encoder process.
         harmed: What something is being done to.
+        spared: What nothing may be done to.
         restarts: What ended by itself and was started again: when, its name, its status.
     """
 
     cluster: LocalCluster
     line: Line
     folder: Path
-    packagers: tuple[str, ...]
+    packagers: Mapping[str, int]
     controls: tuple[str, ...]
     origins: dict[str, str]
     encoders: dict[str, tuple[str, ...]] = field(default_factory=dict)
     harmed: set[str] = field(default_factory=set)
+    spared: set[str] = field(default_factory=set)
     restarts: list[tuple[int, str, int]] = field(default_factory=list)
     paused: set[int] = field(default_factory=set)
 
@@ -120,7 +125,8 @@ class Cast:
         """A packager whose store can be made to fail."""
         port = next(free_ports())
         return self.line.run.supervisor.start(
-            process or name, "packager", [name], module=STAGEHAND, readiness=_readiness(f"http://127.0.0.1:{port}", "packager"),
+            process or name, "packager", [name, str(self.packagers[name])], module=STAGEHAND,
+            readiness=_readiness(f"http://127.0.0.1:{port}", "packager"),
             environment={"FINECUT_PACKAGER__METRICS_PORT": str(port), VARIABLE: str(self.words(name))},
         )  # fmt: skip
 
@@ -130,7 +136,8 @@ class Cast:
 
     def encode(self, channel: str, *, count: int) -> None:
         """One process that encodes in real time, or a pair of them, of which one follows the other."""
-        words = ["encode", str(ensure_clip(CACHE)), "--channel", channel, "--realtime", "--loop", "--idle-level", Level.PARTS.value]
+        clip = make_clip(self.folder / "small.mp4", seconds=ENCODED_S, size=ENCODED)
+        words = ["encode", str(clip), "--channel", channel, "--realtime", "--loop", "--idle-level", Level.PARTS.value]
         for number in range(1, count + 1):
             child = self.line.run.supervisor.start(f"encode-{channel}-{number}", "encode", [*words, *(["--standby"] if count > 1 else [])])
             self.encoders[child.name] = (channel,)
@@ -184,6 +191,7 @@ def on_stage(folder: Path, size: Size, **settings: Any) -> Iterator[Cast]:
     """A whole cast that is ready and whose channels are live; all of it ends with the context, however it ends."""
     chosen: dict[str, Any] = {
         "KAFKA__REPLICATION_FACTOR": min(3, size.brokers),
+        "KAFKA__POOL_COUNT": size.pools,
         "GRANULARITY__COPIES_VIEWERS": 2,
         "GRANULARITY__DEAL_HOLD_MS": 2_000,
         "GRANULARITY__HOLD_MS": 4_000,
@@ -194,7 +202,7 @@ def on_stage(folder: Path, size: Size, **settings: Any) -> Iterator[Cast]:
     ):
         run = line.run
         cast = Cast(
-            cluster=cluster, line=line, folder=folder, packagers=tuple(f"packager-{n}" for n in range(1, size.packagers + 1)),
+            cluster=cluster, line=line, folder=folder, packagers={f"packager-{n}": n % size.pools for n in range(1, size.packagers + 1)},
             controls=("control", *(f"control-{n}" for n in range(2, size.controls + 1))), origins={"origin": run.origin_url},
         )  # fmt: skip
         for name in cast.controls[1:]:
@@ -230,7 +238,13 @@ def names_of(cast: Cast, role: str) -> Sequence[str]:
         return [str(number) for number in cast.cluster.brokers]
     if role == "encoder":
         return sorted(cast.encoders)
-    return {"packager": cast.packagers, "store": cast.packagers, "control": cast.controls, "origin": tuple(cast.origins)}[role]
+    packagers = tuple(cast.packagers)
+    return {
+        "packager": packagers,
+        "store": packagers,
+        "control": cast.controls,
+        "origin": tuple(name for name in cast.origins if name not in cast.spared),
+    }[role]
 
 
 def _readiness(url: str, part: str) -> Readiness:

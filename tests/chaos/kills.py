@@ -36,14 +36,13 @@ from schemas.topics import ASSIGNMENTS, CHANNELS, PARTS
 from streams.replay.entries import Entry
 from tests.chaos.audience import Audience, now_ms
 from tests.chaos.effects import History, TrackId
+from tests.chaos.screens import GROUPS
 from tests.chaos.table import WIDTH, quantile
 from tests.line import CACHE, Line, whole_line
 from tests.players.scenarios import first_holder, holders, pages
 from tests.players.stage import Stage, playing
 
 RESULT = CACHE / "kills.json"
-# At most three pages at a time: each takes a good part of a core.
-GROUPS: Mapping[str, tuple[str, ...]] = {"plain": ("hls.js", "dash.js", "shaka"), "ll": ("hls.js-ll", "dash.js-ll", "shaka-ll")}
 PACKAGERS = 3
 ROUND_KILLS = 10
 # Buffers are full again at this share of what they were before.

@@ -50,11 +50,14 @@ KINDS: Mapping[str, Kind] = {
         Kind(name="control-away", role=CONTROL, about="all workers killed, started again later", least_s=4, most_s=8),
         Kind(name="origin-kill", role=ORIGIN, about="SIGKILL, started again later", least_s=2, most_s=8),
         Kind(name="origin-pause", role=ORIGIN, about="SIGSTOP, later SIGCONT", least_s=4, most_s=20),
+        Kind(name="origin-behind", role=ORIGIN, about="SIGSTOP for 20 s: what it knows then is old", least_s=20, most_s=20),
+        Kind(name="origins-restart", role=ORIGIN, about="all killed at once, started again later", least_s=2, most_s=6),
         Kind(name="encoder-kill", role=ENCODER, about="SIGKILL, started again later", least_s=1, most_s=5),
         Kind(name="encoder-pause", role=ENCODER, about="SIGSTOP, later SIGCONT", least_s=2, most_s=6),
         Kind(name="broker-kill", role=BROKER, about="SIGKILL, started again later", least_s=5, most_s=12),
         Kind(name="broker-pause", role=BROKER, about="SIGSTOP, later SIGCONT", least_s=3, most_s=10),
         Kind(name="broker-rolling", role=BROKER, about="each restarted in order, one after the other", least_s=1, most_s=1),
+        Kind(name="brokers-away", role=BROKER, about="two of three killed, back after 40 s", least_s=40, most_s=40),
     )
 }
 

@@ -37,16 +37,16 @@ class FailingStore(DirectoryStore):
         super()._write(path, pieces)
 
 
-def main(name: str) -> int:
+def main(name: str, pool: int) -> int:
     """Exit status of the packager."""
     settings = load()
     configure(settings.log_level)
     try:
-        return run(settings, pool=0, packager_id=name, store=FailingStore(settings.store, Path(os.environ[VARIABLE])))
+        return run(settings, pool=pool, packager_id=name, store=FailingStore(settings.store, Path(os.environ[VARIABLE])))
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], int(sys.argv[2])))

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.errors import FinecutError
+from tests.chaos import screens
 from tests.chaos.acts import Act, Wait, begin
 from tests.chaos.audience import Heard, now_ms
 from tests.chaos.cast import HOT, PLAIN, Cast
 from tests.chaos.plan import APART_S, QUIET_LAST_S, Fault
+from tests.players.stage import Stage
 
 Say = Callable[[str], None]
 # Faults that last when the story ends are made good, and this long is waited for that.
@@ -44,6 +46,7 @@ class Played:
     restarts: list[tuple[int, str, int]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     usage: dict[str, Any] = field(default_factory=dict)
+    pages: dict[str, dict[str, Any]] = field(default_factory=dict)
     end_unix_ms: int = 0
 
 
@@ -55,7 +58,7 @@ class _Running:
     until_s: float
 
 
-def play(cast: Cast, plan: Sequence[Fault], *, seconds: float, say: Say) -> Played:
+def play(cast: Cast, plan: Sequence[Fault], *, seconds: float, say: Say, stage: Stage | None = None) -> Played:
     """Play a plan; returns when all that was encoded is packaged, or why it is not stands among the problems."""
     audience = cast.audience()
     audience.start()
@@ -78,6 +81,8 @@ def play(cast: Cast, plan: Sequence[Fault], *, seconds: float, say: Say) -> Play
         say("the audience stays until everything goes on, then the channels end")
         cast.line.goes_on(HOT, PLAIN, segments=2)
         audience.stop()
+        if stage:
+            played.pages = screens.end(stage, audience.heard)
         cast.end()
     except (AssertionError, FinecutError) as error:
         played.problems.append(f"{type(error).__name__}: {error}"[:4_000])

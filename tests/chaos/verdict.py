@@ -11,11 +11,13 @@ from schemas.records import Decision, Outcome, Reject, Reports, Void
 from schemas.timeline import INIT_NAME, init_name
 from schemas.topics import CHANNELS, MEDIA, TOPICS
 from streams.replay.redecide import redecide_log
+from tests.chaos import screens
 from tests.chaos.account import Account, SegmentId, Word, named
 from tests.chaos.audience import Look
 from tests.chaos.cast import Cast
 from tests.chaos.effects import Effect, Explained, History, effects, explain
 from tests.chaos.story import Played
+from tests.invariants import read_playlist
 from tests.promises import assert_epochs_rise, assert_playlists_never_contradict, in_force, packaged
 
 # Channels first: periods must be known when what is said of them is read.
@@ -94,14 +96,19 @@ def judge(cast: Cast, played: Played) -> Verdict:
         Check(name="init segments are those of the log", is_kept=not stored, told=named(stored)),
         Check(name="no name was given two contents", is_kept=not tally.conflicts, told=named(sorted(tally.conflicts))),
         _check("playlists never contradicted", lambda: told_by(played.heard.looks)),
+        _check("nor did one origin after the other", lambda: told_in_turn(played.heard.in_turn)),
         Check(name="what is listed is there", is_kept=not played.heard.missing, told=named(played.heard.missing)),
         _check("decisions are contiguous, epochs rise", lambda: _decided(said)),
         _check("decisions are made again, equal", lambda: _redecided(cast)),
         recovered(found),
     ]
+    if played.pages:
+        is_kept, told = screens.told(played.pages)
+        checks.append(Check(name="real players played on", is_kept=is_kept, told=told))
     figures = {
         "rejects": dict(rejects.most_common(REASONS_MAX)), "failures": dict(tally.failures), "answers": dict(played.heard.answers),
-        "played_s": played.heard.played_s, "restarts": played.restarts, "usage": played.usage, "begin_unix_ms": played.begin_unix_ms,
+        "played_s": played.heard.played_s, "pages": played.pages, "restarts": played.restarts, "usage": played.usage,
+        "begin_unix_ms": played.begin_unix_ms,
         "end_unix_ms": played.end_unix_ms, "periods": len(tally.periods), "looks": len(played.heard.looks),
         "audience_late_s": sum(end - begin for begin, end in played.heard.asleep) / 1_000,
     }  # fmt: skip
@@ -155,6 +162,30 @@ def told_by(looks: Sequence[Look]) -> str:
     """
     assert_playlists_never_contradict(looks)
     return f"{len(looks)} playlists of {len({look.origin_id for look in looks})} origins"
+
+
+def told_in_turn(looks: Sequence[Look]) -> str:
+    """
+    How far playlists went back for somebody who asked another origin each time.
+
+    An origin hears of a segment a moment after another, so that the end may fall by one; never its contents, and never its head.
+
+    Raises:
+        AssertionError: One contradicts another, or went back by more.
+    """
+    assert_playlists_never_contradict(looks)
+    newest: dict[tuple[str, str, bool], tuple[int, int]] = {}
+    back = Counter[int]()
+    for look in looks:
+        listed, where = read_playlist(look.text), (look.channel, look.track, look.low_latency)
+        end = listed.first + len(listed.segments)
+        head_seen, end_seen = newest.get(where, (listed.first, end))
+        said = f"{look.channel}/{look.track} at {look.at_unix_ms}"
+        assert listed.first >= head_seen - 1, f"{said}: the first segment fell from {head_seen} to {listed.first}"
+        assert end >= end_seen - 1, f"{said}: the end fell from {end_seen} to {end}"
+        back[min(0, end - end_seen)] += 1
+        newest[where] = max(head_seen, listed.first), max(end_seen, end)
+    return f"{len(looks)} playlists from origins in turn, {back[-1]} of them one segment behind what was seen before"
 
 
 def recovered(found: Sequence[Effect]) -> Check:

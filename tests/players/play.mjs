@@ -53,7 +53,7 @@ function judge(samples) {
   const goesOn = (before) => {
     if (still >= STALL_S) {
       const late_s = lateWithin(before[0] - still - BEFORE_S, before[0]), isTrue = ahead < MEDIA_S && late_s < buffers[buffers.length >> 1] / 2;
-      (isTrue ? stalls : hitches).push({ at_s: +before[1].toFixed(2), seconds: +still.toFixed(2), ahead_s: +ahead.toFixed(2), late_s: +late_s.toFixed(2) });
+      (isTrue ? stalls : hitches).push({ at_s: +before[1].toFixed(2), until_s: +before[0].toFixed(2), seconds: +still.toFixed(2), ahead_s: +ahead.toFixed(2), late_s: +late_s.toFixed(2) });
     }
     [still, ahead] = [0, Infinity];
   };
@@ -133,8 +133,8 @@ try {
   await over;
   // All are measured before the first screenshot, which takes a slow machine seconds.
   const results = await Promise.all(pages.map(async ({ name, page, crashes, asked }) => {
-    const seen = await page.evaluate(() => ({ samples: window.__samples, page: window.finecut ?? null }));
-    return { name, ...judge(seen.samples), errors: [...crashes, ...(seen.page?.errors ?? [])], asked, page: seen.page };
+    const seen = await page.evaluate(() => ({ samples: window.__samples, page: window.finecut ?? null, began_unix_s: performance.timeOrigin / 1000 }));
+    return { name, began_unix_s: seen.began_unix_s, ...judge(seen.samples), errors: [...crashes, ...(seen.page?.errors ?? [])], asked, page: seen.page };
   }));
   fs.writeFileSync(process.argv[3], JSON.stringify(results));
   if (spec.screenshots) for (const { name, page } of pages) await page.screenshot({ path: `${spec.screenshots}/${name}.png` });

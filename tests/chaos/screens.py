@@ -1,0 +1,52 @@
+"""Real pages that play while things go wrong: hls.js, dash.js and Shaka Player in Chromium, of the hot channel."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.audience import Heard, Stall
+from tests.chaos.cast import HOT, Cast
+from tests.players.scenarios import is_low_latency, pages
+from tests.players.stage import Stage, playing
+
+# At most three pages at a time: each takes a good part of a core.
+GROUPS: Mapping[str, tuple[str, ...]] = {"plain": ("hls.js", "dash.js", "shaka"), "ll": ("hls.js-ll", "dash.js-ll", "shaka-ll")}
+# Pages are played for longer than the story, whose faults may last longer than planned.
+MORE_S = 600.0
+
+
+@contextmanager
+def on_screens(cast: Cast, folder: Path, group: str, *, seconds: float) -> Iterator[Stage | None]:
+    """Pages of a group that all play, None if the group is empty; their origin is spared: a page knows but one."""
+    if not group:
+        yield None
+        return
+    cast.spared.add("origin")
+    with playing(cast.line, folder, pages(*GROUPS[group], channel=HOT), seconds=seconds + MORE_S) as stage:
+        yield stage
+
+
+def end(stage: Stage, heard: Heard) -> dict[str, dict[str, Any]]:
+    """What each page saw, once all of them show what is taken now; their stalls go to those of the audience."""
+    stage.until_seen()
+    seen = stage.end()
+    for name, page in seen.items():
+        viewer = f"{HOT}-{'ll' if is_low_latency(name) else 'hls'}-page-{name}"
+        heard.played_s[viewer] = page.get("played_s", 0.0)
+        heard.stalls += [_stall(viewer, page["began_unix_s"], stall) for stall in page.get("stalls", ())]
+    return {
+        name: {"started": page["started"], "behind": page["behind"], "errors": page["errors"], "hitches": len(page.get("hitches", ()))}
+        for name, page in seen.items()
+    }
+
+
+def told(seen: Mapping[str, Mapping[str, Any]]) -> tuple[bool, str]:
+    """Whether every page played to the end without an error, and what was wrong."""
+    wrong = [f"{name}: {dict(page)}" for name, page in sorted(seen.items()) if page["errors"] or page["behind"] or not page["started"]]
+    return not wrong, "; ".join(wrong) or f"{len(seen)} pages played on"
+
+
+def _stall(viewer: str, began_unix_s: float, stall: Mapping[str, float]) -> Stall:
+    until_s = began_unix_s + stall["until_s"]
+    return Stall(channel=HOT, viewer=viewer, begin_unix_ms=round((until_s - stall["seconds"]) * 1_000), end_unix_ms=round(until_s * 1_000))
