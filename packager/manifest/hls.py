@@ -164,12 +164,13 @@ def _header(view: View, *, low_latency: bool, is_archive: bool) -> Iterator[str]
 def _skipped(view: View) -> int:
     # RFC 8216bis 4.4.5.2: what lies further from the end than the boundary, by durations: a hole in time between periods has none.
     left_ms = SKIP_TARGETS * view.period.target_duration_ms + SKIP_MARGIN_MS
-    for index in range(len(view.segments), 0, -1):
-        if left_ms <= 0:
-            return index
-        segment = view.segments[index - 1]
-        left_ms -= segment.end_ms - segment.start_ms
-    return 0
+    skipped = len(view.segments)
+    while skipped and left_ms > 0:
+        skipped -= 1
+        left_ms -= view.segments[skipped].end_ms - view.segments[skipped].start_ms
+    # Nothing beyond a discontinuity: hls.js counts discontinuities in what it reads, so that the newest parts would stand in the oldest
+    # period until that leaves the window, and then in their own, at which it stalls.
+    return sum(segment.period.discontinuity == view.segments[0].period.discontinuity for segment in view.segments[:skipped])
 
 
 def _segment(segment: Segment, track_id: str, before: Period | None, *, has_parts: bool, is_text: bool) -> Iterator[str]:

@@ -160,3 +160,12 @@ def test_a_delta_update_keeps_at_least_six_targets_of_media_however_long_the_enc
     )
     text = hls.media(view, "v0", low_latency=True, skip=True)
     assert text.count("#EXTINF") * 4 == 28
+
+
+def test_a_delta_update_skips_no_discontinuity() -> None:
+    first = facts.period(time_shift_ms=120_000)
+    second = facts.period(number=1, start_ms=12_000, first_msn=3, time_shift_ms=120_000)
+    begun = [first, facts.start(), *facts.run(first, [4] * 3), facts.period_end(first, gops=12, next_msn=3), second]
+    text = hls.media(_view([*begun, *facts.run(second, [4] * 12, first_msn=3)]), "v0", low_latency=True, skip=True)
+    assert "#EXT-X-SKIP:SKIPPED-SEGMENTS=3\n#EXT-X-DISCONTINUITY\n" in text
+    assert text.count("#EXTINF") == 12
