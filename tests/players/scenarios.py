@@ -129,10 +129,11 @@ def only_play(_: Line, stage: Stage, __: str, seconds: float) -> str:
 
 
 def renew_encoder(line: Line, stage: Stage, channel: str, _: float) -> str:
-    """Another encoder takes the channel over without a gap: with the same parameter sets, then with others."""
+    """Another encoder takes the channel over without a gap: with the same parameter sets, then with others; both changes leave the window."""
     for preset in (PRESET, OTHER_PRESET):
         succeed_encoder(line, stage, channel, preset=preset)
         stage.play_on(EACH_S)
+    stage.play_on(line.run.settings.media.time_shift_ms / 1_000)
     stage.until_seen()
     return "two encoders more"
 
@@ -276,6 +277,7 @@ def holes_s(line: Line, channel: str) -> list[float]:
 
 
 QUICK: dict[str, Any] = {"GRANULARITY__HOLD_MS": 2_000}
+BRIEF: dict[str, Any] = {"MEDIA__TIME_SHIFT_MS": 32_000}
 TWICE: dict[str, Any] = {"GRANULARITY__COPIES_VIEWERS": 1, "GRANULARITY__DEAL_HOLD_MS": 2_000}
 SCENARIOS = {
     "lengths": Scenario(about="segments of 4, 1, 2, 4 s", act=change_lengths),
@@ -285,7 +287,7 @@ SCENARIOS = {
     ),
     "off": Scenario(about="the first viewer of a channel that is off", act=only_play, seconds=20, idle=Level.OFF, has_own_channels=True),
     "switches": Scenario(about="another rendition every 5 s", act=only_play, seconds=60, choose_s=CHOOSE_S),
-    "encoder": Scenario(about="a new encoder, same and other parameter sets", act=renew_encoder),
+    "encoder": Scenario(about="a new encoder, same and other parameter sets", act=renew_encoder, settings=BRIEF),
     "crash": Scenario(about="the encoder dies and comes back: a hole", act=crash_encoder),
     "end": Scenario(about="the channel ends", act=end_channel),
     "everything": Scenario(about="all of it in turn", act=do_everything, seconds=600, choose_s=CHOOSE_S, settings=QUICK | TWICE),
