@@ -263,6 +263,7 @@ class Client:
 
     def _readable(self, events: list[Assigned | Withdrawn | Unreadable]) -> Iterator[Event]:
         for event in events:
+            self._beat_if_due()  # a packager of which little is left is slow, not dead
             if isinstance(event, Unreadable):
                 message = event.message
                 partition, offset = message.partition() or 0, message.offset() or 0
@@ -272,7 +273,7 @@ class Client:
 
     def _decoded(self, arrivals: list[Arrival]) -> Iterator[Event]:
         for arrival in arrivals:
-            self._beat_if_due()  # a packager of which little is left is slow, not dead
+            self._beat_if_due()
             try:
                 record = self._codec.decode_chunk(arrival.data)
                 if record.channel.encode() != arrival.key:

@@ -301,7 +301,7 @@ class Codec:
             plain: Any = fastavro.schemaless_reader(head, written, wanted if wanted is not written else None)
             payload = memoryview(data)[start + head.tell() :] if is_whole else b""
             if is_whole and plain["payload"] != len(payload):
-                raise RejectedError(f"a payload of {plain['payload']} bytes, {len(payload)} are there")
+                raise RejectedError(f"not a whole Chunk: a payload of {plain['payload']} bytes, {len(payload)} are there")
             plain["payload"] = payload
             return records.Chunk(**plain)
         except FOREIGN_HEADER as error:

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 # As of cpu.max: short beside a heartbeat.
 PERIOD_S = 0.1
 LOOK_S = 0.004
+# A cgroup stops a process in time; we may be late, on a busy machine by much, and nobody is to stand still for that.
+OWED_PERIODS = 5
 
 
 def cpu_s(pid: int) -> float:
@@ -24,7 +26,7 @@ def cpu_s(pid: int) -> float:
 
 class Allowance:
     """
-    Whether a process may run on: so many seconds of CPU in each period, and what it took beyond is taken from the next ones.
+    Whether a process may run on: so many seconds of CPU in each period, and what it took beyond is taken from the next five.
 
     >>> own = Allowance(0.2, cpu_s=5.0, now_s=10.0)
     >>> own.may_run(cpu_s=5.01, now_s=10.05), own.may_run(cpu_s=5.03, now_s=10.06), own.may_run(cpu_s=5.03, now_s=10.1)
@@ -44,7 +46,8 @@ class Allowance:
         self._seen_s = cpu_s
         if now_s >= self._until_s:
             periods = int((now_s - self._until_s) / PERIOD_S) + 1
-            self._left_s = min(self._quota_s, self._left_s + periods * self._quota_s)
+            owed_s = max(self._left_s, -OWED_PERIODS * self._quota_s)
+            self._left_s = min(self._quota_s, owed_s + periods * self._quota_s)
             self._until_s += periods * PERIOD_S
         return self._left_s > 0
 
