@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,20 +80,24 @@ def main(words: Sequence[str]) -> int:
         line.until(lambda _: min(map(line.published, channels)) >= 0, what="segments of all channels", timeout_s=LIVE_S)
         console.print(f"[dim]{len(channels)} channels are live; {asked.minutes:g} minutes begin[/]", highlight=False)
         bucket_s = max(LOOK_S, min(60.0, seconds / 12))
-        found = watch(line, {"kafka": kafka.pid or 0}, seconds=seconds, bucket_s=bucket_s)
+        ended: list[str] = []
+        found = watch(line, {"kafka": kafka.pid or 0}, seconds=seconds, bucket_s=bucket_s, say=ended.append)
     rows = [row for name, series in sorted(found.items()) for row in judge(name, series, bucket_s=bucket_s, seconds=seconds)]
     asked.result.parent.mkdir(parents=True, exist_ok=True)
-    asked.result.write_text(json.dumps({"bucket_s": bucket_s, "rows": rows, "series": {n: s.values for n, s in found.items()}}, indent=1))
+    asked.result.write_text(
+        json.dumps({"bucket_s": bucket_s, "ended": ended, "rows": rows, "series": {n: s.values for n, s in found.items()}}, indent=1)
+    )
     show(rows, console, minutes=asked.minutes, channels=len(channels))
     cores = {name: mean(series.values["cores"][1:]) for name, series in sorted(found.items()) if len(series.values["cores"]) > 1}
     told = ", ".join(f"{name} {used:.2f}" for name, used in cores.items())
     console.print(f"cores: {sum(cores.values()):.2f} ({told})", highlight=False, soft_wrap=True)
     console.print(f"all of it: {asked.result}", highlight=False, soft_wrap=True)
-    return 0 if all(row["verdict"] == "flat" for row in rows) else 1
+    console.print(f"ended by themselves: {'; '.join(ended) or 'none'}", highlight=False, soft_wrap=True)
+    return 0 if not ended and all(row["verdict"] == "flat" for row in rows) else 1
 
 
-def watch(line: Line, others: Mapping[str, int], *, seconds: float, bucket_s: float) -> dict[str, Series]:
-    """Values of every process and of the parts, by bucket."""
+def watch(line: Line, others: Mapping[str, int], *, seconds: float, bucket_s: float, say: Callable[[str], object]) -> dict[str, Series]:
+    """Values of every process and of the parts, by bucket; what ends by itself is told, and started again as `finecut up` does."""
     found: dict[str, Series] = defaultdict(Series)
     looks: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     late_ms: list[int] = []
@@ -105,7 +109,7 @@ def watch(line: Line, others: Mapping[str, int], *, seconds: float, bucket_s: fl
             late_ms += [entry.at_unix_ms - part.durable_unix_ms for part in entry.record.parts]
         if now_s - looked_s >= LOOK_S:
             looked_s = now_s
-            line.run.check()
+            line.run.tend(say)
             line.run.sweep()
             for name, values in _look(line, others):
                 for what, value in values.items():
