@@ -78,7 +78,7 @@ class Desk:
         self.follower._looked_at = self.now_s
 
     def read(self, topic: Topic, data: bytes | None) -> Fact | None:
-        return self.follower._read(Message(topic, data))  # type: ignore[arg-type]
+        return self.follower._read(Message(topic, data))
 
 
 def test_a_record_of_its_topic_becomes_a_fact() -> None:
@@ -157,15 +157,15 @@ def test_an_origin_that_slept_is_not_ready_before_it_has_handed_on_what_came_mea
     assert desk.follower.is_ready
     desk.now_s += ASLEEP_S + 0.1
     assert not desk.follower.is_ready, "nobody looked"
-    assert not desk.follower._look_again(log)  # type: ignore[arg-type]
+    assert not desk.follower._look_again(log)
     log.is_away = False
-    assert desk.follower._look_again(log)  # type: ignore[arg-type]
+    assert desk.follower._look_again(log)
     desk.follower._looked_at = desk.now_s
     assert desk.follower._behind == {(parts, 1): 8}
     old = Message(topics.PARTS, b"", ends_at=5)
-    desk.follower._settle([old])  # type: ignore[list-item]
+    desk.follower._settle([old])
     assert not desk.follower.is_ready, "an end that was told before the sleep"
-    desk.follower._settle([Message(topics.PARTS, CODEC.encode(facts.start()))])  # type: ignore[list-item]
+    desk.follower._settle([Message(topics.PARTS, CODEC.encode(facts.start()))])
     assert desk.follower.is_ready
 
 
