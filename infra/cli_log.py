@@ -95,6 +95,7 @@ def tail(topic: Annotated[str, typer.Argument(help="Topic, as in `decisions`.")]
     settings = settings_at_hand()
     chosen = _topics([topic])
     reach(settings.kafka)
+    typer.secho("what is written from now on, until Ctrl-C; `finecut replay` shows what was", err=True, dim=True)
     for entry in follow(settings.kafka, chosen):
         if entry is not None:
             print(to_line(entry), flush=True)
@@ -153,6 +154,7 @@ def replay(
                 from streams.replay.report import draw
 
                 draw(entries, plot)
+                typer.echo(f"drawn to {plot}")
             elif parquet is not None:
                 from streams.replay.tables import write_tables
 

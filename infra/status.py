@@ -85,12 +85,13 @@ def _tables(plain: dict[str, Any]) -> None:
     console.print(f"\nlogs and data: {plain['directory']}", highlight=False, soft_wrap=True)
     for name, address in plain["addresses"].items():
         console.print(f"{name}: {address}", highlight=False, soft_wrap=True)
-    channels = Table(
-        "channel", "state", "level", "segment", "HLS (beside it: ll_hls, dash in --json)", box=None, pad_edge=False, header_style="dim"
-    )
+    channels = Table("channel", "state", "level", "segment", box=None, pad_edge=False, header_style="dim")
+    # An address that is cut is none: wider than the terminal if need be.
+    widest = max((len(channel["hls"]) for channel in plain["channels"]), default=0)
+    channels.add_column("HLS; all others with --json", no_wrap=True, min_width=widest)
     for channel in plain["channels"]:
         length = f"{channel['segment_s']:g} s" if channel["segment_s"] else "-"
         channels.add_row(channel["channel"], channel["state"], channel["level"], length, channel["hls"])
     if plain["channels"]:
         console.print()
-        console.print(channels)
+        console.print(channels, soft_wrap=True)

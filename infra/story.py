@@ -90,7 +90,7 @@ class Storyteller:
             case Assignment() if move is not None:
                 self.say(f"[bold]{move.channel}[/] moves from {move.before[0]} to {move.after[0]} ({_words(move.reason)})", style="yellow")
             case Assignment() as given if is_new:
-                self.say(f"[bold]{given.channel}[/] is given to {given.packager_id}")
+                self.say(f"[bold]{given.channel}[/] is given to {given.packager_id} ({_slice(given)})")
             case Decision(whole=False) as decision:
                 for dead in (one for one in decision.dead if one.reason is not Reason.PACKAGER_GONE):
                     self.say(f"{dead.packager_id} is declared dead", style="red")
@@ -133,6 +133,13 @@ class Storyteller:
         packagers = [f"{beat.packager_id}: {beat.use.cores:.2f} cores, {_count(len(beat.slices), 'slice')}" for beat in alive]
         used = sum(usage.cpu_s for usage in self._usage.values())
         return Group(channels, Text("   ".join(packagers) or "no packager yet"), Text(f"{used:.0f} CPU seconds used so far", style="dim"))
+
+
+def _slice(given: Assignment) -> str:
+    """Which slice it is, for who sees a channel given twice."""
+    turn = f", turn {given.turn + 1} of {given.turns}" if given.turns > 1 else ""
+    copy = f", copy {given.copy + 1}" if given.copy else ""
+    return f"{' '.join(given.tracks)}{turn}{copy}"
 
 
 def _count(number: int, what: str) -> str:

@@ -133,7 +133,8 @@ def show(found: Mapping[str, Any], console: Console) -> None:
     for name in found["conflicts"]:
         console.print(f"[red]two contents: {name}")
     verdict = "nothing lost, nothing conflicting" if clean else f"{found['lost']} lost, {found['conflicting_objects']} conflicting"
-    console.print(f"[bold {'green' if clean else 'red'}]{verdict}[/], ready {found['startup_s']:.1f} s after the command", highlight=False)
+    colour, ready = "green" if clean else "red", f"ready {found['startup_s']:.1f} s after its processes were started"
+    console.print(f"[bold {colour}]{verdict}[/], {ready}", highlight=False)
 
 
 def _counts(found: Mapping[str, Any]) -> Table:

@@ -386,5 +386,6 @@ def load() -> Settings:
         lines = []
         for problem in error.errors():
             where = "__".join(str(part) for part in problem["loc"])
-            lines.append(f"{'FINECUT_' + where.upper() if where else 'settings'}: {problem['msg'].removeprefix('Value error, ')}")
-        raise UserError("; ".join(lines), do="correct it in the environment or in finecut.toml; infra/SETTINGS.md lists every one") from error
+            what = "there is no such setting" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{'FINECUT_' + where.upper() if where else 'settings'}: {what}")
+        raise UserError("; ".join(lines), do="correct it in the environment or in finecut.toml; all are in infra/SETTINGS.md") from error

@@ -144,23 +144,20 @@ def recorded(log: Source, *, pool: int = 0, begin: Position | None = None, end: 
 
 
 def _bounds(log: Source, pool: int, begin: Position | None, end: Position | None) -> tuple[UnixMs, UnixMs]:
-    """The instants that two places name."""
+    """The instants that two places name, no further than the log: before and after it nobody was there to be counted."""
     topics = (GOPS, DEMAND, HEARTBEATS)
     ranges = [s for s in log.stretches(topics, begin=begin if isinstance(begin, Time) else None) if s.partition == pool]
     if not ranges:
         raise UserError(f"pool {pool} has nothing in this stretch of the log", do="widen --from and --to, or name another --pool")
-    if isinstance(begin, Time):
-        first = begin.unix_ms
-    elif begin is not None:
-        first = _at(log, pool, begin.value)
-    else:
+    if begin is None or isinstance(begin, Time):
         first = min(next(log.read([replace(s, end=s.first + 1)])).at_unix_ms for s in ranges)
-    if isinstance(end, Time):
-        last = end.unix_ms
-    elif end is not None:
-        last = _at(log, pool, end.value)
     else:
+        first = _at(log, pool, begin.value)
+    if end is None or isinstance(end, Time):
         last = UnixMs(max(next(log.read([replace(s, first=s.end - 1)])).at_unix_ms for s in ranges) + 1)
+        last = min(last, end.unix_ms) if end else last
+    else:
+        last = _at(log, pool, end.value)
     if last - first < 1_000:
         raise UserError("this stretch is shorter than a second", do="widen --from and --to")
     return first, last

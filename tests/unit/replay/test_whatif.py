@@ -61,6 +61,11 @@ def test_a_stretch_is_measured_from_its_own_beginning(log: FileSource, begin: Po
     assert happened.kills_ms == ()
 
 
+def test_a_stretch_that_reaches_beyond_the_log_is_the_log(log: FileSource) -> None:
+    wide = recorded(log, begin=Time(UnixMs(T0 - 3_600_000)), end=Time(UnixMs(T0 + 3_600_000)))
+    assert wide == recorded(log)
+
+
 def test_two_runs_of_one_comparison_are_equal(log: FileSource) -> None:
     once, again = (whatif(recorded(log), Policy()) for _ in range(2))
     assert once.before == again.before

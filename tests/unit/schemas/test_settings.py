@@ -16,7 +16,7 @@ from schemas.settings import KafkaSettings, load
         ("FINECUT_MEDIA__TARGET_DURATION_MS", "4500", "whole seconds"),
         ("FINECUT_MEDIA__TIME_SHIFT_MS", "8000", "6 x target_duration_ms"),
         ("FINECUT_KAFKA__POOL_COUNT", "0", "FINECUT_KAFKA__POOL_COUNT"),
-        ("FINECUT_KAFKA__BOOTSTRAP", "x", "FINECUT_KAFKA__BOOTSTRAP"),
+        ("FINECUT_KAFKA__BOOTSTRAP", "x", "FINECUT_KAFKA__BOOTSTRAP: there is no such setting"),
         ("FINECUT_ASSIGNMENT__STRATEGY", "best", "least_loaded"),
         ("FINECUT_ORIGIN__BLOCKED_MS_MAX", "5000", "media rule 16"),
     ],
