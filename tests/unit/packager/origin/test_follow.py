@@ -78,7 +78,7 @@ class Desk:
         self.follower._looked_at = self.now_s
 
     def read(self, topic: Topic, data: bytes | None) -> Fact | None:
-        return self.follower._read(Message(topic, data))
+        return self.follower._read(Message(topic, data))  # type: ignore[arg-type]
 
 
 def test_a_record_of_its_topic_becomes_a_fact() -> None:
