@@ -134,14 +134,15 @@ class Origin:
     def app(self) -> ASGIApp:
         """The ASGI application."""
         channel = "/{channel:finecut_id}"
+        # Looked through from the first on: what is asked for most.
         routes: list[Route | Mount] = [
+            Route(f"{channel}/{{period:finecut_period}}/{{track:finecut_id}}/{{file:finecut_object}}", self._object),
             Route(f"{channel}/ll/multivariant.m3u8", self._ll_multivariant),
-            Route(f"{channel}/hls/multivariant.m3u8", self._hls_multivariant),
             Route(f"{channel}/ll/{{track:finecut_id}}.m3u8", self._ll_media),
+            Route(f"{channel}/hls/multivariant.m3u8", self._hls_multivariant),
             Route(f"{channel}/hls/{{track:finecut_id}}.m3u8", self._hls_media),
             Route(f"{channel}/dash/manifest.mpd", self._mpd),
             Route(f"{channel}/ll/manifest.mpd", self._ll_mpd),
-            Route(f"{channel}/{{period:finecut_period}}/{{track:finecut_id}}/{{file:finecut_object}}", self._object),
             Route(f"{channel}/{{period:finecut_period}}/{{file:finecut_manifest}}", self._finished),
             Route("/cmcd", self._cmcd, methods=["POST"]),
             Route("/time", self._time),

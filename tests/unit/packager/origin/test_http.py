@@ -17,7 +17,7 @@ from packager.origin.demand import Audience
 from packager.origin.latency import Latency
 from packager.origin.live import Live
 from packager.origin.objects import Objects
-from packager.origin.replies import PIECE_BYTES
+from packager.origin.replies import PIECE_BYTES, WHOLE_BYTES_MAX
 from packager.store import DirectoryStore
 from schemas.records import Level, Reason
 from schemas.settings import StoreSettings
@@ -349,7 +349,7 @@ def asked(path: str) -> Scope:
 
 
 async def test_of_a_large_object_no_more_is_handed_over_than_a_piece_until_that_is_taken(site: Site, store: DirectoryStore) -> None:
-    data = random.Random(1).randbytes(3 * PIECE_BYTES + 7)
+    data, count_all = random.Random(1).randbytes(WHOLE_BYTES_MAX + 7), -(-(WHOLE_BYTES_MAX + 7) // PIECE_BYTES)
     store.create_if_absent("c1/0/v0/0.m4s", [data])
     sent, taken = list[Message](), asyncio.Semaphore(0)
 
@@ -362,16 +362,15 @@ async def test_of_a_large_object_no_more_is_handed_over_than_a_piece_until_that_
         await taken.acquire()
 
     answer = asyncio.ensure_future(site.app(asked("/c1/0/v0/0.m4s"), stays, send))
-    for count in range(1, 5):
+    for count in range(1, count_all + 2):
         while len(sent) < count:  # noqa: ASYNC110 - one turn of the loop at a time, no real time passes
             await asyncio.sleep(0)
         for _ in range(10):
             await asyncio.sleep(0)
         assert len(sent) == count, "the next piece waits until this one was taken"
         taken.release()
-    taken.release()
     await answer
-    assert [len(message["body"]) for message in sent[1:]] == [PIECE_BYTES] * 3 + [7]
+    assert [len(message["body"]) for message in sent[1:]] == [PIECE_BYTES] * (count_all - 1) + [7]
     assert b"".join(message["body"] for message in sent[1:]) == data
     assert dict(sent[0]["headers"])[b"content-length"] == b"%d" % len(data)
     assert (await site.http.get("/c1/0/v0/0.m4s", headers={"range": "bytes=5-99999"})).content == data[5:100_000]
