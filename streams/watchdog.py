@@ -205,7 +205,9 @@ async def watch_reading(
     while True:
         await asyncio.sleep(ENDS_S)
         found = await ends()
-        stalled_s = stall.of(positions(), found, now_s=awake())
+        read = positions()
+        stalled_s = stall.of(read, found, now_s=awake())
         metrics.stalled_s.set(stalled_s)
         if stalled_s * 1_000 > stuck_after_ms:
-            raise StuckError(f"nothing was read for {stalled_s:.0f} s though there is more")
+            behind = {str(key): f"{read.get(key, 0)} of {end}" for key, end in found.items() if read.get(key, 0) < end}
+            raise StuckError(f"nothing was read for {stalled_s:.0f} s though there is more: {behind}")

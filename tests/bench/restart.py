@@ -1,33 +1,40 @@
 """
 How long a control plane of 1,000 channels and 200 packagers takes, once killed, from its start to the first decision of each pool.
 
-    python -m tests.bench.restart [--channels 1000] [--packagers 200] [--pools 2] [--kills 3]
+    python -m tests.bench.restart [--channels 1000] [--packagers 200] [--pools 2] [--kills 3] [--history 24] [--limit 220]
 
-Real Kafka, one worker for all pools. Before the first kill it has folded 24 s of history; while it is away and comes back, GOPs, reports,
-heartbeats and demand go on at their rates. Wall time is told beside CPU time of the worker, which a loaded machine changes less.
+Real Kafka, one worker for all pools. A first worker places every channel and is killed; what encoders, packagers and origins would have
+said in the seconds of the history is written while nobody reads, so that the second, told as restart 0, has all of it to fold. From then on
+GOPs, reports, heartbeats and demand go on at their rates, also while a worker is away and comes back. Wall time is told beside CPU time of
+the worker, which a loaded machine changes less, and the machine's load. After the limit, in seconds, no other restart begins.
 """
 
 import argparse
+import os
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import psutil
+from confluent_kafka import Consumer, TopicPartition
 
 from infra.kafka import LocalBroker, prepare
 from schemas import topics
 from schemas.records import Assignment, ChannelDemand, Level, Reports, SliceProgress
 from schemas.units import Msn, UnixMs
-from tests.broker.control_plane import CODEC, ROOT, ControlPlane, Installation, until
-from tests.broker.obeyed import chain
+from streams.tables import changelog_topics
+from tests.broker.control_plane import CODEC, ROOT, ControlPlane, Installation
 from tests.builders_control import a_demand, a_gop, a_heartbeat, a_period, a_segment_report
 
-HISTORY_S = 24
 SEGMENT_S = 4
-WAIT_S = 300.0
+WAIT_S = 90.0
+BEGAN_S = time.monotonic()
+# What a worker says of itself while it starts, and what that means.
+STEPS = {"metrics_served": "imported", "pools_assigned": "tables recovered", "planner_took_over": "decided"}
 
 
 class Feed:
@@ -41,7 +48,7 @@ class Feed:
         self.second = 0
         self.sent = 0
         self._beats = 0
-        self._ended = Event()
+        self._ended, self.is_live = Event(), Event()
         self._thread = Thread(target=self._go_on)
 
     def open(self) -> None:
@@ -53,8 +60,11 @@ class Feed:
                 self._send(topics.CHANNELS, topics.period_key(channel, 0), period, pool=pool)
         self._flush()
 
-    def learn(self) -> bool:
-        """Whether every channel has a holder now; who it is, is remembered."""
+    def is_placed(self, control: ControlPlane) -> bool:
+        """Whether every channel has a holder."""
+        return (control.metric("finecut_control_plan_slices") or 0) >= sum(map(len, self._channels.values())) and self._learn()
+
+    def _learn(self) -> bool:
         for pool in self._channels:
             for message in self._installation.read(topics.ASSIGNMENTS, pool=pool):
                 record = CODEC.decode(message.value()) if message.value() else None
@@ -109,7 +119,7 @@ class Feed:
         due = time.monotonic()
         while not self._ended.wait(max(0.0, due - time.monotonic())):
             self.beat()
-            if self._beats % 2:
+            if self._beats % 2 and self.is_live.is_set():
                 self.go_on()
             due += 0.5
 
@@ -133,67 +143,84 @@ def _now() -> UnixMs:
     return UnixMs(int(time.time() * 1_000))
 
 
-def restart(installation: Installation, folder: Path, number: int) -> ControlPlane:
-    """Start a worker whose predecessor was killed, tell how it came back, and return it."""
-    pools = range(installation.kafka.pool_count)
-    before = {pool: chain(installation, pool)[-1].number for pool in pools}
-    began, took = time.monotonic(), dict[int, float]()
+def restart(installation: Installation, folder: Path, title: str) -> ControlPlane:
+    """Start a worker, tell how it came to its first decision in each pool, what follows from it acknowledged, and return it."""
+    before = (folder / "control.log").stat().st_size
+    began, seen = time.monotonic(), list[str]()
     control = ControlPlane(installation, folder)
     process = psutil.Process(control.process.pid)
-    while len(took) < len(pools):
-        assert time.monotonic() - began < WAIT_S, "no decision"
-        for pool in set(pools) - set(took):
-            if _decisions_since(installation, pool, before[pool]):
-                took[pool] = time.monotonic() - began
-        time.sleep(0.05)
-    times = process.cpu_times()
-    ready = control.ready(timeout_s=WAIT_S)
-    told = "  ".join(f"pool {pool} {seconds:.1f} s" for pool, seconds in sorted(took.items()))
-    print(
-        f"restart {number}: to the first decision: {told}; ready {ready:.1f} s; CPU until then {times.user + times.system:.1f} s",
-        flush=True,
-    )
+    wanted = len(STEPS) - 1 + installation.kafka.pool_count
+    while len(seen) < wanted:
+        control.tend()
+        with control.log_path.open() as log:
+            log.seek(before)
+            said = [STEPS[word] for line in log for word in STEPS if word in line]
+        if len(said) > len(seen):
+            times = process.cpu_times()
+            at = f"{time.monotonic() - began:.1f} s (CPU {times.user + times.system:.1f})"
+            seen += [f"{what} {at}" for what in said[len(seen) :]]
+        assert time.monotonic() - began < WAIT_S, f"no decision; so far {seen}"
+        time.sleep(0.02)
+    say(f"{title}: {', '.join(seen)}")
     return control
 
 
-def _decisions_since(installation: Installation, pool: int, number: int) -> bool:
-    return bool(installation.tail(topics.DECISIONS, pool=pool).number > number)
+def say(text: str) -> None:
+    """A line, with the time and the load of the machine."""
+    print(f"[{time.monotonic() - BEGAN_S:5.1f} s, load {os.getloadavg()[0]:.1f}] {text}", flush=True)
+
+
+def changelog_size(installation: Installation) -> int:
+    """Records that the tables of all pools are recovered from."""
+    consumer = Consumer(installation.kafka.client() | {"group.id": "unused"})
+    try:
+        bounds = [
+            consumer.get_watermark_offsets(TopicPartition(topic.name, pool), timeout=10)
+            for topic in changelog_topics(installation.kafka)
+            for pool in range(installation.kafka.pool_count)
+        ]
+        return sum(end - first for first, end in bounds)
+    finally:
+        consumer.close()
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("--channels", 1_000), ("--packagers", 200), ("--pools", 2), ("--kills", 3)):
-        parser.add_argument(name, type=int, default=default)
+    for name, default in (("channels", 1_000), ("packagers", 200), ("pools", 2), ("kills", 3), ("history", 24), ("limit", 220)):
+        parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, LocalBroker(Path(name) / "kafka", prepare(ROOT / ".cache")) as broker:
+    ends = time.monotonic() + arguments.limit
+    with ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory())
+        broker = stack.enter_context(LocalBroker(Path(name) / "kafka", prepare(ROOT / ".cache")))
         folder = Path(name) / "control"
         installation = Installation(broker, folder, pool_count=arguments.pools)
         feed = Feed(installation, channels=arguments.channels, packagers=arguments.packagers)
-        control = ControlPlane(installation, folder)
-        with control:
-            control.ready(timeout_s=WAIT_S)
-            feed.open()
-            until(feed.learn, what="holder of every channel", timeout_s=WAIT_S)
-            for _ in range(HISTORY_S):
-                feed.beat()
-                feed.go_on()
-            # Forecasts are counted, too, and are not ours: a few records of the end may still wait.
-            until(lambda: (control.metric("finecut_control_records_total") or 0) >= feed.sent, what="end of the history", timeout_s=WAIT_S)
-            with feed:
-                time.sleep(SEGMENT_S)
+        feed.open()
+        stack.enter_context(feed)
+        say(f"{arguments.channels} channels and {arguments.packagers} packagers in {arguments.pools} pools: told")
+        with ControlPlane(installation, folder) as control:
+            while not feed.is_placed(control):
+                assert time.monotonic() < ends, "not every channel has a holder"
+                time.sleep(0.5)
+            control.kill()
+        say("every channel is placed; the worker was killed")
+        for _ in range(arguments.history):
+            feed.go_on()
+        feed.is_live.set()
+        say(f"{arguments.history} s went by without it: {feed.sent} records in all")
+        for number in range(arguments.kills + 1):
+            if time.monotonic() > ends:
+                say("no time for another restart")
+                break
+            with restart(installation, folder, f"restart {number}") as control:
+                time.sleep(2 * SEGMENT_S)
+                ticks = control.metric("finecut_control_decide_seconds_count") or 1.0
+                mean = (control.metric("finecut_control_decide_seconds_sum") or 0.0) / ticks
+                rss = psutil.Process(control.process.pid).memory_info().rss / 2**20
+                say(f"  then {mean * 1_000:.0f} ms per tick, {rss:.0f} MiB, changelogs up to {changelog_size(installation)} records")
                 control.kill()
-                for number in range(arguments.kills):
-                    with restart(installation, folder, number) as control:
-                        time.sleep(SEGMENT_S)
-                        ticks = control.metric("finecut_control_decide_seconds_count") or 1.0
-                        mean = (control.metric("finecut_control_decide_seconds_sum") or 0.0) / ticks
-                        rss = psutil.Process(control.process.pid).memory_info().rss / 2**20
-                        print(f"  then {mean * 1_000:.0f} ms per tick, {rss:.0f} MiB", flush=True)
-                        control.kill()
-        size = len(installation.read(topics.DECISIONS)[0].value())
-        largest = max(len(message.value()) for message in installation.read(topics.DECISIONS))
-        print(f"decisions of pool 0: largest {largest / 2**10:.0f} KiB, first {size} B")
 
 
 if __name__ == "__main__":
