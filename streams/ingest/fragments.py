@@ -82,6 +82,7 @@ class FragmentReader:
         self._held = bytearray()
         self._ftyp = b""
         self._moof: tuple[int, bytes] | None = None
+        self._has_fragments = False
         self._defaults: dict[int, _Defaults] = {}
 
     def restart(self) -> None:
@@ -131,7 +132,11 @@ class FragmentReader:
             self._moof = len(whole), whole
         elif kind == b"mdat" and self._moof:
             (size, moof), self._moof = self._moof, None
+            self._has_fragments = True
             yield from self._samples(moof, size, whole)
+        elif kind == b"mdat" and not self._has_fragments:
+            # All of a plain file would be passed over without a word: its moov has the samples, no fragment ever comes.
+            raise ValueError("media without fragments, a plain MP4 file; FFmpeg makes fragments with -movflags +cmaf+frag_keyframe")
         elif kind == b"mfra":
             yield End()
 

@@ -1,5 +1,6 @@
 """What other encoders push: read as it comes, fitted together, or refused with a reason."""
 
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from io import BytesIO
@@ -161,6 +162,13 @@ def test_what_is_no_cmaf_is_refused(data: bytes, reason: str | None) -> None:
         return
     with pytest.raises(RejectedError, match=reason):
         read(data)
+
+
+def test_a_plain_file_is_refused_and_not_passed_over() -> None:
+    """As FFmpeg writes it by default: the media first, one moov at the end."""
+    plain = struct.pack(">I4s4sI", 16, b"ftyp", b"isom", 512) + struct.pack(">I4s", 8, b"free") + struct.pack(">I4s8x", 16, b"mdat")
+    with pytest.raises(RejectedError, match="plain MP4 file; FFmpeg makes fragments with -movflags"):
+        list(FragmentReader().feed(plain))
 
 
 def test_fragments_before_their_init_segment_are_refused() -> None:
