@@ -1,5 +1,6 @@
 """Real pages that play while things go wrong: hls.js, dash.js and Shaka Player in Chromium, of the hot channel."""
 
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,10 @@ def on_screens(cast: Cast, folder: Path, group: str, *, seconds: float) -> Itera
 def end(stage: Stage, heard: Heard) -> dict[str, dict[str, Any]]:
     """What each page saw, once all of them show what is taken now; their stalls go to those of the audience."""
     stage.until_seen()
-    seen = stage.end()
+    try:
+        seen = stage.end()
+    except subprocess.TimeoutExpired as error:
+        raise AssertionError("the browser did not end") from error
     for name, page in seen.items():
         viewer = f"{HOT}-{'ll' if is_low_latency(name) else 'hls'}-page-{name}"
         heard.played_s[viewer] = page.get("played_s", 0.0)
