@@ -16,6 +16,8 @@ from infra.state import Run
 from schemas.settings import load
 
 ANSWER_S = 5.0
+# Wider than any terminal: an address that is cut is none.
+WIDTH = 1_000
 
 
 def show_environment() -> int:
@@ -86,12 +88,10 @@ def _tables(plain: dict[str, Any]) -> None:
     for name, address in plain["addresses"].items():
         console.print(f"{name}: {address}", highlight=False, soft_wrap=True)
     channels = Table("channel", "state", "level", "segment", box=None, pad_edge=False, header_style="dim")
-    # An address that is cut is none: wider than the terminal if need be.
-    widest = max((len(channel["hls"]) for channel in plain["channels"]), default=0)
-    channels.add_column("HLS; all others with --json", no_wrap=True, min_width=widest)
+    channels.add_column("HLS; all others with --json")
     for channel in plain["channels"]:
         length = f"{channel['segment_s']:g} s" if channel["segment_s"] else "-"
         channels.add_row(channel["channel"], channel["state"], channel["level"], length, channel["hls"])
     if plain["channels"]:
         console.print()
-        console.print(channels, soft_wrap=True)
+        Console(width=WIDTH).print(channels)

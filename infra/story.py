@@ -108,7 +108,8 @@ class Storyteller:
             self.say(f"{name} goes from {LEVELS[before.level]} to {LEVELS[plan.level]} ({_words(plan.reason)})", style="cyan")
         if before.gops_per_segment != plan.gops_per_segment:
             was, now = (self.present.length_s(plan.channel, p.gops_per_segment) for p in (before, plan))
-            self.say(f"{name}: segments of {now:g} s instead of {was:g} s from the next boundary on ({_words(plan.reason)})", style="cyan")
+            why = f"{'fewer ' if now > was and plan.reason is Reason.JOINS_EXPECTED else ''}{_words(plan.reason)}"
+            self.say(f"{name}: segments of {now:g} s instead of {was:g} s from the next boundary on ({why})", style="cyan")
 
     def _table(self) -> Group:
         present = self.present

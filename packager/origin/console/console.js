@@ -5,6 +5,7 @@ import { Meter } from './meter.js';
 import { choices, sourceOf, start } from './players.js';
 
 const ADDRESSES = { hls: 'HLS', ll_hls: 'LL-HLS', dash: 'DASH', ll_dash: 'LL-DASH' }, LABELLED_SHARE = 0.07;
+const LEVELS = { parts: 'parts and segments', segments: 'segments' }, STATES = { off: 'off: nobody asks' };
 const REFRESH_MS = 250, CHANNELS_MS = 1500, LOG_MAX = 60;
 const $ = (id) => document.getElementById(id);
 const video = $('video'), query = new URLSearchParams(location.search);
@@ -93,6 +94,13 @@ function refresh() {
   }
 }
 
+// What was decided about the channel that is watched, told as it comes into force.
+function tellPlan(before, now) {
+  if (!before || !now) return;
+  if (before.state !== now.state || before.level !== now.level) tell('plan', now.state === 'live' ? `packaged as ${LEVELS[now.level] ?? now.level}` : `channel is ${now.state}`);
+  else if (before.segment_s && now.segment_s && before.segment_s !== now.segment_s) tell('plan', `segments of ${+now.segment_s.toFixed(1)} s instead of ${+before.segment_s.toFixed(1)} s`);
+}
+
 function showChannels() {
   $('channels').replaceChildren(...state.channels.map((channel) => {
     const item = document.createElement('li'), button = document.createElement('button');
@@ -101,7 +109,7 @@ function showChannels() {
     name.className = 'name';
     name.textContent = channel.channel;
     what.className = 'what';
-    what.textContent = channel.state === 'live' ? `${channel.segment_s.toFixed(1)} s segments` : channel.state;
+    what.textContent = channel.state === 'live' ? `${LEVELS[channel.level] ?? channel.level}, ${+channel.segment_s.toFixed(1)} s` : STATES[channel.state] ?? channel.state;
     button.setAttribute('aria-current', String(channel.channel === state.channelId));
     button.append(dot, name, what);
     button.onclick = () => { state.channelId = channel.channel; showChannels(); play(); };
@@ -111,7 +119,7 @@ function showChannels() {
   const current = state.channels.find((c) => c.channel === state.channelId);
   measured.segment_s = current?.segment_s ?? null;
   $('segment').innerHTML = current?.segment_s ? `${current.segment_s.toFixed(1)}<small> s</small>` : '–';
-  $('plan').textContent = current ? `longest ${current.target_duration_s} s` : '';
+  $('plan').textContent = current ? `at most ${current.target_duration_s}` : '';
   const lengths = (current?.segment_lengths_s ?? []).slice(-14), total = lengths.reduce((sum, length) => sum + length, 0);
   $('segments').replaceChildren(...lengths.map((length, i) => {
     const bar = document.createElement('i'), label = Math.round(length);
@@ -136,6 +144,8 @@ async function load() {
   try {
     const asked = Date.now(), answer = await (await fetch('api/channels')).json();
     state.clockMs = answer.at_unix_ms - (asked + Date.now()) / 2;
+    const watched = (channels) => channels.find((c) => c.channel === state.channelId);
+    tellPlan(watched(state.channels), watched(answer.channels));
     state.channels = answer.channels;
   } catch (error) {
     notice('The origin does not answer.');
