@@ -1,7 +1,10 @@
 """What must hold of outputs whatever happened, for properties, simulation and tests over HTTP."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
+# What is compared with what came before it is read once.
+TEXTS_MAX = 256
 FIXED = ("#EXT-X-VERSION", "#EXT-X-TARGETDURATION", "#EXT-X-SERVER-CONTROL", "#EXT-X-PART-INF")
 
 
@@ -27,6 +30,7 @@ class Listed:
     is_ended: bool
 
 
+@lru_cache(TEXTS_MAX)
 def read_playlist(text: str) -> Listed:
     """A media playlist taken apart."""
     fixed: list[str] = []

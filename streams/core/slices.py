@@ -141,9 +141,11 @@ def _deal_channel(scene: Scene, facts: ChannelFacts, in_force: Mapping[str, Assi
     table.ended.update(over.ended)
     ranges = {key for key in over.held if is_backlog(key)}
     wants: dict[str, Want] = {}
+    makers: dict[str, list[Assignment]] = {}
+    for held in (*over.held.values(), *hedging.values()):
+        makers.setdefault(held.slice_id, []).append(held)
     for key, held in over.held.items():
-        makers = (*over.held.values(), *hedging.values())
-        siblings = [other for other in makers if other.slice_id == held.slice_id and other.copy != held.copy]
+        siblings = [other for other in makers[held.slice_id] if other.copy != held.copy]
         # A slice that waits follows what makes its source now, not what did when it was lost.
         shape = over.shapes.get(key)
         following = replace(held, after=shape.after) if shape and shape.after != held.after else held

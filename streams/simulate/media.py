@@ -42,10 +42,10 @@ def make_tracks() -> tuple[Track, ...]:
 
 def make_payload(track: Track, *, index: int, start_ticks: Ticks, duration_ticks: int, starts_gop: bool, rng: Random) -> bytes:
     """One moof and one mdat of random samples; video begins with a sync sample at a GOP's start alone."""
-    is_audio = track.kind is TrackKind.AUDIO
+    is_audio, data = track.kind is TrackKind.AUDIO, rng.randbytes(duration_ticks // track.frame_ticks * FRAME_BYTES)
     samples = [
-        Sample(time_ticks=start_ticks, data=rng.randbytes(FRAME_BYTES), sync=is_audio or (starts_gop and number == 0))
-        for number in range(duration_ticks // track.frame_ticks)
+        Sample(time_ticks=start_ticks, data=data[at : at + FRAME_BYTES], sync=is_audio or (starts_gop and at == 0))
+        for at in range(0, len(data), FRAME_BYTES)
     ]
     track_id = 2 if is_audio else 1
     return build_chunk(samples, track_id=track_id, index=index, start_ticks=start_ticks, frame_ticks=track.frame_ticks)

@@ -8,6 +8,8 @@ import json
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ class Recut:
     ignored: int = 0
 
 
+@cache
 def reader(folder: Path) -> Any:
     """Function from framed bytes to (record name, fields), over the schemas in a folder."""
     known = {}
@@ -47,8 +50,6 @@ def reader(folder: Path) -> Any:
         known[b"\xc3\x01" + bytes.fromhex(fingerprint(to_parsing_canonical_form(raw), "CRC-64-AVRO"))] = (raw["name"], parse_schema(raw))
 
     def read(data: bytes) -> tuple[str, dict[str, Any]]:
-        from io import BytesIO
-
         name, schema = known[data[:PREFIX]]
         fields: Any = fastavro.schemaless_reader(BytesIO(data[PREFIX:]), schema, None)
         return name, fields
