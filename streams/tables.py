@@ -80,8 +80,7 @@ def changelog_topics(kafka: KafkaSettings) -> tuple[ChangelogTopic, ...]:
         "max.message.bytes": str(kafka.message_bytes_max),
         "min.insync.replicas": str(min(2, kafka.replication_factor)),
         # A row is rewritten with every record: an old one is worth nothing, and what is kept is read at each start.
-        # Only closed segments are compacted: 1,500 writes a second for a minute would take longer to recover than a start may.
-        "segment.ms": "10000",
+        "segment.ms": "60000",
         "min.cleanable.dirty.ratio": "0.2",
     }
     return tuple(
