@@ -62,6 +62,9 @@ function startDash(video, url, { session, channel, reports, onError, onNote }) {
   };
 }
 
+// The default time shift.
+const WINDOW_S = 60;
+
 async function startShaka(video, url, { lowLatency, session, channel, reports, onError, onNote }) {
   shaka.polyfill.installAll();
   const player = new shaka.Player();
@@ -83,6 +86,9 @@ async function startShaka(video, url, { lowLatency, session, channel, reports, o
   // It would look for captions inside three segments before it starts, whatever the playlist says of them; the open one, which it may choose
   // where there are no three, has no address yet.
   player.configure({ manifest: { hls: { disableClosedCaptionsDetection: true } } });
+  // Else it takes for its window what is listed, and for the live edge the wall clock, which a hole in the source moves away from what is
+  // listed: with every playlist it forgets as much at the front as is missing at the end, until it knows no segment and throws exceptions.
+  if (url.endsWith('.m3u8')) player.configure({ manifest: { availabilityWindowOverride: WINDOW_S } });
   const said = (error) => (error.code ? `Shaka error ${error.code} ${JSON.stringify(error.data ?? '').slice(0, 160)}` : `${error} ${error.stack ?? ''}`.slice(0, 400));
   const failed = (error) => onError({ code: error.code ?? error.name, fatal: error.severity === 2, text: said(error) });
   player.addEventListener('error', (event) => failed(event.detail));
