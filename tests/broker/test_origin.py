@@ -18,6 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from infra.kafka import LocalBroker
 from infra.process import spawn, terminate
 from infra.topics import create, reach, wanted_topics
+from packager.origin.follow import ASLEEP_S
 from packager.store import DirectoryStore
 from schemas import topics
 from schemas.codec import Codec
@@ -28,6 +29,7 @@ from schemas.topics import Topic, period_key
 from schemas.units import UnixMs
 from tests import facts
 from tests.broker.packaging import until
+from tests.invariants import read_playlist
 
 ROOT = Path(__file__).parents[2]
 CHILD = """
@@ -265,6 +267,29 @@ def test_an_origin_whose_broker_is_silent_answers_503_until_it_speaks_again(own_
         until(lambda: status() == 200, what="answer once the broker speaks")
     finally:
         stage.close()
+
+
+def test_an_origin_that_slept_shows_nothing_older_than_what_others_showed_meanwhile(stage: Stage) -> None:
+    period = live_period()
+    stage.tell(period, facts.start(), *facts.run(period, [4, 4]))
+    stage.start().ready()
+    assert stage.process is not None
+    os.kill(stage.process.pid, signal.SIGSTOP)
+    try:
+        stage.tell(*facts.run(period, [4], first_gop=8, first_msn=2))
+        time.sleep(ASLEEP_S + 0.5)
+    finally:
+        os.kill(stage.process.pid, signal.SIGCONT)
+    answers = []
+
+    def shows_it() -> bool:
+        answers.append(stage.http.get("/c1/hls/v0.m3u8"))
+        return answers[-1].status_code == 200
+
+    until(shows_it, what="answer after the sleep")
+    newest = read_playlist(answers[-1].text)
+    assert newest.first + len(newest.segments) == 3
+    assert {answer.status_code for answer in answers[:-1]} <= {503}
 
 
 def _metrics(stage: Stage, wanted: str) -> str | None:
