@@ -129,7 +129,7 @@ def only_play(_: Line, stage: Stage, __: str, seconds: float) -> str:
 
 
 def renew_encoder(line: Line, stage: Stage, channel: str, _: float) -> str:
-    """Another encoder takes the channel over without a gap: with the same parameter sets, then with others; both changes leave the window."""
+    """Another encoder takes over without a gap: with the same parameter sets, then with others; both changes leave the window."""
     for preset in (PRESET, OTHER_PRESET):
         succeed_encoder(line, stage, channel, preset=preset)
         stage.play_on(EACH_S)

@@ -35,7 +35,7 @@ async def folded(pool: int, ends: InputEnds) -> None:
 
 
 async def taken_over(log: FakeLog, silent: int, *, then: Decision | None = None) -> CollectorRegistry:
-    """Metrics of a planner that took over a pool of four packagers, some of them silent for three seconds; and of a decision then, if any."""
+    """Metrics of a planner that took over a pool of four packagers, some silent for three seconds; and of a decision then, if any."""
     pool, metrics = Pool(0, Settings(), FakeTables()), Metrics()
     for number in range(4):
         at = UnixMs(log.now - (3_000 if number < silent else 0))
