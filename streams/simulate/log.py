@@ -27,6 +27,7 @@ class Entry:
         key: Its key.
         record: The record; None is a tombstone.
         sender: Who wrote it, for people.
+        decision: What a tombstone follows from, if it says so in its header.
     """
 
     topic: str
@@ -36,6 +37,7 @@ class Entry:
     key: str
     record: Any
     sender: str
+    decision: int | None = None
 
 
 class Log:
@@ -50,12 +52,13 @@ class Log:
         self._partitions: dict[tuple[str, int], list[Entry]] = {}
         self._readers: dict[tuple[str, int], list[Reader]] = {}
 
-    def append(self, topic: Topic, partition: int, key: str, record: Any | None, *, sender: str) -> Entry:
+    def append(self, topic: Topic, partition: int, key: str, record: Any | None, *, sender: str, decision: int | None = None) -> Entry:
         """The record as it now stands in the log."""
         entries = self._partitions.setdefault((topic.title, partition), [])
         entry = Entry(
-            topic=topic.title, partition=partition, offset=len(entries), at=self._engine.now, key=key, record=record, sender=sender
-        )
+            topic=topic.title, partition=partition, offset=len(entries), at=self._engine.now, key=key, record=record, sender=sender,
+            decision=decision if record is None else None,
+        )  # fmt: skip
         entries.append(entry)
         readers = self._readers.get((topic.title, partition), [])
         readers[:] = [reader for reader in readers if reader.is_open]

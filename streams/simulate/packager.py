@@ -184,7 +184,7 @@ class Packager(Process):
                     work.waits_for = None
 
     def _assign(self, entry: Entry) -> None:
-        match self._inbox.fold(entry.key, entry.record):
+        match self._inbox.fold(entry.key, entry.record, decision=entry.decision):
             case Assigned() as event:
                 self._obey(event.key, event.assignment)
             case Withdrawn(by_death=True):

@@ -158,7 +158,9 @@ class Planner(Process):
         """Sends what follows from the decision, one record at a time; then ticks go on."""
         if self._unsent:
             projection = self._unsent.pop(0)
-            self._world.log.append(projection.topic, POOL, projection.key, projection.record, sender="planner")
+            self._world.log.append(
+                projection.topic, POOL, projection.key, projection.record, sender="planner", decision=self._standing.number
+            )
             self.after(self._world.rng.randint(0, 1), self._project)
             return
         self._is_busy = False

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from schemas.topics import DECISIONS
+from schemas.topics import ASSIGNMENTS, DECISIONS
 from streams.simulate.faults import Faults
 from streams.simulate.run import CORES, Cast, Run, simulate
 from streams.simulate.world import FINE, POLICY
@@ -50,6 +50,13 @@ def test_what_a_packager_made_that_was_killed_comes_within_one_and_a_half_target
     spans = [takeover.ms for takeover in takeovers(run) if takeover.kind == "dead"]
     assert spans
     assert max(spans) <= 1.5 * run.world.policy.media.target_duration_ms
+
+
+def test_tombstones_say_which_decision_they_follow_from() -> None:
+    run = simulate(0, packagers=3, channels=2, minutes=0.6, faults=Faults.all())
+    numbers = [entry.decision for entry in run.world.log.entries(ASSIGNMENTS) if entry.record is None]
+    assert numbers
+    assert None not in numbers
 
 
 # Of `make seeds`: two virtual minutes each.
