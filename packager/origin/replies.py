@@ -20,7 +20,7 @@ NO_STORE = "no-store"
 # A larger body is handed over in pieces. Of these the server takes some ten before it says wait, so a body up to this size costs a
 # connection that nobody reads no more when it is given whole, and half the CPU: a part.
 WHOLE_BYTES_MAX = 128 * 1024
-PIECE_BYTES = 8 * 1024
+PIECE_BYTES = 16 * 1024
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 CMCD_HEADERS = ("CMCD-Object", "CMCD-Request", "CMCD-Session", "CMCD-Status")
 CORS = {

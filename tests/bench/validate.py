@@ -66,7 +66,7 @@ def disturb(line: Line, validator: psutil.Process) -> Iterator[str]:
         return f"segments of {length} s"
 
     def die() -> str:
-        (killed,) = line.until(lambda _: holders(line, CHANNEL), what="a holder")
+        killed = line.until(lambda _: holders(line, CHANNEL), what="a holder")[0]
         supervisor.kill(killed)
         supervisor.revive(supervisor.children[killed])
         return "a packager killed"
