@@ -24,6 +24,7 @@ from streams.agents.planner import InputEnds, Planner
 from streams.changelogs import Changelogs
 from streams.log import Log, outgoing
 from streams.metrics import Metrics
+from streams.pace import Pace
 from streams.pools import Pools
 from streams.shell import Arrival, Shell
 from streams.tables import Table, Tables, app_id
@@ -131,6 +132,7 @@ class Control:
         self._moved = asyncio.Event()
         self._tasks: dict[int, list[asyncio.Task[None]]] = {}
         self._planners: dict[int, Planner] = {}
+        self._pace = Pace()
         self._models: dict[int, Models] = {}
         self._announcing: asyncio.Task[None] | None = None
         self._tables = tables = Tables(self.app, settings.kafka)
@@ -225,7 +227,14 @@ class Control:
     def _start_pool(self, number: int) -> None:
         pool, shared = self.pools.of(number), {"log": self._log, "codec": self._codec, "settings": self.settings, "metrics": self.metrics}
         periods = Periods(pool, log=self._log, codec=self._codec, settings=self.settings)
-        planner = Planner(pool, **shared, code_version=self._code_version, folded_to=self._folded_to, is_ours=self._is_ours)  # type: ignore[arg-type]
+        planner = Planner(
+            pool,
+            **shared,  # type: ignore[arg-type]
+            code_version=self._code_version,
+            folded_to=self._folded_to,
+            is_ours=self._is_ours,
+            pace=self._pace,
+        )
         changelogs = Changelogs(number, tables=self._tables, log=self._log, is_ours=self._is_ours, metrics=self.metrics)
         self._planners[number] = planner
         # The first decision waits for nothing that can wait for it.

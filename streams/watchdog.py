@@ -20,6 +20,8 @@ log = structlog.get_logger()
 WATCH_S = 0.5
 # Between two questions to the broker for the ends of what is read.
 ENDS_S = 2.0
+# How much of the time in which others get on counts as standing still.
+AMONG_OTHERS = 0.2
 # A look may come so many times later than it should before the rest counts as standing still.
 LATE_MAX = 4
 
@@ -57,24 +59,29 @@ class Stall:
     """
     How long nothing was read of something that has more.
 
+    Who is far behind reads by turns, and of each partition long nothing: while others get on, time counts a fifth.
+
     >>> stall = Stall()
     >>> stall.of({"a": 5, "b": 3}, {"a": 9, "b": 3}, now_s=10.0)
     0.0
     >>> stall.of({"a": 5, "b": 3}, {"a": 9, "b": 4}, now_s=12.0)
     2.0
-    >>> stall.of({"a": 6, "b": 3}, {"a": 9, "b": 4}, now_s=13.0)
+    >>> stall.of({"a": 6, "b": 3}, {"a": 9, "b": 4}, now_s=17.0)
     1.0
     """
 
     def __init__(self) -> None:
-        self._since: dict[Any, tuple[int, float]] = {}
+        self._stood: dict[Any, tuple[int, float]] = {}
+        self._looked_s = 0.0
 
     def of(self, positions: dict[Any, int], ends: dict[Any, int], *, now_s: float) -> float:
         """Seconds, of the one that stands longest; 0 when all get on or are at their ends."""
-        behind = {key: positions.get(key, 0) for key, end in ends.items() if positions.get(key, 0) < end}
-        before = self._since
-        self._since = {key: before[key] if before.get(key, (-1, 0.0))[0] == at else (at, now_s) for key, at in behind.items()}
-        return max((now_s - since for _, since in self._since.values()), default=0.0)
+        before, behind = self._stood, {key: positions.get(key, 0) for key, end in ends.items() if positions.get(key, 0) < end}
+        gets_on = any(positions.get(key, 0) > at for key, (at, _) in before.items())
+        more_s = (now_s - self._looked_s) * (AMONG_OTHERS if gets_on else 1.0)
+        self._looked_s = now_s
+        self._stood = {key: (at, before[key][1] + more_s if before.get(key, (-1, 0.0))[0] == at else 0.0) for key, at in behind.items()}
+        return max((stood_s for _, stood_s in self._stood.values()), default=0.0)
 
 
 class CommitAge:

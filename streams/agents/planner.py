@@ -19,6 +19,7 @@ from streams.core.standing import Projection
 from streams.journal import Journal, OvertakenError
 from streams.log import Ack, Log
 from streams.metrics import Metrics
+from streams.pace import Pace
 from streams.pools import Pool
 from streams.watchdog import StuckError
 
@@ -46,6 +47,7 @@ class Planner:
         code_version: Version that decisions name.
         folded_to: Returns once each input topic of the pool, by title, is folded up to an offset.
         is_ours: Whether the pool is still assigned to this worker, asked of Kafka.
+        pace: Kept by all planners of a worker together.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Planner:
         code_version: str,
         folded_to: Callable[[int, InputEnds], Awaitable[None]],
         is_ours: Callable[[int], Awaitable[bool]],
+        pace: Pace,
     ) -> None:
         self._pool = pool
         self._log = log
@@ -68,6 +71,7 @@ class Planner:
         self._code_version = code_version
         self._folded_to = folded_to
         self._is_ours = is_ours
+        self._pace = pace
         self._journal = Journal(pool.number, log=log, codec=codec, kafka=settings.kafka)
         self._measured = self._looked_back = UnixMs(0)
         self._is_held = False
@@ -113,6 +117,7 @@ class Planner:
                 await self._pool.urged.wait()
         except TimeoutError:
             pass  # nothing urgent: a tick
+        await self._pace.rest()
         source = self._pool.take_cause()
         cause = Cause(source=source) if source else None
         now = self._pool.clock.now()
@@ -137,7 +142,9 @@ class Planner:
     def _decided(self, now: UnixMs, cause: Cause | None) -> Decision | None:
         began = perf_counter()
         decision = decide(self._pool.state, self._journal.standing, self._policy, now=now, code_version=self._code_version, cause=cause)
-        self._metrics.decide_s.observe(perf_counter() - began)
+        took_s = perf_counter() - began
+        self._metrics.decide_s.observe(took_s)
+        self._pace.took(took_s)
         return decision
 
     def _restated(self) -> Decision:

@@ -13,6 +13,7 @@ from schemas.units import Epoch, Ms, Msn, UnixMs
 from streams.agents.planner import InputEnds, Planner
 from streams.log import outgoing
 from streams.metrics import Metrics
+from streams.pace import Pace
 from streams.pools import Pool
 
 from .fake_log import FakeLog
@@ -42,7 +43,7 @@ async def taken_over(log: FakeLog, silent: int, *, then: Decision | None = None)
         pool.state.fold(topics.HEARTBEATS.title, replace(BEAT, packager_id=f"p{number}"), offset=number, at=at)
     pool.clock.observe(UnixMs(log.now))
     planner = Planner(
-        pool, log=log, codec=Codec(), settings=Settings(), metrics=metrics, code_version="t", folded_to=folded, is_ours=ours
+        pool, log=log, codec=Codec(), settings=Settings(), metrics=metrics, code_version="t", folded_to=folded, is_ours=ours, pace=Pace()
     )  # fmt: skip
     running = asyncio.create_task(planner.run())
     await planner.is_ready.wait()
