@@ -11,7 +11,7 @@
 import { chromium } from 'playwright-core';
 import fs from 'node:fs';
 
-const STALL_S = 0.18, MEDIA_S = 0.5, JUMP_S = 0.12, SETTLE_S = 0.3, SAMPLE_MS = 60, START_MS = 90_000, SHOWS_MS = 1_000;
+const STALL_S = 0.18, MEDIA_S = 0.5, JUMP_S = 0.12, SETTLE_S = 0.3, SAMPLE_MS = 60, START_MS = 90_000, SHOWS_MS = 1_000, APPENDS = 80;
 // A page that is late for its next sample by more than this did not run; what it missed is looked for so long before a stall.
 const LATE_S = 0.1, BEFORE_S = 5, OFTEN_S = 4;
 const MEDIA = /\.(m3u8|mpd|m4s)$/;
@@ -30,6 +30,30 @@ function watch(sampleMs) {
     samples.push([performance.now() / 1000, video.currentTime, video.playbackRate, video.paused, ahead, quality.droppedVideoFrames, quality.totalVideoFrames,
       window.finecut?.latency_s ?? null, video.videoHeight, video.ended]);
   }, sampleMs);
+}
+
+// The last that was done to the page's buffers, for when it fails: which boxes were appended to which.
+function trace(count) {
+  const last = (window.__appends = []);
+  let buffers = 0;
+  const boxes = (data) => {
+    const bytes = ArrayBuffer.isView(data) ? new DataView(data.buffer, data.byteOffset, data.byteLength) : new DataView(data), found = [];
+    for (let at = 0, size; at + 8 <= bytes.byteLength && found.length < 12; at += size) {
+      size = bytes.getUint32(at);
+      found.push(`${String.fromCharCode(...[4, 5, 6, 7].map((i) => bytes.getUint8(at + i)))}:${size}`);
+      if (size < 8) break;
+    }
+    return `${bytes.byteLength} = ${found.join(' ')}`;
+  };
+  for (const name of ['appendBuffer', 'abort', 'changeType', 'remove']) {
+    const real = SourceBuffer.prototype[name];
+    SourceBuffer.prototype[name] = function (...given) {
+      this.__number ??= ++buffers;
+      last.push([+(performance.now() / 1000).toFixed(3), this.__number, name, name === 'appendBuffer' ? boxes(given[0]) : given.join()]);
+      if (last.length > count) last.shift();
+      return real.apply(this, given);
+    };
+  }
 }
 
 // The select's first option is the automatic choice.
@@ -125,6 +149,7 @@ try {
     const page = await browser.newPage({ viewport: { width: 1280, height: 860 } }), crashes = [], asked = listen(page);
     page.on('pageerror', (error) => crashes.push(String(error)));
     await page.addInitScript(watch, SAMPLE_MS);
+    await page.addInitScript(trace, APPENDS);
     await page.goto(url);
     pages.push({ name, page, crashes, asked });
     const plays = page.waitForFunction(() => (document.querySelector('video')?.currentTime ?? 0) > 0, null, { timeout: START_MS });
@@ -133,8 +158,9 @@ try {
   await over;
   // All are measured before the first screenshot, which takes a slow machine seconds.
   const results = await Promise.all(pages.map(async ({ name, page, crashes, asked }) => {
-    const seen = await page.evaluate(() => ({ samples: window.__samples, page: window.finecut ?? null, began_unix_s: performance.timeOrigin / 1000 }));
-    return { name, began_unix_s: seen.began_unix_s, ...judge(seen.samples), errors: [...crashes, ...(seen.page?.errors ?? [])], asked, page: seen.page };
+    const seen = await page.evaluate(() => ({ samples: window.__samples, page: window.finecut ?? null, appends: window.__appends, began_unix_s: performance.timeOrigin / 1000 }));
+    const appends = seen.page?.errors?.some((error) => error.fatal) ? seen.appends : [];
+    return { name, began_unix_s: seen.began_unix_s, appends, ...judge(seen.samples), errors: [...crashes, ...(seen.page?.errors ?? [])], asked, page: seen.page };
   }));
   fs.writeFileSync(process.argv[3], JSON.stringify(results));
   if (spec.screenshots) for (const { name, page } of pages) await page.screenshot({ path: `${spec.screenshots}/${name}.png` });
