@@ -31,6 +31,10 @@ app.command()(cli_validate.validate)
 app.command()(cli_simulate.simulate)
 
 
+# A broker that starts beside us, or moves to another machine, is there in less; else we are started again.
+SERVE_S = 10.0
+
+
 class IdleLevel(StrEnum):
     """As `schemas.records.Level`, without importing it for a help page."""
 
@@ -72,6 +76,15 @@ def _service() -> "Settings":
 
     settings = settings_at_hand()
     configure(settings.log_level)
+    return settings
+
+
+def _serving() -> "Settings":
+    """The settings of a process that serves until it is told to stop; without Kafka it says so and ends, rather than wait unseen."""
+    from infra.topics import reach
+
+    settings = _service()
+    reach(settings.kafka, timeout_s=SERVE_S)
     return settings
 
 
@@ -143,7 +156,7 @@ def ingest() -> None:
     """Take CMAF that encoders push over HTTP to /CHANNEL/TRACK, until Ctrl-C."""
     from streams.ingest.http import run
 
-    raise typer.Exit(run(_service()))
+    raise typer.Exit(run(_serving()))
 
 
 @app.command()
@@ -172,7 +185,7 @@ def control() -> None:
     """Run the control plane: folds, forecasts, decisions."""
     from streams.__main__ import run
 
-    raise typer.Exit(run(_service()))
+    raise typer.Exit(run(_serving()))
 
 
 @app.command()
@@ -183,7 +196,7 @@ def packager(
     """Run one packager."""
     from packager.__main__ import run
 
-    raise typer.Exit(run(_service(), pool=pool, packager_id=packager_id or _own_name("packager")))
+    raise typer.Exit(run(_serving(), pool=pool, packager_id=packager_id or _own_name("packager")))
 
 
 @app.command()
@@ -193,7 +206,7 @@ def origin(
     """Run one origin: manifests, media, the watch page, and what players report."""
     from packager.origin.server import run
 
-    raise typer.Exit(run(_service(), origin_id=origin_id or _own_name("origin")))
+    raise typer.Exit(run(_serving(), origin_id=origin_id or _own_name("origin")))
 
 
 @app.command()

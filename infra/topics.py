@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # re-exported, not in __all__
 from confluent_kafka.cimpl import NewTopic
 
-from schemas.errors import UserError
+from schemas.errors import UnreachableError, UserError
 from schemas.settings import KafkaSettings, Settings
 from schemas.topics import TOPICS
 
@@ -56,7 +56,8 @@ def reach(kafka: KafkaSettings, *, timeout_s: float = REACH_S) -> AdminClient:
     A client of a cluster that answers.
 
     Raises:
-        UserError: None does.
+        UnreachableError: None does.
+        UserError: It refuses us.
     """
     told: list[KafkaError] = []
     client: dict[str, Any] = {**kafka.client(), "log_level": 0, "socket.connection.setup.timeout.ms": 2_000, "error_cb": told.append}
@@ -71,10 +72,7 @@ def reach(kafka: KafkaSettings, *, timeout_s: float = REACH_S) -> AdminClient:
                 f"Kafka at {kafka.bootstrap_servers} refuses us: {refused}",
                 do="correct FINECUT_KAFKA__SECURITY_PROTOCOL, the user and its password, or FINECUT_KAFKA__SSL_CA",
             ) from error
-        raise UserError(
-            f"no Kafka answers at {kafka.bootstrap_servers}: {_text(error)}",
-            do="start it (`finecut up` brings its own), or correct FINECUT_KAFKA__BOOTSTRAP_SERVERS",
-        ) from error
+        raise UnreachableError(kafka.bootstrap_servers, _text(error)) from error
     return admin
 
 

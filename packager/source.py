@@ -9,14 +9,12 @@ pauses them, each by itself.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from packager.complaints import COMPLAINTS
 from schemas import topics
 from schemas.settings import KafkaSettings, PackagerSettings
 from schemas.units import UnixMs
-
-log = structlog.get_logger()
 
 # Records handed over at once: a turn of the loop stays short enough for heartbeats and other slices.
 BATCH_MAX = 64
@@ -62,14 +60,14 @@ class _Reader:
 
 def check(error: KafkaError) -> None:
     """
-    Nothing, for errors that librdkafka cures by itself; they are logged.
+    Nothing, for errors that librdkafka cures by itself; of each kind one is logged now and then.
 
     Raises:
         KafkaException: The client cannot go on.
     """
     if error.fatal() or error.code() in {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._AUTHENTICATION}:  # noqa: SLF001
         raise KafkaException(error)
-    log.warning("kafka_error", error=error.str(), code=error.name())
+    COMPLAINTS.take(error)
 
 
 class Tail:

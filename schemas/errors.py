@@ -39,6 +39,18 @@ class DisplacedError(UserError):
     status = Exit.SUPERSEDED
 
 
+class UnreachableError(UserError):
+    """No Kafka answers, said alike by every process: end; whoever supervises us starts us again, a person reads what to do."""
+
+    status = Exit.FAILED
+
+    def __init__(self, bootstrap_servers: str, why: str) -> None:
+        super().__init__(
+            f"no Kafka answers at {bootstrap_servers or '(no address is set)'}: {why}",
+            do="start it (`finecut up` brings its own), or correct FINECUT_KAFKA__BOOTSTRAP_SERVERS",
+        )
+
+
 class RetryableError(FinecutError):
     """It may work later: wait ``retry_after_ms`` and retry, within one deadline shared by all attempts."""
 

@@ -20,6 +20,8 @@ HOUR_MS = 60 * MINUTE_MS
 RECONNECT_MS_MAX = 1_000
 # Leaders that moved are seen at the first error; this is for clients that ask for nothing meanwhile.
 METADATA_AGE_MS_MAX = 10_000
+# Critical, in syslog's numbers.
+LIBRARY_LOG_LEVEL = 2
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -90,6 +92,8 @@ class KafkaSettings(_Section):
             "socket.timeout.ms": self.request_timeout_ms,
             "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
             "topic.metadata.refresh.interval.ms": METADATA_AGE_MS_MAX,
+            # What librdkafka would write to stderr at each attempt to connect; what matters of it comes to us as errors.
+            "log_level": LIBRARY_LOG_LEVEL,
             **self.security(),
         }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from packager.complaints import COMPLAINTS
 from packager.origin import metrics
 from schemas.errors import RejectedError, UserError
 from schemas.registry import codec_of
@@ -124,6 +125,7 @@ class Follower(threading.Thread):
                     "fetch.wait.max.ms": self._kafka.fetch_wait_ms,
                     "fetch.queue.backoff.ms": 2,
                     "topic.metadata.refresh.interval.ms": 10_000,
+                    "error_cb": COMPLAINTS.take,
                 }
             )
             try:

@@ -13,6 +13,7 @@ import structlog
 from confluent_kafka import Producer
 
 from packager.clock import BrokerClock, wall
+from packager.complaints import COMPLAINTS
 from packager.manifest.known import Reading
 from packager.origin import metrics
 from packager.origin.app import Origin
@@ -104,7 +105,7 @@ class _Process:
             loop.call_soon_threadsafe(self._take, facts)
 
         kafka = settings.kafka
-        producer = Producer(kafka.producer())
+        producer = Producer(kafka.producer() | {"error_cb": COMPLAINTS.take})
         follower = Follower(
             kafka,
             since_unix_ms=self._reading.from_unix_ms,

@@ -136,7 +136,7 @@ class Follower:
         while self.next_offset < end:
             message = self._consumer.poll(self._answer_s)
             if message is None:
-                raise KafkaAwayError(f"Kafka at {self._kafka.bootstrap_servers} stopped answering", do="see that the broker runs")
+                raise KafkaAwayError(self._kafka.bootstrap_servers, "it stopped answering")
             self._take(message)
 
     def poll(self) -> None:
@@ -228,7 +228,7 @@ class Follower:
         deadline = time.monotonic() + ANSWER_S
         while (found := self._registry.newest(self._channel)) is None or found.period < number:
             if time.monotonic() > deadline:
-                raise KafkaAwayError(f"period {number} of {self._channel} is not in channels", do="see that the broker runs")
+                raise KafkaAwayError(self._kafka.bootstrap_servers, f"period {number} of {self._channel} does not come")
             self._registry.follow(0.05)
         return found
 

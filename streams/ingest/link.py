@@ -69,7 +69,6 @@ class Link:
                 "queue.buffering.max.kbytes": 2 * limit // 1024 + settings.kafka.message_bytes_max // 1024,
                 "queue.buffering.max.messages": 0,
                 "error_cb": self._on_error,
-                "log_level": 2,
             }
         )
         self.registry.start()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from schemas.errors import UserError
+from schemas.errors import UnreachableError, UserError
 from schemas.settings import KafkaSettings
 from schemas.topics import Topic
 from schemas.units import UnixMs
@@ -15,8 +15,8 @@ ANSWER_S = 10.0
 ERRORS = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED})
 
 
-class KafkaAwayError(UserError):
-    """Kafka does not answer. A person must see to it at the start; who wrote before tries again."""
+class KafkaAwayError(UnreachableError):
+    """Kafka does not answer. At the start that is the end; who wrote before tries again."""
 
 
 def make_consumer(kafka: KafkaSettings) -> Consumer:
@@ -27,15 +27,13 @@ def make_consumer(kafka: KafkaSettings) -> Consumer:
         "enable.partition.eof": True,
         "auto.offset.reset": "earliest",
         "fetch.wait.max.ms": kafka.fetch_wait_ms,
-        "log_level": 2,
     }
     return Consumer(kafka.client() | ours)
 
 
 def away(kafka: KafkaSettings, error: KafkaException) -> KafkaAwayError:
     """What a question that Kafka did not answer means."""
-    problem = f"Kafka at {kafka.bootstrap_servers or '(no address is set)'} does not answer: {error.args[0].str()}"
-    return KafkaAwayError(problem, do="start it, or correct FINECUT_KAFKA__BOOTSTRAP_SERVERS")
+    return KafkaAwayError(kafka.bootstrap_servers, error.args[0].str())
 
 
 class Read(NamedTuple):
@@ -64,7 +62,7 @@ def read_to_end(kafka: KafkaSettings, topic: Topic, starts: Mapping[int, int]) -
             # As long as records may wait: it must outlast a change of leaders.
             message = consumer.poll(kafka.delivery_timeout_ms / 1_000)
             if message is None:
-                raise KafkaAwayError(f"Kafka at {kafka.bootstrap_servers} stopped answering ({name})", do="see that the broker runs")
+                raise KafkaAwayError(kafka.bootstrap_servers, f"it stopped answering ({name})")
             error = message.error()
             if error is None:
                 key = bytes(message.key() or b"").decode(errors="replace")

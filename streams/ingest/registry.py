@@ -59,7 +59,7 @@ class Registry:
         while self._unread:
             message = self._consumer.poll(self._kafka.delivery_timeout_ms / 1_000)
             if message is None:
-                raise KafkaAwayError(f"Kafka at {self._kafka.bootstrap_servers} stopped answering", do="see that the broker runs")
+                raise KafkaAwayError(self._kafka.bootstrap_servers, "it stopped answering")
             self._take(message)
 
     @property
@@ -114,7 +114,7 @@ class Registry:
                 low, end = self._consumer.get_watermark_offsets(place, timeout=ANSWER_S)
                 while low < end and self._consumer.position([place])[0].offset < end:
                     if time.monotonic() > deadline:
-                        raise KafkaAwayError(f"Kafka at {self._kafka.bootstrap_servers} stopped answering", do="see that the broker runs")
+                        raise KafkaAwayError(self._kafka.bootstrap_servers, "it stopped answering")
                     self.follow(0.05)
         except KafkaException as error:
             raise away(self._kafka, error) from error

@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.codec import Codec
-from schemas.errors import RejectedError, UserError
+from schemas.errors import RejectedError, UnreachableError, UserError
 from schemas.records import Chunk
 from schemas.registry import codec_of
 from schemas.settings import KafkaSettings
@@ -58,7 +58,7 @@ def stretches(
         every = (stretch for topic in topics for stretch in _stretches(consumer, topic, topic.name(kafka), begin, end))
         return tuple(stretch for stretch in every if stretch.first < stretch.end)
     except KafkaException as error:
-        raise UserError(f"no Kafka answers at {kafka.bootstrap_servers}: {error.args[0].str()}") from error
+        raise UnreachableError(kafka.bootstrap_servers, error.args[0].str()) from error
     finally:
         consumer.close()
 

@@ -63,7 +63,6 @@ def test_help_names_every_command_and_imports_nothing_heavy(tmp_path: Path) -> N
         (("topics", "verify"), {}, "no Kafka cluster is named"),
         (("control",), {}, "no Kafka cluster is named"),
         (("encode", "x.mp4", "--channel", "a"), {}, "no Kafka cluster is named"),
-        (("topics", "create"), {"FINECUT_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:9"}, "no Kafka answers at 127.0.0.1:9"),
         (("topics", "create"), {"FINECUT_KAFKA__POOL_COUNT": "0"}, "FINECUT_KAFKA__POOL_COUNT"),
         (("topics", "create"), {"FINECUT_KAFKA__POOLS": "1"}, "FINECUT_KAFKA__POOLS"),
         (("replay", "plants"), {}, "no topic is called plants"),
@@ -79,6 +78,32 @@ def test_a_mistake_is_told_in_one_sentence_without_a_traceback(
     assert f"error: {ended.stderr.split('error: ', 1)[1]}" == ended.stderr
     assert told in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+SERVED = """
+import sys
+from infra import cli
+cli.SERVE_S = 0.3
+for words in (["origin"], ["packager", "--pool", "0"], ["ingest"], ["control"], ["topics", "create"]):
+    sys.argv = ["finecut", *words]
+    try:
+        cli.main()
+    except SystemExit as ended:
+        print("ended with", ended.code, file=sys.stderr)
+"""
+
+
+def test_whoever_finds_no_kafka_says_so_in_the_same_words_and_ends(tmp_path: Path) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FINECUT_")}
+    environment = {"PYTHONPATH": str(Path(__file__).parents[3]), "FINECUT_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:9"}
+    ended = subprocess.run(
+        [sys.executable, "-c", SERVED], capture_output=True, text=True, cwd=tmp_path, env=kept | environment, check=True, timeout=60
+    )
+    lines = ended.stderr.splitlines()
+    assert len(lines) == 15
+    assert [line.partition(":9:")[0] for line in lines[::3]] == ["error: no Kafka answers at 127.0.0.1"] * 5
+    assert {line.partition("or ")[2] for line in lines[1::3]} == {"correct FINECUT_KAFKA__BOOTSTRAP_SERVERS"}
+    assert lines[2::3] == ["ended with 1"] * 5
 
 
 def test_nothing_running_is_told_to_people_and_programs(tmp_path: Path) -> None:
