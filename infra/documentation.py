@@ -51,7 +51,7 @@ def _row(variable: str, default: Any, meaning: str | None) -> str:
 def packager_code() -> str:
     """The smallest whole packager, as it is run by a test."""
     code = MINIMAL.read_text()
-    return f"```python\n{code[code.index('def serve') :].rstrip()}\n```"
+    return f"```python\n{code[code.index('@dataclass') :].rstrip()}\n```"
 
 
 MADE = {README: {"topics": topics_table, "packager": packager_code}, SETTINGS: {"settings": settings_table}}

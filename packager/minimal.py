@@ -1,6 +1,8 @@
 """The smallest whole packager on the public API: assignments in, chunks by offset, publish, announce, report."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
 
 from packager.boxes import check_chunk
 from packager.client import Assigned, Client, Media, Withdrawn
@@ -15,16 +17,25 @@ from schemas.settings import Settings
 from schemas.units import Ms
 
 
+@dataclass
+class Work:
+    """A slice in hand, and the offset from which on it is read again."""
+
+    assignment: Assignment
+    cutter: SliceCutter
+    again: float = inf
+
+
 def serve(settings: Settings, packager_id: str, *, must_stop: Callable[[], bool]) -> None:
     """Package what pool 0 assigns to this name until told to stop."""
     publisher = Publisher(DirectoryStore(settings.store), retry_ms=Ms(1_000))
-    work: dict[str, tuple[Assignment, SliceCutter]] = {}
+    work: dict[str, Work] = {}
     with Client(settings, pool=0, packager_id=packager_id) as client:  # registers with its first heartbeat, beats while it is polled
         while not must_stop():
             for event in client.poll(0.01):
                 match event:
                     case Assigned(key=key, assignment=given):
-                        work[key] = given, SliceCutter(Scope.of(given), check=check_chunk)
+                        work[key] = Work(given, SliceCutter(Scope.of(given), check=check_chunk))
                         client.follow(key, given)
                     case Withdrawn(key=key):
                         client.leave(key)
@@ -32,16 +43,20 @@ def serve(settings: Settings, packager_id: str, *, must_stop: Callable[[], bool]
                         _package(client, publisher, work, event)
 
 
-def _package(client: Client, publisher: Publisher, work: dict[str, tuple[Assignment, SliceCutter]], event: Media) -> None:
+def _package(client: Client, publisher: Publisher, work: dict[str, Work], event: Media) -> None:
     arrival = event.arrival
     for key in arrival.slices:
-        given, cutter = work[key]
-        known = client.periods.get(given.channel, {})
+        held = work[key]
+        given, known = held.assignment, client.periods.get(held.assignment.channel, {})
+        if arrival.offset > held.again:
+            continue  # what was read together with it: it comes again, in order
         try:
-            cuts = cutter.feed(event.record, offset=arrival.offset, durable_unix_ms=arrival.durable_unix_ms, periods=known)
+            cuts = held.cutter.feed(event.record, offset=arrival.offset, durable_unix_ms=arrival.durable_unix_ms, periods=known)
         except PeriodUnknownError:
-            client.follow(key, given, offset=arrival.offset)  # its configuration is on the way: read it again
+            held.again = arrival.offset  # its configuration is on the way: read on from here again
+            client.follow(key, given, offset=arrival.offset)
             continue
+        held.again = inf
         for cut in cuts:
             if isinstance(cut, CutReject):
                 client.reject(arrival, cut.error)

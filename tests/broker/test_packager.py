@@ -283,6 +283,17 @@ def test_kafka_may_go_away_and_come_back(own_kafka: LocalBroker, tmp_path: Path)
         hall.close()
 
 
+def test_the_smallest_packager_leaves_when_told_to_although_it_never_had_work(make_hall: MakeHall) -> None:
+    hall, over = make_hall(), threading.Event()
+    thread = threading.Thread(target=serve, args=(hall.settings, "idle"), kwargs={"must_stop": over.is_set}, daemon=True)
+    thread.start()
+    until(lambda: hall.beats("idle"), what="registration")
+    over.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert hall.beats("idle")[-1].state is PackagerState.GONE
+
+
 def test_the_smallest_packager_publishes_announces_and_says_goodbye(make_hall: MakeHall) -> None:
     hall, period = make_hall(), make_period()
     hall.configure(period)
