@@ -139,6 +139,7 @@ def encode(
     idle_level: Annotated[IdleLevel | None, typer.Option(help="What is packaged while nobody watches.")] = None,
     thumbnails: Annotated[bool | None, typer.Option(help="A JPEG of each segment; else as FINECUT_MEDIA__THUMBNAILS says.")] = None,
     standby: Annotated[bool, typer.Option(help="One of a pair, both started so: one leads, the other goes on for it.")] = False,
+    take_over: Annotated[bool, typer.Option("--take-over", help="Take the channel from whoever writes it now, who then ends.")] = False,
 ) -> None:
     """Encode an input to CMAF chunks and write them to the log as a channel, until its end or Ctrl-C."""
     from schemas.records import Level
@@ -148,7 +149,10 @@ def encode(
     settings = _service()
     if thumbnails is not None:
         settings = settings.model_copy(update={"media": settings.media.model_copy(update={"thumbnails": thumbnails})})
-    raise typer.Exit(run(settings, source, channel, realtime=realtime, loop=loop, idle_level=level, standby=standby))
+    status = run(
+        settings, source, channel, realtime=realtime, loop=loop, idle_level=level, standby=standby, take_over=take_over
+    )  # fmt: skip
+    raise typer.Exit(status)
 
 
 @app.command()

@@ -140,9 +140,9 @@ class LocalRun:
         self.startup_s = round(time.monotonic() - self.began_s, 2)
 
     def go_live(self, live: LiveInput) -> Child:
-        """Start an encoder, which feeds its source in real time and for ever."""
+        """Start an encoder, which feeds its source in real time and for ever; who wrote its channels before ends."""
         named = [word for channel in live.channels for word in ("--channel", channel)]
-        words = ["encode", str(live.source), *named, "--realtime", "--loop", "--idle-level", live.idle_level.value]
+        words = ["encode", str(live.source), *named, "--realtime", "--loop", "--take-over", "--idle-level", live.idle_level.value]
         words += ["--thumbnails"] if live.thumbnails else []
         child = self.supervisor.start(live.name, "encode", words)
         self.leave_word()

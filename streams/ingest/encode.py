@@ -19,6 +19,7 @@ from streams.ingest import metrics
 from streams.ingest.bridge import AWAY, Bridge, Writer
 from streams.ingest.encoder import Encoder
 from streams.ingest.link import Link
+from streams.ingest.occupied import await_silence
 from streams.ingest.playout import play
 from streams.ingest.producer import ChannelWriter
 from streams.ingest.recording import is_recording, load_recording
@@ -38,6 +39,7 @@ def run(
     idle_level: Level | None = None,
     preset: str = "superfast",
     standby: bool = False,
+    take_over: bool = False,
 ) -> int:
     """
     Exit status, 0 after the source's end, SIGTERM or SIGINT: the channels are ended then.
@@ -51,9 +53,10 @@ def run(
         preset: Of x264; ``superfast`` leaves room for others on two cores.
         standby: One of a pair: it leads if nobody does, else goes on when the leader falls silent. Its clock is UTC, so that both have
             their key frames at the same instants. Neither ends the channel.
+        take_over: Take a channel from whoever writes it now, who ends; else that is an error.
 
     Raises:
-        UserError: Source, names or settings do not fit, or Kafka stayed away for too long.
+        UserError: Source, names or settings do not fit, a channel is being written, or Kafka stayed away for too long.
         DisplacedError: Another writer took a channel over.
     """
     if len(set(channels)) != len(channels) or not channels:
@@ -68,10 +71,12 @@ def run(
     try:
         if standby and (len(channels) > 1 or is_recording(Path(source))):
             raise UserError("a pair of encoders encodes one source into one channel", do="leave --standby out")
+        if len(channels) > 1 and not is_recording(Path(source)):
+            raise UserError(f"{source} is encoded once, for one channel, not {len(channels)}", do="give a recording for several")
+        if not (standby or take_over):
+            await_silence(settings.kafka, channels, silence_ms=settings.ingest.standby_ms)
         if is_recording(Path(source)):
             _play(settings, Path(source), channels, idle_level)
-        elif len(channels) > 1:
-            raise UserError(f"{source} is encoded once, for one channel, not {len(channels)}", do="give a recording for several")
         else:
             _encode(settings, source, channels[0], realtime=realtime, loop=loop, idle_level=idle_level, preset=preset, standby=standby)
     except SupersededError as error:

@@ -40,6 +40,7 @@ log = structlog.get_logger()
 
 # Samples of other tracks kept until the first key frame says where a period starts.
 EARLY_SAMPLES_MAX = 1_000
+UNWATCHED = "nobody watches, so that nothing is packaged: with --idle-level segments (or parts) all of it is"
 
 
 @dataclass(slots=True)
@@ -256,7 +257,9 @@ class ChannelWriter(Ending):
         if past:
             self._periods.end_channel(past)
             self._is_ended = True
-            log.info("channel_ended", channel=self.channel, period=past.period.period, next_msn=past.next_msn)
+            is_unwatched = self._idle_level is Level.OFF and not self._link.registry.is_on(self.channel)
+            note = {"note": UNWATCHED} if is_unwatched else {}
+            log.info("channel_ended", channel=self.channel, period=past.period.period, next_msn=past.next_msn, **note)
 
     def flush(self) -> None:
         """

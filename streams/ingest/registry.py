@@ -14,7 +14,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import RejectedError, SupersededError, UserError
-from schemas.records import Period, PeriodEnd, Plan
+from schemas.records import Level, Period, PeriodEnd, Plan
 from schemas.registry import codec_of
 from schemas.settings import KafkaSettings
 from schemas.topics import CHANNELS, MEDIA, PLANS, Topic
@@ -93,6 +93,12 @@ class Registry:
         self.follow()
         plan = self._plans.get(channel)
         return plan.gops_per_segment if plan else None
+
+    def is_on(self, channel: str) -> bool:
+        """Whether the plan in force has a channel packaged; reads what has arrived, without waiting."""
+        self.follow()
+        plan = self._plans.get(channel)
+        return plan is not None and plan.level is not Level.OFF
 
     def follow(self, timeout_s: float = 0.0) -> None:
         """Read what has arrived; waits at most this long for the first of it."""

@@ -375,3 +375,18 @@ def test_a_file_is_encoded_to_its_end_and_ends_its_channel(log: Log, tmp_path: P
     assert log.all(CHANNELS, PeriodEnd)[-1].channel_ended
     assert len(log.all(GOPS, Gop)) == 3
     check_unbroken(log)
+
+
+def test_a_channel_that_is_being_written_is_taken_over_on_purpose_only(log: Log, recording: Path, tmp_path: Path) -> None:
+    first = play(log, recording, "news")
+    until(lambda: len(log.all(GOPS, Gop)) >= 1)
+    clip = str(make_clip(tmp_path / "clip.mp4", seconds=1))
+    patient = log.settings.model_copy(update={"ingest": IngestSettings(standby_ms=10_000)})
+    with pytest.raises(UserError, match="channel news is being written by another encoder"):
+        run(patient, clip, ["news"])
+    assert first.poll() is None
+    assert len({period.life for period in log.all(CHANNELS, Period)}) == 1
+    assert run(log.settings, clip, ["news"], take_over=True) == 0
+    assert first.wait() != 0
+    assert len({period.life for period in log.all(CHANNELS, Period)}) == 2
+    check_unbroken(log)

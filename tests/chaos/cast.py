@@ -138,8 +138,9 @@ class Cast:
         """One process that encodes in real time, or a pair of them, of which one follows the other."""
         clip = make_clip(self.folder / "small.mp4", seconds=ENCODED_S, size=ENCODED)
         words = ["encode", str(clip), "--channel", channel, "--realtime", "--loop", "--idle-level", Level.PARTS.value]
+        words.append("--standby" if count > 1 else "--take-over")
         for number in range(1, count + 1):
-            child = self.line.run.supervisor.start(f"encode-{channel}-{number}", "encode", [*words, *(["--standby"] if count > 1 else [])])
+            child = self.line.run.supervisor.start(f"encode-{channel}-{number}", "encode", words)
             self.encoders[child.name] = (channel,)
 
     def end(self) -> None:

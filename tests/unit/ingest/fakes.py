@@ -30,6 +30,7 @@ class FakeRegistry(Registry):
     def __init__(self) -> None:
         self.plan: int | None = None
         self.taken_over = False
+        self.is_watched = False
 
     @property
     def pool_count(self) -> int:
@@ -49,6 +50,9 @@ class FakeRegistry(Registry):
 
     def gops_per_segment(self, channel: str) -> int | None:
         return self.plan
+
+    def is_on(self, channel: str) -> bool:
+        return self.is_watched
 
     def check_owner(self, channel: str, *, life: str, period: int, offset: int) -> None:
         if self.taken_over:

@@ -52,6 +52,21 @@ def test_a_gop_is_indexed_once_with_all_its_chunks(link: FakeLink, tracks: tuple
             assert track.duration_ticks == sum(c.duration_ticks for c in held)
 
 
+@pytest.mark.parametrize(
+    ("idle_level", "is_watched", "is_noted"), [(Level.OFF, False, True), (Level.OFF, True, False), (Level.SEGMENTS, False, False)]
+)
+def test_who_ends_a_channel_that_nobody_had_packaged_is_told_how_to_have_it(
+    tracks: tuple[Track, ...], idle_level: Level, is_watched: bool, is_noted: bool
+) -> None:
+    link = FakeLink(Settings(idle_level=idle_level))
+    link.registry.is_watched = is_watched
+    writer = ChannelWriter(link.settings, channel="news", tracks=tracks, frame_rate=RATE, gop_frames=25, link=link)
+    with capture_logs() as lines, writer:
+        feed(writer, pictures(0, 50), sound(0, 2))
+    (ended,) = (line for line in lines if line["event"] == "channel_ended")
+    assert ("--idle-level segments" in ended.get("note", "")) is is_noted
+
+
 def test_a_plan_takes_effect_at_the_next_segment(link: FakeLink, tracks: tuple[Track, ...]) -> None:
     writer = make_writer(link, tracks)
     feed(writer, pictures(0, 25), sound(0, 1))

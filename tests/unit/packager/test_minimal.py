@@ -65,7 +65,7 @@ class Log:
 
 def test_nothing_is_lost_of_a_batch_whose_period_becomes_known_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     period = make_period()
-    records = [make_start(period), *make_chunks(period, (1, 1))]
+    records: list[Chunk | MediaMark] = [make_start(period), *make_chunks(period, (1, 1))]
     log = Log(period, records, known_after=4)
     made: Any = lambda *_, **__: log  # noqa: E731
     monkeypatch.setattr(minimal, "Client", made)
