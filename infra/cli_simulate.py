@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from schemas.errors import UserError
+
 
 def simulate(
     scenario: Annotated[Path, typer.Argument(metavar="SCENARIO", help="A scenario file; streams/simulate/scenarios has some.")],
@@ -32,7 +34,16 @@ def simulate(
 
 
 def find(name: str, folder: Path) -> Path:
-    """Where a file named in a scenario lies: as named, beside the scenario, or in the folder of recorded series."""
+    """
+    Where a file named in a scenario lies: as named, beside the scenario, or in the folder of recorded series.
+
+    Raises:
+        UserError: Nowhere there.
+    """
     data = os.environ.get("FINECUT_DATA")
     places = [folder / name, *([Path(data) / name] if data else [])]
-    return next((place for place in places if place.exists()), places[0])
+    for place in places:
+        if place.exists():
+            return place
+    problem = f"{name} is neither beside the scenario, in {folder}, nor in FINECUT_DATA, which is {data or 'not set'}"
+    raise UserError(problem, do=f"set FINECUT_DATA to the folder of recorded series that holds {name}")

@@ -12,6 +12,7 @@ from infra.present import Move, Present
 from infra.processes import Usage
 from schemas.records import Assignment, Decision, Level, Packaging, Period, Plan, Reason, Scaling
 from streams.replay.entries import Entry
+from streams.replay.history import why_planned
 
 REFRESH_S = 0.5
 # What the demo calls "soon": long enough to be a forecast, short enough to see it come true.
@@ -108,7 +109,7 @@ class Storyteller:
             self.say(f"{name} goes from {LEVELS[before.level]} to {LEVELS[plan.level]} ({_words(plan.reason)})", style="cyan")
         if before.gops_per_segment != plan.gops_per_segment:
             was, now = (self.present.length_s(plan.channel, p.gops_per_segment) for p in (before, plan))
-            why = f"{'fewer ' if now > was and plan.reason is Reason.JOINS_EXPECTED else ''}{_words(plan.reason)}"
+            why = why_planned(before, plan)
             self.say(f"{name}: segments of {now:g} s instead of {was:g} s from the next boundary on ({why})", style="cyan")
 
     def _table(self) -> Group:

@@ -58,7 +58,17 @@ def show(evidence: Evidence, findings: Sequence[Finding], *, seconds: float, lag
         if len(own) > SHOWN_PER_RULE:
             table.add_row(str(rule.number), "", f"and {len(own) - SHOWN_PER_RULE} more", "", "all are in --json")
     console.print(table)
-    console.print(f"{len(findings)} findings against {len(plain['rules_broken'])} rules")
+    console.print(f"{_count(len(findings), 'finding')} against {_count(len(plain['rules_broken']), 'rule')}")
+
+
+def _count(number: int, what: str) -> str:
+    """
+    A number of things, in words.
+
+    >>> _count(1, "rule"), _count(2, "rule")
+    ('1 rule', '2 rules')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def show_rules() -> None:

@@ -21,6 +21,8 @@ from infra.validator.recording import Exchange
 CONNECT_S = 5.0
 # A blocking reload may take three target durations, and those are not known before the first answer.
 ANSWER_S = 60.0
+# The first answer: longer than an origin keeps anybody waiting for a channel that begins.
+FIRST_S = 15.0
 FETCHES_MAX = 4
 PLAIN_S = 0.5
 AFTER_FAILURE_S = 0.5
@@ -102,7 +104,11 @@ async def watch(
         headers={"user-agent": "finecut-validate", "accept-encoding": "gzip"},
     ) as client:
         fetcher = Fetcher(client, evidence, note)
-        urls = await _manifests(fetcher, wanted)
+        try:
+            async with asyncio.timeout(FIRST_S):
+                urls = await _manifests(fetcher, wanted)
+        except TimeoutError as error:
+            raise WatchError(f"{wanted.url} did not answer within {FIRST_S:g} s") from error
         scope, lag = asyncio.timeout(wanted.seconds), Lag()
         try:
             async with scope, asyncio.TaskGroup() as group:

@@ -1,7 +1,7 @@
 """What was decided about one channel, step by step, each with its reason and the record that led to it."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.records import Action, Assignment, Decision, Level, Packaging, Plan, Queued, Reason
 from schemas.topics import slice_key
@@ -113,7 +113,7 @@ def _events(before: Standing, after: Standing, decision: Decision, channel: str)
 
     was, now = before.plans.get(channel), after.plans.get(channel)
     if now is not None and now != was:
-        yield event("plan", _plan(was, now), reason=now.reason, cause=decision.cause)
+        yield replace(event("plan", _plan(was, now), cause=decision.cause), reason=why_planned(was, now))
     word = after.packaging.get(channel)
     if word is not None and word != before.packaging.get(channel):
         yield event(word.action.value, _packaging(word), reason=word.reason, cause=word.cause)
@@ -145,6 +145,18 @@ def _events(before: Standing, after: Standing, decision: Decision, channel: str)
             yield event("void", f"segment {void.msn} of {void.track} is lost for the live playlist", reason=void.reason)
     if was is not None and now is None:
         yield event("gone", "nothing of it is left to be made")
+
+
+def why_planned(was: Plan | None, now: Plan) -> str:
+    """
+    Why a plan followed another, in words.
+
+    >>> short, long = (Plan(channel="a", level=Level.PARTS, gops_per_segment=gops, reason=Reason.JOINS_EXPECTED) for gops in (1, 4))
+    >>> why_planned(long, short), why_planned(short, long)
+    ('people are expected to join', 'fewer people are expected to join')
+    """
+    is_longer = was is not None and now.gops_per_segment > was.gops_per_segment
+    return f"{'fewer ' if is_longer and now.reason is Reason.JOINS_EXPECTED else ''}{_word(now.reason)}"
 
 
 def _plan(was: Plan | None, now: Plan) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from infra.state import Process, Run, read, write
 
+SCENARIOS = Path(__file__).parents[3] / "streams" / "simulate" / "scenarios"
 COMMANDS = (
     "demo",
     "up",
@@ -68,6 +69,7 @@ def test_help_names_every_command_and_imports_nothing_heavy(tmp_path: Path) -> N
         (("replay", "plants"), {}, "no topic is called plants"),
         (("replay", "--from", "yesterday"), {}, "'yesterday' names no place in the log"),
         (("schemas", "check", "nowhere"), {}, "no .avsc file in nowhere"),
+        (("simulate", str(SCENARIOS / "day.toml")), {}, "set FINECUT_DATA to the folder of recorded series"),
     ],
 )
 def test_a_mistake_is_told_in_one_sentence_without_a_traceback(

@@ -97,3 +97,21 @@ def test_a_channel_that_goes_on_is_watched_until_the_time_is_over(over: dict[str
     live = {path: exchange for path, exchange in over.items() if not path.startswith("/show/ll/")}
     evidence = watched(f"{ROOT}/show/dash/manifest.mpd", served(live), seconds=1.5)
     assert 2 <= len(evidence.mpds[f"{ROOT}/show/dash/manifest.mpd"]) <= 4
+
+
+@pytest.mark.parametrize("answered", ["/show/hls/multivariant.m3u8", "nothing"])
+def test_who_is_never_answered_ends_in_time(over: dict[str, Exchange], monkeypatch: pytest.MonkeyPatch, answered: str) -> None:
+    monkeypatch.setattr("infra.validator.watch.FIRST_S", 0.3)
+
+    async def hang(request: httpx.Request) -> httpx.Response:
+        if request.url.path != answered:
+            await asyncio.Event().wait()
+        return served(over)(request)
+
+    wanted = Wanted(url=f"{ROOT}/show/hls/multivariant.m3u8", seconds=0.3)
+    watching = watch(wanted, Evidence(), transport=httpx.MockTransport(hang))
+    if answered == "nothing":
+        with pytest.raises(WatchError, match=r"did not answer within 0\.3 s"):
+            asyncio.run(asyncio.wait_for(watching, 10))
+    else:
+        asyncio.run(asyncio.wait_for(watching, 10))
