@@ -121,7 +121,7 @@ def test_what_is_obeyed_was_decided_and_the_last_word_on_each_slice_is_what_is_i
 
 def test_every_decision_of_every_worker_comes_out_equal_when_it_is_made_again(several: Several) -> None:
     verdict = redecide_log(several.installation.kafka)
-    assert verdict.is_equal, verdict
+    assert verdict.is_equal, str(verdict)
     assert verdict.equal == sum(len(chain(several.installation, pool)) for pool in POOLS)
 
 

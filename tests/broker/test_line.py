@@ -228,7 +228,7 @@ def test_playlists_never_contradicted_an_earlier_one(ended: Line) -> None:
 
 def test_every_decision_comes_out_equal_when_it_is_made_again(ended: Line) -> None:
     verdict = redecide_log(ended.run.settings.kafka)
-    assert verdict.is_equal, verdict
+    assert verdict.is_equal, str(verdict)
     assert verdict.unproved == 0, verdict
     assert verdict.equal == len(decisions(ended))
 
