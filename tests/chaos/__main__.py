@@ -55,8 +55,8 @@ def run(folder: Path, size: Size, *, seed: int, seconds: float, kinds: Sequence[
     with on_stage(folder, size) as cast, on_screens(cast, folder, pages, seconds=seconds) as stage:
         say(f"all are ready; {len(plan)} faults in {seconds / 60:g} minutes, seed {seed}")
         played = play(cast, plan, seconds=seconds, say=say, stage=stage)
-        say("the verdict is read from the log")
-        return judge(cast, played)
+        cast.leave()
+        return judge(cast, played, say=say)
 
 
 def _arguments() -> argparse.ArgumentParser:

@@ -31,6 +31,8 @@ RELOAD_S = 0.4
 ANSWER_S = 3.0
 # A blocking request of a low-latency player is answered within a part; after this it tries elsewhere.
 BLOCKED_S = 2.5
+# Those who were asking somebody have had their answer by then, on a busy machine.
+LEAVES_S = 20.0
 OK = 200
 TARGET_S = 4.0
 PART_S = 0.52
@@ -109,12 +111,19 @@ class Audience:
         self._thread.start()
 
     def stop(self) -> None:
-        """Everybody leaves."""
+        """
+        Everybody leaves.
+
+        Raises:
+            AssertionError: Somebody did not, or had left before by an error; told once.
+        """
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(2 * ANSWER_S + BLOCKED_S)
+            self._thread.join(LEAVES_S)
+            assert not self._thread.is_alive(), f"the audience did not leave within {LEAVES_S:.0f} s"
         if self.failure is not None:
-            raise self.failure
+            failure, self.failure = self.failure, None
+            raise AssertionError(f"the audience left: {failure!r}") from failure
 
     def _run(self) -> None:
         try:

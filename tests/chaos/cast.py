@@ -25,6 +25,8 @@ HOT, PLAIN, ASKED = "arena", "news", "garden"
 VIEWERS: Mapping[str, tuple[int, int]] = {HOT: (1, 3), PLAIN: (2, 1), ASKED: (1, 0)}
 POLLED = tuple(f"/{channel}/{kind}/{track}.m3u8" for channel in (HOT, PLAIN) for kind in ("hls", "ll") for track in ("v0", "a0"))
 STAGEHAND = "tests.chaos.stagehand"
+# Of a problem so much is told.
+PROBLEM_CHARS = 4_000
 # Until the channels are published on a busy machine.
 LIVE_S = 180.0
 # Encoded in real time, and over again: a small picture, so that two of a pair do not take each other's time.
@@ -60,6 +62,7 @@ class Cast:
         harmed: What something is being done to.
         spared: What nothing may be done to.
         restarts: What ended by itself and was started again: when, its name, its status.
+        problems: What went wrong with the run itself.
     """
 
     cluster: LocalCluster
@@ -72,6 +75,7 @@ class Cast:
     harmed: set[str] = field(default_factory=set)
     spared: set[str] = field(default_factory=set)
     restarts: list[tuple[int, str, int]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     paused: set[int] = field(default_factory=set)
 
     def child(self, name: str) -> Child:
@@ -151,6 +155,12 @@ class Cast:
         for channel in (channel for channel, count in in_pairs.items() if count > 1):
             end.run(self.line.run.settings, channel)  # one of a pair does not
         self.line.end()
+
+    def leave(self) -> None:
+        """Everybody but the brokers goes, at once: a verdict is read from the log and the store, and needs the machine."""
+        for name, child in self.line.run.supervisor.children.items():
+            if child.is_alive:
+                self.kill(name)
 
     def audience(self) -> Audience:
         """The usual one."""

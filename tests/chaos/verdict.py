@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from confluent_kafka import KafkaException
+
 from infra.tally import Tally
+from schemas.errors import FinecutError
 from schemas.records import Decision, Outcome, Reject, Reports, Void
 from schemas.timeline import INIT_NAME, init_name
 from schemas.topics import CHANNELS, MEDIA, TOPICS
@@ -16,7 +19,7 @@ from tests.chaos.account import Account, SegmentId, Word, named
 from tests.chaos.audience import Look
 from tests.chaos.cast import Cast
 from tests.chaos.effects import Effect, Explained, History, effects, explain
-from tests.chaos.story import Played
+from tests.chaos.story import Played, Say
 from tests.invariants import read_playlist
 from tests.promises import assert_epochs_rise, assert_playlists_never_contradict, in_force, packaged
 
@@ -76,8 +79,9 @@ class Verdict:
         }
 
 
-def judge(cast: Cast, played: Played) -> Verdict:
+def judge(cast: Cast, played: Played, *, say: Say) -> Verdict:
     """The verdict, read from the log and the store while the brokers still run."""
+    say("the verdict is read from the log")
     line, tally, history = cast.line, Tally(), History()
     said, rejects, reports = list[Any](), Counter[str](), list[Any]()
     for entry in line.entries(*QUIET):
@@ -89,9 +93,11 @@ def judge(cast: Cast, played: Played) -> Verdict:
             rejects[f"{entry.record.rejected_by}: {entry.record.error}"] += 1
         elif isinstance(entry.record, Reports | Void):
             reports.append(entry.record)
+    say("every chunk is cut again")
     stalls = explain(played.heard.stalls, played.done, asleep=played.heard.asleep)
     account, stored = count(cast, tally, said, reports), _inits(cast, tally)
     found = effects(history, played.done, stalls, cast.encoders)
+    say("what was seen is compared, decisions are made again")
     checks = [
         Check(name="everything went on and ended", is_kept=not played.problems, told="; ".join(played.problems) or "yes"),
         *checks_of(account),
@@ -206,7 +212,7 @@ def recovered(found: Sequence[Effect]) -> Check:
 def _check(name: str, ask: Callable[[], str]) -> Check:
     try:
         return Check(name=name, is_kept=True, told=ask())
-    except AssertionError as error:
+    except (AssertionError, FinecutError, KafkaException) as error:
         # Some assertions say nothing but the line that they stand in.
         where = traceback.extract_tb(error.__traceback__)[-1].line
         return Check(name=name, is_kept=False, told=(str(error) or f"not so: {where}")[:2_000])

@@ -162,7 +162,8 @@ try {
     const appends = seen.page?.errors?.some((error) => error.fatal) ? seen.appends : [];
     return { name, began_unix_s: seen.began_unix_s, appends, ...judge(seen.samples), errors: [...crashes, ...(seen.page?.errors ?? [])], asked, page: seen.page };
   }));
-  fs.writeFileSync(process.argv[3], JSON.stringify(results));
+  fs.writeFileSync(`${process.argv[3]}.part`, JSON.stringify(results));
+  fs.renameSync(`${process.argv[3]}.part`, process.argv[3]); // whole, once it is there
   if (spec.screenshots) for (const { name, page } of pages) await page.screenshot({ path: `${spec.screenshots}/${name}.png` });
 } finally {
   await browser.close();

@@ -4,9 +4,10 @@ import json
 import re
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +93,18 @@ class Stage:
         return max((int(at) for at in re.findall(rf"^{re.escape(name)} shows (\d+)$", self.said, re.MULTILINE)), default=0)
 
     def end(self) -> dict[str, dict[str, Any]]:
-        """What each page saw, by its name; ``behind``: it did not come to where it was waited for."""
+        """
+        What each page saw, by its name; ``behind``: it did not come to where it was waited for.
+
+        A browser that takes too long to draw its screenshots goes without them: what was seen is written before.
+        """
+        result = self._folder / "result.json"
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(RESULT_S)
-        assert self._process.returncode == 0, self.said
-        seen = json.loads((self._folder / "result.json").read_text())
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(RESULT_S)
+        assert self._process.poll() in {0, None}, self.said
+        assert result.exists(), f"the browser told nothing within {RESULT_S:.0f} s\n{self.said}"
+        seen = json.loads(result.read_text())
         return {page["name"]: page | {"behind": page["name"] in self._behind} for page in seen}
 
     def close(self) -> None:
