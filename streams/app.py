@@ -1,7 +1,7 @@
 """The composition root of the Faust app: agents, tables, and the planner, models and sweeper of each pool of this worker."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -47,11 +47,9 @@ class App(faust.App):
     A Faust app that tells how a rebalance gets on.
 
     Attributes:
-        on_sought: Called with the committed offsets when tables are recovered, before any record is read on.
         on_settled: Called when sources resume.
     """
 
-    on_sought: Callable[[Mapping[TP, int]], None] | None = None
     on_settled: Callable[[], None] | None = None
 
     def on_rebalance_end(self) -> None:
@@ -150,9 +148,9 @@ class Control:
             agent.register(self.app, **register)
         for learning in (demand, reports):
             learning.register(self.app, **register, learn=self._learn)
-        self.app.on_sought = self._take_up
         self.app.on_settled = self._settle
         cast(Any, self.app).on_partitions_revoked.connect(self._on_revoked)
+        cast(Any, self.app).on_rebalance_complete.connect(self._on_recovered)
 
     @property
     def consumer(self) -> Consumer:
@@ -197,19 +195,10 @@ class Control:
             return None
         return (self.app.rebalancing_count, tuple(sorted(cast(Any, self.app.tables).recovery.active_remaining().items())))
 
-    def _take_up(self, committed: Mapping[TP, int]) -> None:
-        """
-        Keep in memory what is still so: a pool that was another worker's meanwhile is read anew from the tables.
-
-        It may have been, though it never left our assignment: we stood still, and were given it back when we woke up.
-        """
-        assigned = self._assigned()
-        for number in self.pools.numbers:
-            ends = {topic.title: committed.get(TP(topic.name(self.settings.kafka), number), 0) for topic in topics.INPUTS}
-            if number not in assigned:
-                self.pools.forget(number)
-            elif self.pools.is_behind(number, ends):
-                self.pools.reread(number)
+    async def _on_recovered(self, app: object, **_: object) -> None:
+        # Before any source is read on: what is folded into a memory that another worker went beyond would hide that something is missing.
+        del app
+        self.pools.recovered(self._assigned())
 
     def _assigned(self) -> set[int]:
         name = topics.HEARTBEATS.name(self.settings.kafka)
@@ -217,8 +206,6 @@ class Control:
 
     def _settle(self) -> None:
         assigned = self._assigned()
-        for number in self.pools.numbers - assigned:
-            self.pools.forget(number)
         for number in sorted(assigned - set(self._tasks)):
             self._start_pool(number)
         log.info("pools_assigned", pools=sorted(assigned))

@@ -1,7 +1,7 @@
 """What a worker knows of each pool it is assigned: its folds, the broker's clock, and what waits to be decided."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -128,23 +128,15 @@ class Pools:
             self._pools[number] = Pool(number, self._settings, self._tables)
         return self._pools[number]
 
-    def forget(self, number: int) -> None:
-        """A pool is another worker's now."""
-        self._pools.pop(number, None)
-        self._tables.forget(number)
+    def recovered(self, assigned: set[int]) -> None:
+        """
+        The tables of these pools hold all that anybody folded: what is in memory here does not count any more, nor any other pool.
 
-    def is_behind(self, number: int, ends: Mapping[str, int]) -> bool:
-        """Whether more of an input was folded, by whoever, than the folds here hold; by title the offset after what was committed."""
-        return any(self.of(number).state.next_offset(title) < end for title, end in ends.items())
-
-    def reread(self, number: int) -> None:
-        """What the tables hold of a pool counts, not what is in memory here."""
-        self._pools.pop(number, None)
-
-    @property
-    def numbers(self) -> set[int]:
-        """Pools known here."""
-        return set(self._pools)
+        A pool that never left our assignment may have been another worker's, while we stood still.
+        """
+        for number in set(range(self._settings.kafka.pool_count)) - assigned:
+            self._tables.forget(number)
+        self._pools.clear()
 
     def fold(self, arrival: Arrival, *, urges: Urges) -> bool:
         """

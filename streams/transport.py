@@ -126,8 +126,6 @@ class Consumer(driver.Consumer):
         """Committed offsets to which the assigned partitions were sought."""
         offsets = await super().seek_to_committed()
         self.committed_offsets = {TP(tp.topic, tp.partition): offset or 0 for tp, offset in offsets.items()}
-        if (on_sought := getattr(self.app, "on_sought", None)) is not None:
-            on_sought(self.committed_offsets)
         return offsets
 
     async def confirms(self, partition: int) -> bool:

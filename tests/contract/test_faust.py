@@ -3,11 +3,14 @@
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from faust.types import TP
 from faust.types.enums import ProcessingGuarantee
 from mode.supervisors import CrashingSupervisor
 
+from schemas import topics
 from schemas.settings import ControlSettings, KafkaSettings, Settings
 from streams.app import Control, build
 from streams.log import KafkaLog
@@ -59,3 +62,25 @@ async def test_faust_promises_no_more_than_it_keeps(control: Control) -> None:
     assert (conf.table_standby_replicas, conf.topic_allow_declare, conf.stream_wait_empty) == (0, False, False)
     assert conf.consumer_auto_offset_reset == "earliest"
     assert conf.consumer_group_instance_id
+
+
+async def test_pools_are_made_anew_from_recovered_tables_before_any_source_is_read_on(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[object] = []
+    app, consumer, source = control.app, control.consumer, TP(topics.HEARTBEATS.name(control.settings.kafka), 3)
+
+    class SoughtError(Exception):
+        """Far enough."""
+
+    async def seek() -> None:
+        raise SoughtError
+
+    monkeypatch.setattr(consumer, "assignment", lambda: {source})
+    monkeypatch.setattr(consumer, "resume_partitions", done.append)
+    monkeypatch.setattr(consumer, "perform_seek", seek)
+    monkeypatch.setattr(control.pools, "recovered", done.append)
+    recovery: Any = app.tables.recovery  # type: ignore[attr-defined]
+    with pytest.raises(SoughtError):
+        await recovery.on_recovery_completed(app.consumer_generation_id)
+    assert done == [{3}, {source}]

@@ -39,7 +39,7 @@ class FakeRows(Rows):
         return [(key, row) for (number, key), row in self.held.items() if number == pool]
 
     def forget(self, pool: int) -> None:
-        return
+        self.held = {place: row for place, row in self.held.items() if place[0] != pool}
 
 
 class FakeTables(Tables):
@@ -91,12 +91,18 @@ def test_a_restart_goes_on_at_the_offsets_it_had_reached(tables: FakeTables) -> 
     assert Pools(SETTINGS, tables, Metrics()).of(0).state.inputs() == pools.of(0).state.inputs()
 
 
-def test_what_another_worker_committed_meanwhile_is_read_from_the_tables_and_not_remembered(tables: FakeTables) -> None:
+def test_after_a_recovery_what_another_worker_folded_meanwhile_is_read_from_the_tables_and_not_remembered(tables: FakeTables) -> None:
     ours, theirs = Pools(SETTINGS, tables, Metrics()), Pools(SETTINGS, tables, Metrics())
     fold(ours, topics.HEARTBEATS, BEAT, offset=0, at_ms=0)
-    assert not ours.is_behind(0, {"heartbeats": 1, "gops": 0})
     fold(theirs, topics.HEARTBEATS, replace(BEAT, packager_id="p2"), offset=1, at_ms=1)
-    assert ours.is_behind(0, {"heartbeats": 2, "gops": 0})
-    ours.reread(0)
-    assert set(ours.of(0).state.rows("heartbeats")) == {"p1", "p2"}
-    assert not ours.is_behind(0, {"heartbeats": 2, "gops": 0})
+    ours.recovered({0})
+    fold(ours, topics.HEARTBEATS, replace(BEAT, packager_id="p3"), offset=2, at_ms=2)
+    assert set(ours.of(0).state.rows("heartbeats")) == {"p1", "p2", "p3"}
+
+
+def test_after_a_recovery_nothing_is_held_of_pools_that_are_others(tables: FakeTables) -> None:
+    pools = Pools(SETTINGS, tables, Metrics())
+    fold(pools, topics.HEARTBEATS, BEAT, offset=0, at_ms=0)
+    pools.recovered({1})
+    assert tables.keys(topics.HEARTBEATS) == []
+    assert pools.of(0).is_empty
