@@ -23,10 +23,11 @@ SLOW_STORE_S = 0.4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wait:
-    """What an act waits for, and for how long at most."""
+    """What an act waits for, and for how long at most; whether it is the return of what was started again."""
 
     until: Callable[[], bool]
     most_s: float
+    is_return: bool = False
 
 
 Act = Generator[Wait, None, None]
@@ -68,12 +69,22 @@ def _for(seconds: float) -> Wait:
     return Wait(until=lambda: time.monotonic() >= over_s, most_s=seconds + 1)
 
 
+def _return(until: Callable[[], bool]) -> Wait:
+    return Wait(until=until, most_s=RETURNS_S, is_return=True)
+
+
+def _ready(cast: Cast, *names: str) -> Wait:
+    """Until all of those started again do their work, as far as they tell."""
+    return _return(lambda: all(r.holds() for name in names if (r := cast.child(name).readiness)))
+
+
 def _kill(cast: Cast, name: str, seconds: float) -> Act:
     cast.kill(name)
     try:
         yield _for(seconds)
     finally:
         cast.revive(name)
+    yield _ready(cast, name)
 
 
 def _pause(cast: Cast, name: str, seconds: float) -> Act:
@@ -142,7 +153,7 @@ def _all_of(role: str) -> Callable[[Cast, str, float], Act]:
         finally:
             for name in gone:
                 cast.revive(name)
-        yield Wait(until=lambda: all(r.holds() for name in gone if (r := cast.child(name).readiness)), most_s=RETURNS_S)
+        yield _ready(cast, *gone)
 
     return act
 
@@ -153,7 +164,7 @@ def _kill_broker(cast: Cast, name: str, seconds: float) -> Act:
         yield _for(seconds)
     finally:
         cast.cluster.brokers[int(name)].launch()
-    yield Wait(until=lambda: in_sync(cast), most_s=RETURNS_S)
+    yield _return(lambda: in_sync(cast))
 
 
 def _brokers_away(cast: Cast, _: str, seconds: float) -> Act:
@@ -166,7 +177,7 @@ def _brokers_away(cast: Cast, _: str, seconds: float) -> Act:
     finally:
         for number in gone:
             cast.cluster.brokers[number].launch()
-    yield Wait(until=lambda: in_sync(cast), most_s=RETURNS_S)
+    yield _return(lambda: in_sync(cast))
 
 
 def _pause_broker(cast: Cast, name: str, seconds: float) -> Act:
@@ -175,7 +186,7 @@ def _pause_broker(cast: Cast, name: str, seconds: float) -> Act:
         yield _for(seconds)
     finally:
         cast.cluster.resume(int(name))
-    yield Wait(until=lambda: in_sync(cast), most_s=RETURNS_S)
+    yield _return(lambda: in_sync(cast))
 
 
 def _roll_brokers(cast: Cast, _: str, __: float) -> Act:

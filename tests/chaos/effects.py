@@ -17,6 +17,8 @@ TrackId = tuple[str, str]
 ECHO_MS = 6_000
 # What viewers of whole segments, and of parts, have in their buffers.
 BUFFER_MS, BUFFER_LL_MS = 16_000, 4_000
+# Who did not run for a while fills its buffer again within so long, if there is something to fill it with.
+JUST_MS = 4_000
 # A part that was durable before the fault may be announced after it.
 SECOND_MS = 1_000
 
@@ -96,6 +98,7 @@ class Effect:
         takeover_ms: Until the last of them went on; None: it touched none, or nothing went on.
         gap_ms: Longest time that nothing was announced of one of them.
         stalls: Stalls of viewers that it may explain, of which it is the last fault before them.
+        back_ms: From when what had ended was started again until it did its work, or brokers were in sync; None: nothing was.
     """
 
     number: int
@@ -107,6 +110,7 @@ class Effect:
     takeover_ms: int | None
     gap_ms: int
     stalls: int
+    back_ms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +118,7 @@ class Explained:
     """
     A stall, and the faults that lasted or were just over when it began; the likeliest, which began last, first.
 
-    Of one that is the machine's, the audience itself did not run for as long as its buffer lasts, or half of the stall.
+    One is the machine's if the audience itself did not run for as long just then: had it run, there would have been none.
     """
 
     stall: Stall
@@ -136,9 +140,9 @@ def explain(stalls: Iterable[Stall], done: Sequence[Done], *, asleep: Sequence[t
         buffer_ms = BUFFER_LL_MS if "-ll-" in stall.viewer else BUFFER_MS
         at, felt_ms = stall.begin_unix_ms, ECHO_MS + buffer_ms
         near = [d for d in done if d.begin_unix_ms <= at <= (d.healed_unix_ms or at) + felt_ms]
-        late_ms = sum(max(0, min(end, stall.end_unix_ms) - max(begin, at - buffer_ms)) for begin, end in asleep)
-        is_machine = late_ms >= max(SECOND_MS, (stall.end_unix_ms - at) // 2)
-        found.append(Explained(stall=stall, causes=tuple(d.fault.number for d in reversed(near)), is_machine=is_machine))
+        late_ms = sum(max(0, min(end, stall.end_unix_ms) - max(begin, at - JUST_MS)) for begin, end in asleep)
+        causes = tuple(d.fault.number for d in reversed(near))
+        found.append(Explained(stall=stall, causes=causes, is_machine=late_ms >= stall.end_unix_ms - at))
     return found
 
 
@@ -172,6 +176,7 @@ def effects(history: History, done: Sequence[Done], stalls: Sequence[Explained],
                 tracks=len(touched),
                 takeover_ms=None if None in takeovers else max((ms for ms in takeovers if ms is not None), default=None),
                 gap_ms=max((history.gap_ms(track, begin, end + SECOND_MS) for track in touched), default=0),
+                back_ms=one.healed_unix_ms - one.revived_unix_ms if one.healed_unix_ms and one.revived_unix_ms else None,
                 stalls=sum(not e.is_machine and e.causes[:1] == (one.fault.number,) for e in stalls),
             )
         )

@@ -31,12 +31,14 @@ class Done:
         target: Whom it happened to; empty: there was nobody left.
         begin_unix_ms: When it began.
         healed_unix_ms: When all was made good that was done.
+        revived_unix_ms: When what had ended was started again and waited for; 0: nothing was.
     """
 
     fault: Fault
     target: str
     begin_unix_ms: int
     healed_unix_ms: int = 0
+    revived_unix_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -145,6 +147,8 @@ def _go_on(one: _Running, say: Say) -> bool:
         say(f"{one.done.fault.number:3} {one.done.fault.kind} {one.done.target}: waited for in vain")
     try:
         one.wait = next(one.act)
+        if one.wait.is_return:
+            one.done.revived_unix_ms = one.done.revived_unix_ms or now_ms()
         one.until_s = time.monotonic() + one.wait.most_s
     except StopIteration:
         one.done.healed_unix_ms = now_ms()

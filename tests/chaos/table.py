@@ -22,7 +22,7 @@ WIDTH = None if sys.stdout.isatty() else 150
 def show(verdict: Verdict, console: Console) -> None:
     """Faults by kind, then every promise."""
     table = Table(title="what faults did", title_justify="left", caption_justify="left", caption=_caption(verdict))
-    for head in ("fault", "times", "took over: p50", "p95", "max s", "nothing new for: max s", "stalls"):
+    for head in ("fault", "times", "took over: p50", "p95", "max s", "nothing new for: max s", "back: max s", "stalls"):
         table.add_column(head, justify="left" if head == "fault" else "right")
     by_kind = defaultdict[str, list[Effect]](list)
     for effect in verdict.effects:
@@ -62,13 +62,16 @@ def _row(effects: Iterable[Effect]) -> list[str]:
     took = [e.takeover_ms for e in found if e.takeover_ms is not None]
     seconds = [f"{quantile(took, share) / 1_000:.1f}" for share in (0.5, 0.95, 1.0)] if took else ["-"] * 3
     gap = max((e.gap_ms for e in found if e.tracks), default=None)
-    return [str(len(found)), *seconds, "-" if gap is None else f"{gap / 1_000:.1f}", str(sum(e.stalls for e in found))]
+    back = max((e.back_ms for e in found if e.back_ms is not None), default=None)
+    most = ["-" if ms is None else f"{ms / 1_000:.1f}" for ms in (gap, back)]
+    return [str(len(found)), *seconds, *most, str(sum(e.stalls for e in found))]
 
 
 def _caption(verdict: Verdict) -> str:
     without = sum(not one.causes and not one.is_machine for one in verdict.stalls)
     return (
         "took over: from the fault to the first part of all it touched that was not durable before; "
+        "back: from when it was started again until it did its work; "
         f"a stall counts for the last fault before it, {without} stalls came without one"
     )
 

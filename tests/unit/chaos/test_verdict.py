@@ -130,6 +130,17 @@ def test_a_stall_is_explained_by_the_last_fault_before_it_and_by_none_that_is_lo
     assert [one.causes for one in found] == [(2, 1), ()]
 
 
+def test_a_stall_is_the_machines_only_if_the_audience_did_not_run_for_as_long_just_then() -> None:
+    def is_machine(seconds: int, *asleep: tuple[int, int]) -> bool:
+        stall = Stall(channel="news", viewer="news-hls-0", begin_unix_ms=60_000, end_unix_ms=60_000 + 1_000 * seconds)
+        return explain([stall], [], asleep=asleep)[0].is_machine
+
+    assert is_machine(2, (59_000, 61_500))
+    assert not is_machine(8, (59_000, 61_500)), "had it run, it would have stood still for 5.5 s"
+    assert is_machine(8, (58_000, 61_500), (63_000, 67_600))
+    assert not is_machine(2, (48_000, 51_500)), "it had time to fill its buffer again"
+
+
 def test_a_plan_has_every_kind_before_any_comes_again_and_ends_before_the_story_does() -> None:
     plan = make_plan(5, seconds=1_800)
     assert {fault.kind for fault in plan[: len(KINDS)]} == set(KINDS)
