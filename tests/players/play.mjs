@@ -56,6 +56,14 @@ function trace(count) {
   }
 }
 
+// Every answer that the page had: asked, first byte, last byte, status, bytes, and the end of its address.
+function listenWithin() {
+  const answers = (window.__answers = []), seconds = (ms) => +(ms / 1000).toFixed(3);
+  new PerformanceObserver((list) => {
+    for (const e of list.getEntries()) answers.push([seconds(e.startTime), seconds(e.responseStart), seconds(e.responseEnd), e.responseStatus, e.transferSize, e.name.slice(-90)]);
+  }).observe({ type: 'resource', buffered: true });
+}
+
 // The select's first option is the automatic choice.
 function choose(turn) {
   const count = document.querySelectorAll('#rendition option').length - 1;
@@ -150,6 +158,7 @@ try {
     page.on('pageerror', (error) => crashes.push(String(error)));
     await page.addInitScript(watch, SAMPLE_MS);
     await page.addInitScript(trace, APPENDS);
+    await page.addInitScript(listenWithin);
     await page.goto(url);
     pages.push({ name, page, crashes, asked });
     const plays = page.waitForFunction(() => (document.querySelector('video')?.currentTime ?? 0) > 0, null, { timeout: START_MS });
@@ -158,9 +167,11 @@ try {
   await over;
   // All are measured before the first screenshot, which takes a slow machine seconds.
   const results = await Promise.all(pages.map(async ({ name, page, crashes, asked }) => {
-    const seen = await page.evaluate(() => ({ samples: window.__samples, page: window.finecut ?? null, appends: window.__appends, began_unix_s: performance.timeOrigin / 1000 }));
+    const seen = await page.evaluate(() => ({ samples: window.__samples, page: window.finecut ?? null, appends: window.__appends, answers: window.__answers, began_unix_s: performance.timeOrigin / 1000 }));
+    const judged = judge(seen.samples);
+    for (const stall of judged.stalls ?? []) stall.answers = seen.answers.filter(([, , end]) => end >= stall.until_s - stall.seconds - BEFORE_S && end <= stall.until_s + 1);
     const appends = seen.page?.errors?.some((error) => error.fatal) ? seen.appends : [];
-    return { name, began_unix_s: seen.began_unix_s, appends, ...judge(seen.samples), errors: [...crashes, ...(seen.page?.errors ?? [])], asked, page: seen.page };
+    return { name, began_unix_s: seen.began_unix_s, appends, ...judged, errors: [...crashes, ...(seen.page?.errors ?? [])], asked, page: seen.page };
   }));
   fs.writeFileSync(`${process.argv[3]}.part`, JSON.stringify(results));
   fs.renameSync(`${process.argv[3]}.part`, process.argv[3]); // whole, once it is there

@@ -1,7 +1,6 @@
 """What is done to a line while players play it: each scenario with its settings; the same acts in `make test` and in `make players`."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import cycle
@@ -177,15 +176,15 @@ def do_everything(line: Line, stage: Stage, channel: str, seconds: float) -> str
     def renew() -> None:
         succeed_encoder(line, stage, channel, preset=next(presets))
 
-    done = Counter[str]()
+    done: list[str] = []
     for deed in cycle((cut, die, come_back, cut, renew, leave, come_back)):
         if time.monotonic() >= over:
             break
         deed()
-        done[deed.__name__] += 1
+        done.append(f"{deed.__name__} {time.time():.1f}")
         stage.play_on(EVERY_S)
     stage.until_seen()
-    return ", ".join(f"{count} x {deed}" for deed, count in done.items())
+    return f"{len(done)} deeds, done at: {', '.join(done)}"
 
 
 # ---------------------------------------------------------------- what acts do
