@@ -75,7 +75,10 @@ def recut(media: Iterable[tuple[int, bytes]], channels: Iterable[bytes], folder:
     """
     read = reader(folder)
     periods = {(f["channel"], f["period"]): f for name, f in map(read, channels) if name == "Period"}
+    # What a mark says of the end was known to its writer before; what stands before the mark may be more, and counts.
     ends: dict[tuple[str, int], int] = {}
+    reached = {key: {t["track"]: 0 for t in period["tracks"]} for key, period in periods.items()}
+    last: dict[tuple[str, int, str], int] = {}
     owner: dict[tuple[str, int, int], str] = {}
     newest: dict[str, int] = {}
     chunks: list[dict[str, Any]] = []
@@ -83,27 +86,29 @@ def recut(media: Iterable[tuple[int, bytes]], channels: Iterable[bytes], folder:
     for _, value in media:
         name, f = read(value)
         if name == "MediaMark":
-            if f["ended_period"] is not None:
-                ends[f["channel"], f["ended_period"]] = f["parts_reached"]
-            if f["kind"] == "channel_end":
-                ends[f["channel"], f["period"]] = f["parts_reached"]
+            is_end = f["kind"] == "channel_end"
+            if f["period"] + is_end <= newest.get(f["channel"], -1):
+                continue  # of two that took over at once, the first did
+            ended = f["channel"], f["period"] if is_end else f["ended_period"]
+            if ended in reached:
+                ends.setdefault(ended, max(f["parts_reached"], min(reached[ended].values())))
             newest[f["channel"]] = f["period"]
             continue
-        if f["period"] >= newest[f["channel"]] and owner.setdefault((f["channel"], f["period"], f["gop"]), f["life"]) == f["life"]:
-            chunks.append(f)
-        else:
+        track: tuple[str, int, str] = (f["channel"], f["period"], f["track"])
+        is_owners = f["period"] >= newest[f["channel"]] and owner.setdefault((*track[:2], f["gop"]), f["life"]) == f["life"]
+        if not is_owners or f["index"] <= last.get(track, -1):
             out.ignored += 1
+            continue
+        last[track] = f["index"]
+        chunks.append(f)
+        if f["ends_part"]:
+            reached[track[:2]][f["track"]] = f["gop"] * len(periods[track[:2]]["grid"]) + f["part"] + 1
     out.tracks = {key: [t["track"] for t in period["tracks"]] for key, period in periods.items()}
-    last: dict[tuple[str, int, str], int] = {}
     pieces: dict[tuple[Any, ...], list[bytes]] = {}
     whole: dict[tuple[str, int, str], set[int]] = {}
     stamp: dict[tuple[str, int, str], tuple[int, int]] = {}
     for f in chunks:
-        track: tuple[str, int, str] = (f["channel"], f["period"], f["track"])
-        if f["index"] <= last.get(track, -1):
-            out.ignored += 1
-            continue
-        last[track] = f["index"]
+        track = f["channel"], f["period"], f["track"]
         parts_per_gop = len(periods[f["channel"], f["period"]]["grid"])
         number = f["gop"] * parts_per_gop + f["part"]
         if number >= ends.get((f["channel"], f["period"]), 1 << 62):

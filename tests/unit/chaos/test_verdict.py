@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schemas.codec import Codec
-from schemas.records import Chunk, MarkKind, MediaMark
+from schemas.records import MarkKind, MediaMark
 from schemas.units import Msn
 from tests.builders import make_chunks, make_period, make_start
 from tests.chaos.account import Account, SegmentId, Word
@@ -24,7 +24,9 @@ PERIOD = make_period()
 CODEC = Codec()
 EVERY: tuple[SegmentId, ...] = tuple(("news", msn, track) for msn in (0, 1) for track in ("a0", "v0"))
 END = MediaMark(channel="news", life=PERIOD.life, kind=MarkKind.CHANNEL_END, period=0, parts_reached=8, next_msn=Msn(2))
-RECORDS = (make_start(PERIOD), *make_chunks(PERIOD, (2, 3)), END)
+# The sound of the last GOP did not come: the channel ends a GOP before the last chunk.
+CHUNKS = [chunk for chunk in make_chunks(PERIOD, (2, 3)) if (chunk.track, chunk.gop) != ("a0", 4)]
+RECORDS = (make_start(PERIOD), *CHUNKS, END)
 LOG = [(offset, CODEC.encode(record)) for offset, record in enumerate(RECORDS)]
 CHANNELS = [CODEC.encode(PERIOD)]
 STORE = recut(LOG, CHANNELS, AVRO).objects
@@ -57,11 +59,10 @@ def effect(kind: str, takeover_ms: int | None) -> Effect:
 
 def test_every_chunk_of_a_run_without_faults_is_published_or_cut() -> None:
     made = account()
-    count = sum(isinstance(record, Chunk) for record in RECORDS)
+    beyond = sum(chunk.gop == 4 for chunk in CHUNKS)
     assert broken(made) == {}
-    assert made.total == count
-    # The end of the channel lies a GOP before the last chunk.
-    assert made.chunks == {"published": count * 4 // 5, "cut": count // 5, "ignored": 0}
+    assert made.total == len(CHUNKS)
+    assert made.chunks == {"published": len(CHUNKS) - beyond, "cut": beyond, "ignored": 0}
 
 
 def test_an_object_with_another_byte_is_named() -> None:
@@ -118,6 +119,13 @@ def test_a_fault_after_which_nothing_went_on_is_named() -> None:
     check = recovered([effect("packager-kill", 3_000), effect("broker-pause", None)])
     assert not check.is_kept
     assert "broker-pause x" in check.told
+
+
+def test_what_stands_before_a_mark_counts_even_if_who_wrote_it_had_not_read_it() -> None:
+    said_too_little = make_start(replace(PERIOD, period=1, first_msn=Msn(2)), ended_period=0, parts_reached=6, next_msn=Msn(1))
+    too_late = make_start(replace(PERIOD, period=1, first_msn=Msn(1)), ended_period=0, parts_reached=2, next_msn=Msn(1))
+    log = [*LOG[:-1], (len(LOG) - 1, CODEC.encode(said_too_little)), (len(LOG), CODEC.encode(too_late))]
+    assert recut(log, CHANNELS, AVRO).objects == STORE
 
 
 def test_a_stall_is_explained_by_the_last_fault_before_it_and_by_none_that_is_long_over() -> None:
