@@ -5,6 +5,7 @@ Whoever plays it takes it on when the condition holds or its time is over, and c
 """
 
 import signal
+import socket
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -12,12 +13,13 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaException
 
-from infra.kafka import LocalKafkaError
+from infra.kafka import LocalBroker, LocalKafkaError
 from tests.chaos.cast import Cast, Slower, names_of
 from tests.chaos.plan import Fault
 
 # How long a process may take to end, a broker to come back and into sync.
 ENDS_S, RETURNS_S = 25.0, 60.0
+LISTENS_S = 0.2
 SLOW_STORE_S = 0.4
 
 
@@ -201,10 +203,19 @@ def _roll_brokers(cast: Cast, _: str, __: float) -> Act:
 
 
 def in_sync(cast: Cast) -> bool:
-    """Whether every replica of every partition is."""
+    """Whether every broker listens, and every replica of every partition is in sync: one that is left alone says what it knew last."""
     with suppress(KafkaException, LocalKafkaError):
-        return len(cast.cluster.pids) == len(cast.cluster.brokers) and not cast.cluster.out_of_sync()
+        return all(_listens(broker) for broker in cast.cluster.brokers.values()) and not cast.cluster.out_of_sync()
     return False
+
+
+def _listens(broker: LocalBroker) -> bool:
+    host, _, port = broker.bootstrap.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), LISTENS_S).close()
+    except OSError:
+        return False
+    return True
 
 
 ACTS: dict[str, Callable[[Cast, str, float], Act]] = {
