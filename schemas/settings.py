@@ -278,6 +278,9 @@ class ControlSettings(_Section):
     port: int = Field(6066, description="Port of the metrics; 0: a free one.")
     session_timeout_ms: Positive = Field(3_000, description="Kafka's session timeout: takeover by another worker.")
     stuck_after_ms: Positive = Field(20_000, description="A loop that stands still this long ends the process.")
+    rows_every_ms: Positive = Field(
+        4_000, description="Rows of tables that changed are written this often; what was folded since is read again after a crash."
+    )
     data_dir: Path = Field(Path(".finecut/control"), description="Where Faust keeps its files.")
 
 
@@ -360,6 +363,8 @@ class Settings(BaseSettings):
             raise ValueError("kafka.media_retention_ms must outlast media.time_shift_ms: late segments are made from the log")
         if self.origin.blocked_ms_max < 3 * self.media.target_duration_ms:
             raise ValueError("origin.blocked_ms_max must be at least 3 x media.target_duration_ms (media rule 16)")
+        if self.control.stuck_after_ms < 2 * self.control.rows_every_ms:
+            raise ValueError("control.stuck_after_ms must be at least 2 x control.rows_every_ms: nothing is committed before it is written")
         if self.planner.memory_ms <= self.granularity.idle_ms:
             raise ValueError("planner.memory_ms must outlast granularity.idle_ms: idleness is seen in what it remembers")
         return self

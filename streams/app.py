@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from time import monotonic
 from typing import Any, cast
 from uuid import uuid4
 
@@ -26,8 +27,9 @@ from streams.log import Log, outgoing
 from streams.metrics import Metrics
 from streams.pace import Pace
 from streams.pools import Pools
+from streams.rows import Tables
 from streams.shell import Arrival, Shell
-from streams.tables import Table, Tables, app_id
+from streams.tables import Table, app_id
 from streams.transport import Consumer, broker_urls, credentials
 from streams.version import code_version
 
@@ -139,7 +141,7 @@ class Control:
             codec=self._codec,
             metrics=metrics,
             send_reject=self._send_reject,
-            written=lambda topic: tables.by_title[topic.title].written,
+            when_durable=lambda topic, pool, then: tables.by_title[topic.title].when_durable(pool, then),
             on_handled=self._on_handled,
         )
         self.pools = Pools(settings, tables, metrics)
@@ -158,10 +160,13 @@ class Control:
         return cast(Consumer, self.app.consumer)
 
     async def stop(self) -> None:
-        """End planners and models, commit what was folded, stop Faust."""
-        await self._stop_pools(set(self._tasks))
+        """End planners and models, write and commit what was folded, stop Faust."""
+        ours = sorted(self._tasks)
+        await self._stop_pools(set(ours))
         if self.app.started:
             if self.shell.failure is None:
+                for number in ours:
+                    await self._tables.write(number)
                 await self.app.consumer.commit()
             await self.app.stop()
 
@@ -198,6 +203,7 @@ class Control:
     async def _on_recovered(self, app: object, **_: object) -> None:
         # Before any source is read on: what is folded into a memory that another worker went beyond would hide that something is missing.
         del app
+        self.shell.handled.clear()
         self.pools.recovered(self._assigned())
 
     def _assigned(self) -> set[int]:
@@ -226,7 +232,16 @@ class Control:
         self._planners[number] = planner
         # The first decision waits for nothing that can wait for it.
         later = [self._once_ready(planner, each.run) for each in (self._model(number), periods, changelogs)]
-        self._tasks[number] = [self._spawn(each) for each in (planner.run(), *later)]
+        self._tasks[number] = [self._spawn(each) for each in (planner.run(), self._write_rows(number), *later)]
+
+    async def _write_rows(self, number: int) -> None:
+        every_s, session_s = self.settings.control.rows_every_ms / 1_000, self.settings.control.session_timeout_ms / 1_000
+        while True:
+            began = monotonic()
+            await asyncio.sleep(every_s)
+            # Who stood still for longer than a session may have a successor, which would have to write all of that over (`Changelogs`).
+            if monotonic() - began < every_s + session_s or await self._is_ours(number):
+                await self._tables.write(number)
 
     async def _once_ready(self, planner: Planner, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await planner.is_ready.wait()

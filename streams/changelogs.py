@@ -7,7 +7,7 @@ import structlog
 
 from streams.log import Log
 from streams.metrics import Metrics
-from streams.tables import Tables
+from streams.rows import Tables
 
 log = structlog.get_logger()
 

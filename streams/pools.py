@@ -9,8 +9,8 @@ from schemas.settings import Settings
 from schemas.units import UnixMs
 from streams.core.state import FOLDS, State
 from streams.metrics import Metrics
+from streams.rows import Tables
 from streams.shell import Arrival
-from streams.tables import Tables
 
 Urges = Callable[[Any, Any], bool]
 
@@ -134,8 +134,8 @@ class Pools:
 
         A pool that never left our assignment may have been another worker's, while we stood still.
         """
-        for number in set(range(self._settings.kafka.pool_count)) - assigned:
-            self._tables.forget(number)
+        for number in range(self._settings.kafka.pool_count):
+            (self._tables.drop if number in assigned else self._tables.forget)(number)
         self._pools.clear()
 
     def fold(self, arrival: Arrival, *, urges: Urges) -> bool:
@@ -147,26 +147,28 @@ class Pools:
             urges: Whether it calls for a decision at once, given the record and the row before it.
 
         Returns:
-            Whether it is new; one folded before changes nothing.
+            Whether it is new; one that its row includes changes nothing. Rows are written one after the other: of a worker that was killed,
+            some include records that others, with older ones, do not.
         """
         pool, title = self.of(arrival.pool), arrival.topic.title
-        if arrival.offset < pool.state.next_offset(title):
-            self._metrics.replayed.labels(title).inc()
-            return False
         key = FOLDS[title].key(arrival.record)
         before = pool.state.rows(title).get(key)
+        if before is not None and arrival.offset <= before.offset:
+            self._metrics.replayed.labels(title).inc()
+            return False
         after = pool.state.fold(title, arrival.record, offset=arrival.offset, at=arrival.at_unix_ms)
         self._tables.by_title[title].put(arrival.pool, key, after)
         pool.clock.observe(arrival.at_unix_ms)
-        self._prune(pool, title, arrival.at_unix_ms)
+        self._prune(pool, title, arrival)
         if urges(arrival.record, before):
             pool.urge(arrival.cause)
         pool.touched.set()
         return True
 
-    def _prune(self, pool: Pool, title: str, now: UnixMs) -> None:
-        # Here, since Faust lets tables be written only while a record is handled; once per restatement, as all rows are looked through.
+    def _prune(self, pool: Pool, title: str, arrival: Arrival) -> None:
+        # By records, whose time is the broker's; once per restatement, as all rows are looked through.
+        now = arrival.at_unix_ms
         if now - pool.pruned_unix_ms.get(title, 0) >= self._settings.planner.restate_ms:
             pool.pruned_unix_ms[title] = now
             for key in pool.state.prune(title, now):
-                self._tables.by_title[title].remove(pool.number, key)
+                self._tables.by_title[title].remove(pool.number, key, arrival.offset)

@@ -64,7 +64,7 @@ class Shell:
         codec: Decodes.
         metrics: Counts.
         send_reject: Writes a reject to a partition under a key, and returns once it is acknowledged.
-        written: The table write that was sent last for a topic; None if none ever was.
+        when_durable: Calls back once the rows of a topic and pool are durable as they are now, in the order of its calls.
         on_handled: Told topic, pool and the offset after each record done with, whatever became of it.
     """
 
@@ -75,15 +75,14 @@ class Shell:
         codec: Codec,
         metrics: Metrics,
         send_reject: SendReject,
-        written: Callable[[Topic], asyncio.Future[Any] | None] = lambda topic: None,
+        when_durable: Callable[[Topic, int, Callable[[], object]], None],
         on_handled: Callable[[Topic, int, int], None] = lambda topic, pool, next_offset: None,
     ) -> None:
         self._kafka = kafka
         self._codec = codec
         self._metrics = metrics
         self._send_reject = send_reject
-        self._written = written
-        self._acks: set[asyncio.Future[Any]] = set()
+        self._when_durable = when_durable
         self._on_handled = on_handled
         self.handled: dict[TP, int] = {}
         self.failure: BaseException | None = None
@@ -101,36 +100,13 @@ class Shell:
         )
 
         async def attend(stream: StreamT[bytes]) -> None:
-            # Acknowledged by hand: Faust would acknowledge a record whose handling was cancelled or failed.
+            # Acknowledged by hand: Faust would acknowledge a record whose handling was cancelled or failed, and commits its offset without
+            # waiting for the changelog: killed in between, a worker would find rows without the record and a commit beyond it.
             async for event in cast(faust.Stream[bytes], stream).noack().events():
                 await self._attend(topic, handle, event)
-                written = self._written(topic)
-                if written is None or written.done():
-                    await stream.ack(event)
-                else:
-                    self._ack_after(written, stream, event)
+                self._when_durable(topic, event.message.partition, event.ack)
 
         return app.agent(source, name=topic.title)(attend)
-
-    def _ack_after(self, written: asyncio.Future[Any], stream: StreamT[bytes], event: EventT[bytes]) -> None:
-        """
-        Acknowledge a record once its row is durable.
-
-        Faust commits the offset of a record without waiting for what it wrote to the changelog: killed in between, a worker
-        would find rows without the record and a commit beyond it.
-        """
-
-        async def ack() -> None:
-            try:
-                await written
-            except Exception as error:  # noqa: BLE001 - whatever kept the row from the log, the record must be read again
-                self.fail(error)
-            else:
-                await stream.ack(event)
-
-        task = asyncio.ensure_future(ack())
-        self._acks.add(task)
-        task.add_done_callback(self._acks.discard)
 
     def fail(self, error: BaseException) -> None:
         """The process must end with this error; the first counts."""

@@ -1,30 +1,27 @@
-"""Typed fronts of Faust's tables: one per input topic, rows as JSON (compressed if long) under ``pool/key``, one write per record."""
+"""Faust's tables, one per input topic: rows as JSON (compressed if long) under ``pool/key``, and their changelogs."""
 
 import asyncio
 import base64
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import faust
-from faust.streams import current_event
 
 from schemas import topics
 from schemas.codec import from_plain, to_plain
 from schemas.settings import KafkaSettings
-from schemas.topics import Topic
-from streams.core.state import FOLDS
-from streams.log import Outgoing, Stored
+from streams.log import Stored
 from streams.readback import Stretch
 
 BYTES = "b64"
 # Rows are JSON objects; neither they nor what zlib makes of them begins with a digit.
 JSON_BEGINS = b"{"
 DIGITS = b"0123456789"
-# Shorter rows stay readable in the changelog; the quickest level, as rows are rewritten with every record.
+# Shorter rows stay readable in the changelog; the quickest level, as rows are rewritten in every round.
 PLAIN_BYTES_MAX = 4_096
 # Kafka header of a tombstone: offset of the record that led to it.
 INCLUDES = "includes"
@@ -79,7 +76,7 @@ def changelog_topics(kafka: KafkaSettings) -> tuple[ChangelogTopic, ...]:
         "cleanup.policy": topics.Cleanup.COMPACT.value,
         "max.message.bytes": str(kafka.message_bytes_max),
         "min.insync.replicas": str(min(2, kafka.replication_factor)),
-        # A row is rewritten with every record: an old one is worth nothing, and what is kept is read at each start.
+        # A row is rewritten in every round: an old one is worth nothing, and what is kept is read at each start.
         "segment.ms": "60000",
         "min.cleanable.dirty.ratio": "0.2",
     }
@@ -135,39 +132,59 @@ def _untagged(plain: dict[str, Any]) -> Any:
 
 class Table(faust.Table[bytes, bytes]):
     """
-    A Faust table that knows the changelog write it sent last, and is recovered from the newest rows, not from those written last.
+    A Faust table that knows the changelog write it sent last, is written past Faust, and is recovered from the newest rows, not from
+    those written last.
 
     Later writes of a partition are durable after it. A worker that stood still beyond its session may write rows when it wakes
     up, after its successor went beyond them: they lie later in the changelog and include less.
     """
 
-    written: asyncio.Future[Any] | None = None
-
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self._writing: dict[int, asyncio.Future[Any]] = {}
+        self._failure: BaseException | None = None
         self._stretches: dict[int, Stretch] = defaultdict(Stretch)
         self.overwritten: dict[int, set[bytes]] = defaultdict(set)
 
-    def send_changelog(self, partition: int | None, key: Any, value: Any, key_serializer: Any = None, value_serializer: Any = None) -> Any:
-        """The write, which is done once the broker has it."""
-        event = current_event()
+    def write(self, partition: int, key: bytes, value: bytes | None, *, includes: int) -> None:
+        """Set a row, or delete it, and send the changelog's record; Faust itself takes changes only while a record is handled."""
+        if value is None:
+            self.data.pop(key, None)
+        else:
+            self.data[key] = value
+        self.send(partition, key, value, includes=includes)
+
+    def send(self, partition: int, key: bytes, value: bytes | None, *, includes: int) -> None:
+        """Send a record of the changelog."""
         written = self.changelog_topic.send_soon(
             key=key,
             value=value,
             partition=partition,
-            headers={INCLUDES: b"%d" % event.message.offset} if value is None and event is not None else None,
-            key_serializer=key_serializer or self.key_serializer,
-            value_serializer=value_serializer or self.value_serializer,
+            headers={INCLUDES: b"%d" % includes} if value is None else None,
+            key_serializer=self.key_serializer,
+            value_serializer=self.value_serializer,
             callback=self._on_changelog_sent,
             eager_partitioning=True,
         )
-        self.written = self._writing[partition or 0] = written
+        self._writing[partition] = cast(asyncio.Future[Any], written)
         written.add_done_callback(self._on_written)
-        return written
+
+    async def durable(self, partition: int) -> None:
+        """Return once all that was written is with the broker, or raise what kept any of it from there."""
+        await self._settled(partition)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _settled(self, partition: int) -> None:
+        if (writing := self._writing.get(partition)) is not None:
+            await asyncio.wait([writing])  # those before it are done, too
 
     def _on_written(self, written: asyncio.Future[Any]) -> None:
-        if not written.cancelled() and written.exception() is None:
+        if written.cancelled():
+            return
+        if (error := written.exception()) is not None:
+            self._failure = self._failure or error
+        else:
             done = written.result()
             self.wrote(done.partition, done.offset)
 
@@ -194,8 +211,7 @@ class Table(faust.Table[bytes, bytes]):
 
     async def unexplained(self, partition: int, end: int) -> tuple[int, int] | None:
         """First and end of a stretch of the changelog in which somebody else wrote; None if all until ``end`` is ours."""
-        if (writing := self._writing.get(partition)) is not None:
-            await asyncio.wait([writing])  # those before it are done, too
+        await self._settled(partition)
         return self._stretches[partition].unexplained(end=end)
 
     def look(self, partition: int, stored: Sequence[Stored], *, end: int) -> None:
@@ -211,94 +227,3 @@ class Table(faust.Table[bytes, bytes]):
         """Another worker writes the changelog from now on."""
         for known in (self._writing, self._stretches, self.overwritten):
             known.pop(partition, None)
-
-
-class Rows:
-    """
-    The table of one input topic.
-
-    Args:
-        app: Owner.
-        topic: Input topic.
-        kafka: For the number of pools.
-    """
-
-    def __init__(self, app: faust.App, topic: Topic, kafka: KafkaSettings) -> None:
-        self.title = topic.title
-        self._kind = FOLDS[topic.title].row
-        self._table: Any = app.Table(
-            NAMES[topic.title],
-            key_type=bytes,
-            value_type=bytes,
-            partitions=kafka.pool_count,
-        )
-
-    @property
-    def written(self) -> asyncio.Future[Any] | None:
-        """The write sent last; None if none ever was."""
-        return cast(asyncio.Future[Any] | None, self._table.written)
-
-    def put(self, pool: int, key: str, row: Any) -> None:
-        """Write a row; only while a record of that pool is handled."""
-        self._table[f"{pool}/{key}".encode()] = encode_row(row)
-
-    def remove(self, pool: int, key: str) -> None:
-        """Delete a row; only while a record of that pool is handled."""
-        del self._table[f"{pool}/{key}".encode()]
-
-    def of(self, pool: int) -> Iterator[tuple[str, Any]]:
-        """Keys and rows of a pool."""
-        prefix = f"{pool}/".encode()
-        for key, value in list(self._table.items()):
-            if key.startswith(prefix):
-                yield key[len(prefix) :].decode(), decode_row(self._kind, value)
-
-    def forget(self, pool: int) -> None:
-        """Drop a pool's rows from memory alone: another worker writes them from now on."""
-        prefix = f"{pool}/".encode()
-        for key in [key for key in self._table if key.startswith(prefix)]:
-            self._table.data.pop(key, None)
-        self._table.forget(pool)
-
-    @property
-    def changelog(self) -> str:
-        """Name of the topic behind the table."""
-        return str(self._table.changelog_topic.get_topic_name())
-
-    async def unexplained(self, pool: int, end: int) -> tuple[int, int] | None:
-        """First and end of a stretch of the changelog in which somebody else wrote; None if all until ``end`` is ours."""
-        return cast(tuple[int, int] | None, await self._table.unexplained(pool, end))
-
-    def look(self, pool: int, stored: Sequence[Stored], *, end: int) -> None:
-        """Find what others wrote over in an unexplained stretch."""
-        self._table.look(pool, stored, end=end)
-
-    def overwritten(self, pool: int) -> list[bytes]:
-        """Keys of which something older than what is in the table, or a row though none is, was written last."""
-        return sorted(self._table.overwritten[pool])
-
-    def again(self, pool: int, key: bytes) -> Outgoing:
-        """What is to be written for a key."""
-        value = self._table.data.get(key)
-        headers = () if value else ((INCLUDES, b"%d" % NEVER),)
-        return Outgoing(topic=self.changelog, partition=pool, key=key, value=value, headers=headers)
-
-    def mended(self, pool: int, record: Outgoing, offset: int) -> bool:
-        """Take note that a key was written again; whether that is still what is in the table."""
-        self._table.wrote(pool, offset)
-        if self._table.data.get(record.key) != record.value:
-            return False
-        self._table.overwritten[pool].discard(record.key)
-        return True
-
-
-class Tables:
-    """The tables of all input topics."""
-
-    def __init__(self, app: faust.App, kafka: KafkaSettings) -> None:
-        self.by_title = {topic.title: Rows(app, topic, kafka) for topic in topics.INPUTS}
-
-    def forget(self, pool: int) -> None:
-        """Drop a pool's rows from memory."""
-        for rows in self.by_title.values():
-            rows.forget(pool)

@@ -49,7 +49,7 @@ def until(ask: Callable[[], Any], *, what: str, timeout_s: float = WAIT_S) -> An
 class Installation:
     """Topics of one installation, told apart by their prefix, and clients that write and read them."""
 
-    def __init__(self, kafka: LocalBroker, data_dir: Path, *, pool_count: int = 2) -> None:
+    def __init__(self, kafka: LocalBroker, data_dir: Path, *, pool_count: int = 2, rows_every_ms: int = 500) -> None:
         self.settings = Settings(
             kafka=KafkaSettings(
                 bootstrap_servers=kafka.bootstrap,
@@ -57,7 +57,7 @@ class Installation:
                 pool_count=pool_count,
                 media_partition_count=pool_count,
             ),
-            control=ControlSettings(port=0, data_dir=data_dir),
+            control=ControlSettings(port=0, data_dir=data_dir, rows_every_ms=rows_every_ms),
         )
         wanted = [(t.name(self.kafka), t.partition_count(self.kafka), t.configuration(self.kafka)) for t in topics.TOPICS]
         wanted += [(t.name, t.partition_count, t.configuration) for t in changelog_topics(self.kafka)]
@@ -79,10 +79,20 @@ class Installation:
             acked.append(message)
 
         for record in records:
-            value = record if isinstance(record, bytes | None) else CODEC.encode(record)
-            self.producer.produce(topic.name(self.kafka), value, key.encode(), partition=pool, on_delivery=on_delivery)
+            self.queue(topic, key, record, pool=pool, on_delivery=on_delivery)
         assert self.producer.flush(WAIT_S) == 0
         return acked
+
+    def queue(self, topic: Topic, key: str, record: Any, *, pool: int, on_delivery: Callable[[Any, Any], None] | None = None) -> None:
+        """Have a record written, or bytes as they are, once the producer has room for it."""
+        value = record if isinstance(record, bytes | None) else CODEC.encode(record)
+        more: dict[str, Any] = {} if on_delivery is None else {"on_delivery": on_delivery}
+        while True:
+            try:
+                self.producer.produce(topic.name(self.kafka), value, key.encode(), partition=pool, **more)
+                return
+            except BufferError:
+                self.producer.poll(0.1)
 
     def read(self, topic: Topic, *, pool: int = 0, last: int | None = None) -> list[Any]:
         """Every message of a partition until now, or the last ones."""
@@ -117,6 +127,7 @@ class Installation:
             "FINECUT_KAFKA__TOPIC_PREFIX": self.kafka.topic_prefix,
             "FINECUT_KAFKA__POOL_COUNT": str(self.kafka.pool_count),
             "FINECUT_KAFKA__MEDIA_PARTITION_COUNT": str(self.kafka.media_partition_count),
+            "FINECUT_CONTROL__ROWS_EVERY_MS": str(self.settings.control.rows_every_ms),
         }
         return {**os.environ, **kafka, **more}
 

@@ -19,7 +19,8 @@ from streams.changelogs import Changelogs
 from streams.core.state import State
 from streams.log import Outgoing
 from streams.metrics import Metrics
-from streams.tables import INCLUDES, Tables, encode_row
+from streams.rows import Tables
+from streams.tables import INCLUDES, encode_row
 
 from .fake_log import FakeLog
 
@@ -65,17 +66,12 @@ class Worker:
 
     def folds(self, packager: str, offset: int, *, is_late: bool = False) -> None:
         """It writes a row, in its table and the changelog; a late write is one of which the table was read long ago."""
-        key, value = f"0/{packager}".encode(), row(offset, packager)
-        if not is_late:
-            self.table.data[key] = value
-        self.table.send_changelog(0, key, value)
+        write = self.table.send if is_late else self.table.write
+        write(0, f"0/{packager}".encode(), row(offset, packager), includes=offset)
 
-    def prunes(self, packager: str, offset: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It deletes a row while it handles the record at an offset."""
-        with monkeypatch.context() as patch:
-            patch.setattr(module, "current_event", lambda: SimpleNamespace(message=SimpleNamespace(offset=offset)))
-            self.table.send_changelog(0, f"0/{packager}".encode(), None)
-        self.table.data.pop(f"0/{packager}".encode(), None)
+    def prunes(self, packager: str, offset: int) -> None:
+        """It deletes a row as the record at an offset says."""
+        self.table.write(0, f"0/{packager}".encode(), None, includes=offset)
 
     def recovers(self, records: Iterable[Any] | None = None) -> None:
         """It reads the changelog, or what compaction left of it."""
@@ -143,20 +139,18 @@ async def test_a_row_that_lay_under_a_later_one_when_it_was_recovered_survives_c
     assert successor(owner, tmp_path / "after") == {"p1": 9}
 
 
-async def test_a_row_that_was_deleted_late_comes_back(late: Worker, owner: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_row_that_was_deleted_late_comes_back(late: Worker, owner: Worker, tmp_path: Path) -> None:
     owner.folds("p1", 9)
-    late.prunes("p1", 4, monkeypatch)
+    late.prunes("p1", 4)
     assert await owner.mend() == ("0/p1",)
     assert successor(owner, tmp_path / "after") == {"p1": 9}
 
 
-async def test_a_recovery_passes_over_a_late_deletion_and_obeys_one_in_time(
-    late: Worker, owner: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_recovery_passes_over_a_late_deletion_and_obeys_one_in_time(late: Worker, owner: Worker) -> None:
     late.folds("p1", 9)
-    late.prunes("p1", 4, monkeypatch)
+    late.prunes("p1", 4)
     late.folds("p2", 9)
-    late.prunes("p2", 12, monkeypatch)
+    late.prunes("p2", 12)
     owner.recovers()
     assert owner.held() == {"p1": 9}
 

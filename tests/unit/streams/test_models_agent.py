@@ -12,8 +12,8 @@ from streams.agents.models import Models, Seconds
 from streams.log import outgoing
 from streams.metrics import Metrics
 from streams.pools import Pool
+from streams.rows import Tables
 from streams.shell import Arrival
-from streams.tables import Tables
 
 from .fake_log import FakeLog
 

@@ -10,10 +10,11 @@ from schemas.records import Heartbeat, Load, PackagerState
 from schemas.settings import Settings
 from schemas.topics import Topic
 from schemas.units import Ms, UnixMs
+from streams.core.state import State
 from streams.metrics import Metrics
 from streams.pools import Pools
+from streams.rows import Rows, Tables
 from streams.shell import Arrival
-from streams.tables import Rows, Tables
 from tests.builders import make_period
 
 START = 1_700_000_000_000
@@ -32,11 +33,14 @@ class FakeRows(Rows):
     def put(self, pool: int, key: str, row: Any) -> None:
         self.held[pool, key] = row
 
-    def remove(self, pool: int, key: str) -> None:
+    def remove(self, pool: int, key: str, offset: int) -> None:
         del self.held[pool, key]
 
     def of(self, pool: int) -> Any:
         return [(key, row) for (number, key), row in self.held.items() if number == pool]
+
+    def drop(self, pool: int) -> None:
+        return
 
     def forget(self, pool: int) -> None:
         self.held = {place: row for place, row in self.held.items() if place[0] != pool}
@@ -106,3 +110,16 @@ def test_after_a_recovery_nothing_is_held_of_pools_that_are_others(tables: FakeT
     pools.recovered({1})
     assert tables.keys(topics.HEARTBEATS) == []
     assert pools.of(0).is_empty
+
+
+def test_of_rows_written_one_after_the_other_those_that_were_not_reached_are_made_up_for_after_a_kill(tables: FakeTables) -> None:
+    killed = Pools(SETTINGS, tables, Metrics())
+    records = [replace(BEAT, packager_id=f"p{number % 2}", number=number) for number in range(4)]
+    for offset, record in enumerate(records):
+        fold(killed, topics.HEARTBEATS, record, offset=offset, at_ms=offset)
+    whole = dict(killed.of(0).state.rows("heartbeats"))
+    tables.by_title["heartbeats"].put(0, "p0", State(0).fold("heartbeats", records[0], offset=0, at=UnixMs(START)))
+    successor = Pools(SETTINGS, tables, Metrics())
+    for offset, record in enumerate(records):
+        fold(successor, topics.HEARTBEATS, record, offset=offset, at_ms=offset)
+    assert dict(successor.of(0).state.rows("heartbeats")) == whole

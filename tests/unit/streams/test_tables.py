@@ -15,7 +15,8 @@ from streams.core.rows import HeartbeatRow
 from streams.core.state import FOLDS, State
 from streams.models.pool import PoolForecaster
 from streams.pools import BrokerClock
-from streams.tables import NAMES, Rows, changelog_topics, decode_row, encode_row
+from streams.rows import Rows
+from streams.tables import NAMES, changelog_topics, decode_row, encode_row
 from tests.builders import make_period
 
 BEAT = Heartbeat(packager_id="p1", life="l", state=PackagerState.READY, number=0, interval_ms=Ms(500), capacity=Load(), use=Load())
