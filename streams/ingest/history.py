@@ -1,6 +1,5 @@
 """What the log knows of a channel: where it lives, how far it got, who wrote it, and what a crash left unindexed."""
 
-import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -225,11 +224,10 @@ class Follower:
 
     def _await(self, number: int) -> Period:
         """A period whose chunks are in the log stands in ``channels``, if not yet with us."""
-        deadline = time.monotonic() + ANSWER_S
-        while (found := self._registry.newest(self._channel)) is None or found.period < number:
-            if time.monotonic() > deadline:
-                raise KafkaAwayError(self._kafka.bootstrap_servers, f"period {number} of {self._channel} does not come")
-            self._registry.follow(0.05)
+        is_there = self._registry.wait_for(self._channel, number, timeout_s=ANSWER_S)
+        found = self._registry.newest(self._channel)
+        if not is_there or found is None:
+            raise KafkaAwayError(self._kafka.bootstrap_servers, f"period {number} of {self._channel} does not come")
         return found
 
 

@@ -15,7 +15,8 @@ from streams.ingest.reading import offset_at
 
 log = structlog.get_logger()
 
-# A period's mark stands in `media` before its record stands in `channels`: of a pair that begins at once, one sees the other's mark alone.
+# A period's mark stands in `media` before its record stands in `channels`: who comes between sees the mark alone, and waits so long for the
+# record. None comes if the writer died in between: its number is free.
 UNSEEN_MS = 5_000
 
 
@@ -72,6 +73,11 @@ class Ownership:
         else:
             with Follower(self._kafka, registry, self._channel, now_unix_ms=_now()) as before:
                 before.read()
+                begun = before.mark[1].period if before.mark else newest.period
+                if begun > newest.period and registry.wait_for(self._channel, begun, timeout_s=UNSEEN_MS / 1_000):
+                    if self._is_paired:
+                        raise SupersededError(f"another writer took over channel {self._channel}: period", held=newest.period, seen=begun)
+                    return self.take_over()
                 seen = before.next_offset
                 offset, appended = self._periods.mark(before.past)
                 before.read(until=offset)

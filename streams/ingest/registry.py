@@ -106,6 +106,15 @@ class Registry:
         for message in ([first] if first else []) + self._consumer.consume(BATCH, timeout=0):
             self._take(message)
 
+    def wait_for(self, channel: str, number: int, *, timeout_s: float) -> bool:
+        """Whether a period of a channel, or a later one, comes within a time."""
+        deadline = time.monotonic() + timeout_s
+        while (found := self.newest(channel)) is None or found.period < number:
+            if time.monotonic() > deadline:
+                return False
+            self.follow(0.05)
+        return True
+
     def catch_up(self) -> None:
         """
         Returns when all that stands in ``channels`` now is read: what is new to us may be long there.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +31,7 @@ from streams.ingest import metrics, registry
 from streams.ingest.bridge import Bridge
 from streams.ingest.encode import run
 from streams.ingest.link import Acked, Link
+from streams.ingest.periods import PeriodLog
 from streams.ingest.producer import ChannelWriter
 from streams.ingest.reading import read_to_end
 from streams.ingest.recording import make_recording
@@ -68,10 +70,11 @@ class Log:
     def all(self, topic: Topic, kind: type[Any], channel: str = "news") -> list[Any]:
         return [record for _, _, record in self.read(topic) if isinstance(record, kind) and record.channel == channel]
 
-    def writer(self, channel: str = "news", link: Link | None = None) -> ChannelWriter:
+    def writer(self, channel: str = "news", link: Link | None = None, *, is_paired: bool = False) -> ChannelWriter:
         return ChannelWriter(
-            self.settings, channel=channel, tracks=TRACKS, frame_rate=RATE, gop_frames=25, idle_level=Level.PARTS, link=link
-        )
+            self.settings, channel=channel, tracks=TRACKS, frame_rate=RATE, gop_frames=25, idle_level=Level.PARTS, link=link,
+            is_paired=is_paired,
+        )  # fmt: skip
 
 
 TRACKS: tuple[Track, ...] = make_tracks()
@@ -127,7 +130,7 @@ def check_unbroken(log: Log, channel: str = "news") -> None:
         for track in period.tracks:
             own = [c for _, c in chunks if c.track == track.track]
             assert [c.index for c in own] == list(range(len(own)))
-            assert [c.start_ticks for c in own[:1]] == [track.start_ticks]
+            assert all(c.start_ticks == track.start_ticks for c in own[:1])
             assert all(a.start_ticks + a.duration_ticks == b.start_ticks for a, b in pairwise(own))
         reached = min(sum(c.ends_part for _, c in chunks if c.track == t.track) for t in period.tracks)
         assert ends[number].parts_reached == reached
@@ -268,6 +271,44 @@ def test_a_writer_that_is_overtaken_while_it_writes_loses_nothing_that_stands_be
     ends: list[PeriodEnd] = log.all(CHANNELS, PeriodEnd)
     assert [(end.parts_reached, end.next_msn) for end in ends] == [(16, 2), (4, 3)]
     check_unbroken(log)
+
+
+@pytest.mark.parametrize("is_paired", [False, True])
+def test_who_comes_between_the_mark_of_another_and_its_period_begins_none_of_that_number(
+    log: Log, monkeypatch: pytest.MonkeyPatch, *, is_paired: bool
+) -> None:
+    first = log.writer(is_paired=is_paired)
+    feed(first, pictures(0, 30), sound(0, 1))
+    first.flush()
+    first.close()
+    second, third = log.writer(is_paired=is_paired), log.writer(is_paired=is_paired)
+    start, wait_for = PeriodLog.start, registry.Registry.wait_for
+    written: list[tuple[Period, int]] = []
+
+    def start_late(self: PeriodLog, *given: Any, **named: Any) -> tuple[Period, int]:
+        if self.life != second.life:
+            return start(self, *given, **named)
+
+        def come(registry: registry.Registry, channel: str, number: int, *, timeout_s: float) -> bool:
+            written.extend([] if written else [start(self, *given, **named)])
+            return wait_for(registry, channel, number, timeout_s=timeout_s)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(registry.Registry, "wait_for", come)
+            with pytest.raises(SupersededError) if is_paired else nullcontext():
+                feed(third, pictures(0, 30), sound(0, 1))
+        return written[0]
+
+    monkeypatch.setattr(PeriodLog, "start", start_late)
+    with nullcontext() if is_paired else pytest.raises(SupersededError):
+        feed(second, pictures(0, 30), sound(0, 1))
+    last = [first, second] if is_paired else [first, second, third]
+    assert [period.life for period in log.all(CHANNELS, Period)] == [writer.life for writer in last]
+    with last[-1]:
+        feed(last[-1], pictures(30, 60), sound(1, 2))
+    check_unbroken(log)
+    for writer in (second, third):
+        writer.close()
 
 
 def test_channels_of_one_process_have_media_partitions_of_their_own(log: Log, recording: Path) -> None:
