@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from itertools import count
 from threading import Event
 
 import structlog
@@ -11,7 +12,7 @@ from packager import memory, metrics
 from packager.client import Client
 from packager.store import DirectoryStore, Store
 from packager.worker import Worker
-from schemas.errors import Exit, LifeOverError, UserError
+from schemas.errors import Exit, LifeOverError, UnreachableError, UserError
 from schemas.settings import Settings
 
 log = structlog.get_logger()
@@ -21,8 +22,8 @@ def run(settings: Settings, *, pool: int, packager_id: str, store: Store | None 
     """
     The exit status of a packager that worked until SIGTERM or SIGINT and drained; the second signal ends it without.
 
-    Declared dead while it was paused or cut off, it goes on as another life: a dead one gets no work. Without the memory that it needs it
-    gives back what it holds and ends: what the log has is made by the next one.
+    Declared dead while it was paused or cut off, it goes on as another life: a dead one gets no work; if Kafka is still away then, it waits
+    for it. Without the memory that it needs it gives back what it holds and ends: what the log has is made by the next one.
 
     Args:
         settings: All settings.
@@ -31,6 +32,7 @@ def run(settings: Settings, *, pool: int, packager_id: str, store: Store | None 
         store: Where objects go; absent: the directory of the settings.
 
     Raises:
+        UnreachableError: No Kafka answers at the start.
         UserError: The pool does not exist, the name is used twice, the store cannot be written, or the memory holds no GOP.
     """
     if pool not in range(settings.kafka.pool_count):
@@ -47,7 +49,8 @@ def run(settings: Settings, *, pool: int, packager_id: str, store: Store | None 
     settings = _bounded(settings)
     server, thread = start_http_server(settings.packager.metrics_port, settings.packager.metrics_host)
     try:
-        while not _live(settings, pool, packager_id, objects, server.server_port, told, hurried):
+        lives = count()
+        while not _live(settings, pool, packager_id, objects, server.server_port, told, hurried, is_first=next(lives) == 0):
             metrics.PACKAGER_READY.set(0)
     except MemoryError:
         log.error("out_of_memory", packager=packager_id, used_bytes=memory.used_bytes(), limit_bytes=memory.limit_bytes())
@@ -71,7 +74,7 @@ def _bounded(settings: Settings) -> Settings:
     return settings.model_copy(update={"packager": packager.model_copy(update={"tail_bytes_max": tail})})
 
 
-def _live(settings: Settings, pool: int, packager_id: str, store: Store, port: int, told: Event, hurried: Event) -> bool:
+def _live(settings: Settings, pool: int, packager_id: str, store: Store, port: int, told: Event, hurried: Event, *, is_first: bool) -> bool:
     """Whether it left as it was told to; else that life is over, and the next begins."""
     try:
         with Client(settings, pool=pool, packager_id=packager_id) as client:
@@ -80,5 +83,10 @@ def _live(settings: Settings, pool: int, packager_id: str, store: Store, port: i
     except LifeOverError as over:
         log.warning("life_over", packager=packager_id, why=str(over))
         metrics.PACKAGER_LIVES_LOST.inc()
+        return told.is_set()
+    except UnreachableError as error:
+        if is_first:
+            raise
+        log.warning("kafka_away", packager=packager_id, why=error.problem)
         return told.is_set()
     return True

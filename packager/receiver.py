@@ -12,7 +12,7 @@ from packager.presence import Presence
 from packager.source import check
 from schemas import topics
 from schemas.codec import Codec
-from schemas.errors import DisplacedError, LifeOverError, RejectedError, UserError
+from schemas.errors import DisplacedError, LifeOverError, RejectedError, UnreachableError, UserError
 from schemas.records import Heartbeat, Period
 from schemas.settings import KafkaSettings, LivenessSettings
 from schemas.units import UnixMs
@@ -52,6 +52,7 @@ class Receiver:
             life: Our run.
         """
         self.periods: dict[str, dict[int, Period]] = {}
+        self._bootstrap = kafka.bootstrap_servers
         self._codec = codec
         self._packager_id = packager_id
         self._life = life
@@ -109,17 +110,25 @@ class Receiver:
         self._consumer.close()
 
     def _end_of(self, partition: TopicPartition, *, timeout_s: float) -> int:
-        """Offset of the next record, also of a topic that was made only now and has no leader yet."""
+        """
+        Offset of the next record, also of a topic that was made only now and has no leader yet.
+
+        Raises:
+            UnreachableError: No Kafka answers.
+            UserError: It does not know the topic.
+        """
         deadline = time.monotonic() + timeout_s
-        problem = ""
+        problem, is_there = "it said nothing", False
         while time.monotonic() < deadline:
             try:
                 offsets = self._consumer.get_watermark_offsets(partition, timeout=max(LEADER_WAIT_S, deadline - time.monotonic()))
                 if offsets:
                     return offsets[1]
             except KafkaException as error:
-                problem = error.args[0].str()
+                problem, is_there = error.args[0].str(), error.args[0].code() > 0  # else the client's own, not Kafka's
                 self._consumer.poll(LEADER_WAIT_S)
+        if not is_there:
+            raise UnreachableError(self._bootstrap, problem)
         raise UserError(f"Kafka does not say where {partition.topic} ends: {problem}", do="see `finecut doctor`")
 
     def _messages(self, timeout_s: float) -> Iterator[Message]:

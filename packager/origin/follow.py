@@ -11,7 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 
 from packager.complaints import COMPLAINTS
 from packager.origin import metrics
-from schemas.errors import RejectedError, UserError
+from schemas.errors import RejectedError, UnreachableError, UserError
 from schemas.registry import codec_of
 from schemas.settings import KafkaSettings
 from schemas.topics import CHANNELS, PARTS, REPORTS, Topic
@@ -21,7 +21,16 @@ log = structlog.get_logger()
 
 BATCH_MAX = 2_000
 POLL_S = 0.5
-UNSETTLED = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+# A broker that has just started, or went away since we looked whether it is there.
+UNSETTLED = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError._TRANSPORT,  # noqa: SLF001
+    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+    KafkaError._TIMED_OUT,  # noqa: SLF001
+    KafkaError._DESTROY_BROKER,  # noqa: SLF001
+}
 SETTLE_S = 0.1
 START_TIMEOUT_S = 30.0
 PROBE_TIMEOUT_S = 1.0
@@ -142,12 +151,15 @@ class Follower(threading.Thread):
     def _begin(self, consumer: Consumer) -> None:
         """Assigned, also by a broker that has just started and does not lead its partitions yet."""
         deadline = self._monotonic_s() + START_TIMEOUT_S
-        while True:
+        while not self._stopping.is_set():
             try:
                 self._assign(consumer)
             except KafkaException as error:
-                if error.args[0].code() not in UNSETTLED or self._monotonic_s() > deadline:
+                problem = error.args[0]
+                if problem.code() not in UNSETTLED:
                     raise
+                if self._monotonic_s() > deadline:
+                    raise UnreachableError(self._kafka.bootstrap_servers, problem.str()) from error
                 self._stopping.wait(SETTLE_S)
             else:
                 return

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
 from packager.clock import BrokerClock
+from packager.origin import follow
 from packager.origin.follow import ASLEEP_S, Fact, Follower
 from packager.origin.server import _Process
 from schemas import topics
 from schemas.codec import Codec
+from schemas.errors import UnreachableError
 from schemas.records import Demand
 from schemas.settings import KafkaSettings, Settings
 from schemas.topics import Topic
@@ -116,6 +119,15 @@ def test_a_broker_that_is_silent_for_too_long_makes_an_origin_stale_until_it_spe
     assert not desk.follower.is_ready
     desk.read(topics.REPORTS, CODEC.encode(facts.start()))
     assert desk.follower.is_ready
+
+
+def test_a_kafka_that_went_away_since_it_was_looked_for_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "START_TIMEOUT_S", 0.2)
+    desk = Desk()
+    desk.follower._monotonic_s = time.monotonic
+    desk.follower.run()
+    assert isinstance(desk.follower.failure, UnreachableError)
+    assert "no Kafka answers at 127.0.0.1:1" in str(desk.follower.failure)
 
 
 def test_an_origin_that_reads_what_came_long_ago_is_not_ready_before_it_has_read_the_rest() -> None:
