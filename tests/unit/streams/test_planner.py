@@ -1,8 +1,10 @@
-"""What a planner tells in metrics of hedges and of silence."""
+"""What a planner tells in metrics of hedges and of silence, and how much of the time it takes."""
 
 import asyncio
 from dataclasses import replace
+from time import perf_counter, sleep
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from schemas import topics
@@ -10,6 +12,7 @@ from schemas.codec import Codec
 from schemas.records import Assignment, Decision, Heartbeat, Level, Load, PackagerState, Reason
 from schemas.settings import Settings
 from schemas.units import Epoch, Ms, Msn, UnixMs
+from streams.agents import planner as module
 from streams.agents.planner import InputEnds, Planner
 from streams.log import outgoing
 from streams.metrics import Metrics
@@ -79,3 +82,32 @@ async def test_hedges_in_force_are_told_and_those_that_begin_are_counted() -> No
     assert not value(registry, "finecut_control_hedges_begun_total"), "another planner began it"
     registry = await taken_over(log, silent=0, then=then)
     assert value(registry, "finecut_control_hedges_begun_total") == 1
+
+
+async def test_a_planner_that_is_always_urged_leaves_most_of_the_time_to_what_it_decides_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    took, enough = list[float](), asyncio.Event()
+
+    def decide(*_: object, **__: object) -> None:
+        began = perf_counter()
+        sleep(0.002)  # the loop stands still, as it does while it decides
+        pool.urge("")
+        took.append(perf_counter() - began)
+        if len(took) == 12:
+            enough.set()
+        assert len(took) < 50, "nobody else has a turn"
+
+    monkeypatch.setattr(module, "decide", decide)
+    log, pool, share = FakeLog(), Pool(0, Settings(), FakeTables()), 0.3
+    pool.state.fold(topics.HEARTBEATS.title, BEAT, offset=0, at=UnixMs(log.now))
+    pool.clock.observe(UnixMs(log.now))
+    shared = {"log": log, "codec": Codec(), "settings": Settings(), "metrics": Metrics(), "folded_to": folded, "is_ours": ours}
+    planner = Planner(pool, code_version="t", pace=Pace(share), **shared)  # type: ignore[arg-type]
+    running = asyncio.create_task(planner.run())
+    await planner.is_ready.wait()
+    began = perf_counter()
+    pool.urge("")
+    await asyncio.wait([running, asyncio.create_task(enough.wait())], return_when=asyncio.FIRST_COMPLETED)
+    spent = perf_counter() - began
+    running.cancel()
+    # Before the first of them it need not rest.
+    assert sum(took[1:]) <= 1.2 * share * spent
