@@ -1,7 +1,7 @@
 """The composition root of the Faust app: agents, tables, and the planner, models and sweeper of each pool of this worker."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any, cast
@@ -49,9 +49,13 @@ class App(faust.App):
     A Faust app that tells how a rebalance gets on.
 
     Attributes:
+        on_sought: Called with the committed offsets when sources were sought to them.
         on_settled: Called when sources resume.
+        without_holes: Topics whose offsets follow one another.
     """
 
+    on_sought: Callable[[Mapping[TP, int]], None] | None = None
+    without_holes: frozenset[str] = frozenset()
     on_settled: Callable[[], None] | None = None
 
     def on_rebalance_end(self) -> None:
@@ -142,6 +146,7 @@ class Control:
             metrics=metrics,
             send_reject=self._send_reject,
             when_durable=lambda topic, pool, then: tables.by_title[topic.title].when_durable(pool, then),
+            is_given_again=self._is_given_again,
             on_handled=self._on_handled,
         )
         self.pools = Pools(settings, tables, metrics)
@@ -150,6 +155,8 @@ class Control:
             agent.register(self.app, **register)
         for learning in (demand, reports):
             learning.register(self.app, **register, learn=self._learn)
+        self.app.without_holes = frozenset(t.name(settings.kafka) for t in topics.INPUTS if t.cleanup is topics.Cleanup.DELETE)
+        self.app.on_sought = self._sought
         self.app.on_settled = self._settle
         cast(Any, self.app).on_partitions_revoked.connect(self._on_revoked)
         cast(Any, self.app).on_rebalance_complete.connect(self._on_recovered)
@@ -205,6 +212,10 @@ class Control:
         del app
         self.shell.handled.clear()
         self.pools.recovered(self._assigned())
+
+    def _sought(self, committed: Mapping[TP, int]) -> None:
+        # What was handled before comes again: it is counted from here that nothing is missing.
+        self.shell.handled.update({tp: committed.get(tp, 0) for tp in self._inputs()})
 
     def _assigned(self) -> set[int]:
         name = topics.HEARTBEATS.name(self.settings.kafka)
@@ -301,6 +312,9 @@ class Control:
             tp = TP(topic.name(self.settings.kafka), pool)
             while max(self.shell.handled.get(tp, 0), self.consumer.committed_offsets.get(tp, 0)) < ends.get(topic.title, 0):
                 await self._moved.wait()
+
+    async def _is_given_again(self, tp: TP, first: int, found: int) -> bool:
+        return await self.consumer.is_given_again(tp, first, found)
 
     async def _is_ours(self, pool: int) -> bool:
         return await self.consumer.confirms(pool)

@@ -51,6 +51,11 @@ Handler = Callable[[Arrival], None]
 SendReject = Callable[[int, bytes, Reject], Awaitable[None]]
 
 
+async def _never(tp: TP, first: int, found: int) -> bool:
+    del tp, first, found
+    return False
+
+
 class Shell:
     """
     Wraps handlers into agents.
@@ -65,7 +70,13 @@ class Shell:
         metrics: Counts.
         send_reject: Writes a reject to a partition under a key, and returns once it is acknowledged.
         when_durable: Calls back once the rows of a topic and pool are durable as they are now, in the order of its calls.
+        is_given_again: Whether the records from an offset on come again that were passed over before one that was found.
         on_handled: Told topic, pool and the offset after each record done with, whatever became of it.
+
+    Attributes:
+        handled: The offset after the newest record done with, or the one that is to come first.
+        failure: What the process must end with.
+        failed: Set with it.
     """
 
     def __init__(
@@ -76,6 +87,7 @@ class Shell:
         metrics: Metrics,
         send_reject: SendReject,
         when_durable: Callable[[Topic, int, Callable[[], object]], None],
+        is_given_again: Callable[[TP, int, int], Awaitable[bool]] = _never,
         on_handled: Callable[[Topic, int, int], None] = lambda topic, pool, next_offset: None,
     ) -> None:
         self._kafka = kafka
@@ -83,6 +95,7 @@ class Shell:
         self._metrics = metrics
         self._send_reject = send_reject
         self._when_durable = when_durable
+        self._is_given_again = is_given_again
         self._on_handled = on_handled
         self.handled: dict[TP, int] = {}
         self.failure: BaseException | None = None
@@ -103,10 +116,20 @@ class Shell:
             # Acknowledged by hand: Faust would acknowledge a record whose handling was cancelled or failed, and commits its offset without
             # waiting for the changelog: killed in between, a worker would find rows without the record and a commit beyond it.
             async for event in cast(faust.Stream[bytes], stream).noack().events():
+                if await self._is_early(topic, event):
+                    continue  # it comes again, after what is missing before it
                 await self._attend(topic, handle, event)
                 self._when_durable(topic, event.message.partition, event.ack)
 
         return app.agent(source, name=topic.title)(attend)
+
+    async def _is_early(self, topic: Topic, event: EventT[bytes]) -> bool:
+        """Whether records before it were passed over, and come again. In compacted topics nobody can tell."""
+        tp, offset = TP(event.message.topic, event.message.partition), event.message.offset
+        first = self.handled.get(tp)
+        if first is None or offset <= first or topic.cleanup is not topics.Cleanup.DELETE:
+            return False
+        return await self._is_given_again(tp, first, offset)
 
     def fail(self, error: BaseException) -> None:
         """The process must end with this error; the first counts."""

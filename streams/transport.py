@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Any
 
 import aiokafka
+import structlog
 from aiokafka.client import AIOKafkaClient
 from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.serializers import codecs
@@ -18,7 +19,11 @@ from yarl import URL
 from schemas.settings import KafkaSettings
 from streams import patience
 
+log = structlog.get_logger()
+
 SCHEME = "finecut"
+# Between two times that records which were passed over are asked for again.
+AGAIN_S = 1.0
 FETCH_WAIT = "fetch_wait_ms"
 REQUEST_TIMEOUT = "request_timeout_ms"
 drivers.TRANSPORTS.aliases[SCHEME] = f"{__name__}:Transport"
@@ -112,12 +117,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class Consumer(driver.Consumer):
-    """Faust's consumer, which also remembers what was committed and where reading began."""
+    """
+    Faust's consumer, which also remembers what was committed and where reading began, and gives again what it passed over.
+
+    In a rebalance Faust may drop what was fetched after the seek and before its flow resumes. It takes the gap for one of the log, and
+    commits beyond it: the records would be lost.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.committed_offsets: dict[TP, int] = {}
         self.committed_at: float = monotonic()
+        self._again_s: dict[TP, float] = {}
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -126,7 +137,26 @@ class Consumer(driver.Consumer):
         """Committed offsets to which the assigned partitions were sought."""
         offsets = await super().seek_to_committed()
         self.committed_offsets = {TP(tp.topic, tp.partition): offset or 0 for tp, offset in offsets.items()}
+        if (on_sought := getattr(self.app, "on_sought", None)) is not None:
+            on_sought(self.committed_offsets)
         return offsets
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        if tp.topic not in getattr(self.app, "without_holes", ()):
+            await super()._add_gap(tp, offset_from, offset_to)
+
+    async def is_given_again(self, tp: TP, first: int, found: int) -> bool:
+        """Whether records come again, from ``first`` on, that were passed over before ``found``; if not, the log has them no more."""
+        if tp not in self.assignment() or monotonic() - self._again_s.get(tp, -AGAIN_S) < AGAIN_S:
+            return True  # another's, or on its way when they were asked for
+        earliest = (await self.earliest_offsets(tp))[tp]
+        if earliest >= found:
+            await super()._add_gap(tp, first, found)
+            return False
+        log.warning("records_passed_over", topic=tp.topic, partition=tp.partition, first=first, found=found)
+        self._again_s[tp] = monotonic()
+        await self.seek_wait({tp: max(first, earliest)})
+        return True
 
     async def confirms(self, partition: int) -> bool:
         """

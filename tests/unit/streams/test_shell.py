@@ -31,7 +31,16 @@ class Bench:
         self.arrivals: list[Arrival] = []
         self.rejects: list[tuple[int, bytes, Reject]] = []
         self.durable: list[Callable[[], object]] = []
-        self.shell = Shell(kafka=kafka, codec=CODEC, metrics=self.metrics, send_reject=self._reject, when_durable=self._when_durable)
+        self.asked: list[tuple[int, int]] = []
+        self.has_more = False
+        self.shell = Shell(
+            kafka=kafka,
+            codec=CODEC,
+            metrics=self.metrics,
+            send_reject=self._reject,
+            when_durable=self._when_durable,
+            is_given_again=self._again,
+        )
         self.agent = self.shell.attend(self.app, topics.HEARTBEATS, handle or self.arrivals.append)
 
     async def _reject(self, pool: int, key: bytes, reject: Reject) -> None:
@@ -40,6 +49,10 @@ class Bench:
     def _when_durable(self, topic: topics.Topic, pool: int, then: Callable[[], object]) -> None:
         assert (topic, pool) == (topics.HEARTBEATS, 0)
         self.durable.append(then)
+
+    async def _again(self, tp: TP, first: int, found: int) -> bool:
+        self.asked.append((first, found))
+        return self.has_more
 
     async def give(self, *values: bytes | None) -> list[Any]:
         """Events of the records, after each was handled."""
@@ -109,6 +122,18 @@ async def test_an_offset_that_never_came_is_counted(bench: Bench) -> None:
         await agent.put(CODEC.encode(BEAT), key=b"p1")
     (sample,) = [s for m in bench.metrics.gaps.collect() for s in m.samples if s.name.endswith("_total")]
     assert (sample.value, list(bench.shell.handled.values())) in ((2.0, [8]), (2.0, [5, 8]))
+
+
+async def test_a_record_before_which_others_were_passed_over_waits_until_they_came_again(bench: Bench) -> None:
+    bench.has_more = True
+    bench.shell.handled[TP(topics.HEARTBEATS.name(KafkaSettings()), 0)] = 5
+    async with bench.agent.test_context() as agent:
+        for offset in (7, 5, 6, 7):
+            agent.sent_offset = offset
+            await agent.put(CODEC.encode(replace(BEAT, number=offset)), key=b"p1")
+    assert bench.asked == [(5, 7)]
+    assert [arrival.record.number for arrival in bench.arrivals] == [5, 6, 7]
+    assert len(bench.durable) == 3, "what was not folded is not acknowledged"
 
 
 async def test_our_own_bug_leaves_the_record_unacknowledged_and_ends_the_worker(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from schemas.settings import ControlSettings, KafkaSettings, Settings
 from streams import patience
 from streams.__main__ import run
 from streams.log import KafkaReading
+from streams.transport import Consumer as OurConsumer
 from streams.transport import ConsumerThread
 
 SOURCE = TP("gops", 0)
@@ -203,3 +204,60 @@ def test_a_control_plane_that_finds_no_kafka_says_so_and_ends_with_a_fault(tmp_p
     with capture_logs() as lines:
         assert run(settings) == Exit.FAILED
     assert [line["status"] for line in lines if line["event"] == "kafka_unreachable"] == [Exit.FAILED]
+
+
+class Passing(OurConsumer):
+    """Our consumer, of which only what it asks of Kafka is made up."""
+
+    def __init__(self, earliest: int) -> None:
+        self.earliest, self.sought, self.gaps = earliest, list[tuple[TP, int]](), list[tuple[int, int]]()
+        self._again_s = {}
+        self.app = SimpleNamespace(without_holes=frozenset({SOURCE.topic}))  # type: ignore[assignment]
+
+    def assignment(self) -> set[TP]:
+        return {SOURCE}
+
+    async def earliest_offsets(self, *partitions: TP) -> dict[TP, int]:
+        return dict.fromkeys(partitions, self.earliest)
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        self.sought += partitions.items()
+
+
+@pytest.fixture
+def gaps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """What Faust would commit beyond."""
+    taken: list[tuple[int, int]] = []
+
+    async def add(consumer: object, tp: TP, first: int, until: int) -> None:
+        del consumer, tp
+        taken.append((first, until))
+
+    monkeypatch.setattr(driver.Consumer, "_add_gap", add)
+    return taken
+
+
+async def test_records_that_were_passed_over_are_asked_for_again_once_and_nothing_is_committed_beyond_them(
+    gaps: list[tuple[int, int]],
+) -> None:
+    consumer = Passing(earliest=0)
+    await consumer._add_gap(SOURCE, 5, 9)
+    assert [await consumer.is_given_again(SOURCE, 5, found) for found in (9, 10, 11)] == [True] * 3
+    assert (consumer.sought, gaps) == ([(SOURCE, 5)], [])
+
+
+async def test_records_that_the_log_has_no_more_are_not_waited_for(gaps: list[tuple[int, int]]) -> None:
+    consumer = Passing(earliest=9)
+    assert not await consumer.is_given_again(SOURCE, 5, 9)
+    assert (consumer.sought, gaps) == ([], [(5, 9)])
+
+
+async def test_of_those_that_it_has_only_in_part_the_rest_comes_again(gaps: list[tuple[int, int]]) -> None:
+    consumer = Passing(earliest=7)
+    assert await consumer.is_given_again(SOURCE, 5, 9)
+    assert (consumer.sought, gaps) == ([(SOURCE, 7)], [])
+
+
+async def test_the_holes_of_a_compacted_topic_are_none_of_ours(gaps: list[tuple[int, int]]) -> None:
+    await Passing(earliest=0)._add_gap(TP("channels", 0), 5, 9)
+    assert gaps == [(5, 9)]
