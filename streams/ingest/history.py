@@ -12,7 +12,7 @@ from schemas.errors import RejectedError, UserError
 from schemas.records import Chunk, Gop, MarkKind, MediaMark, Period
 from schemas.registry import codec_of
 from schemas.settings import KafkaSettings
-from schemas.timeline import gop_ms, part_start
+from schemas.timeline import cells, gop_ms, part_start
 from schemas.topics import GOPS, MEDIA
 from schemas.units import Msn, UnixMs, ms_from_ticks
 from streams.core.segmentation import Stamp
@@ -73,7 +73,12 @@ class _Known:
     whole: deque[Gop] = field(default_factory=lambda: deque(maxlen=GOPS_MAX))
 
     def add(self, chunk: Chunk, *, size: int, offset: int, at: UnixMs) -> None:
-        if self.owners.setdefault(chunk.gop, chunk.life) != chunk.life or chunk.index != self.next_index.get(chunk.track, chunk.index):
+        expected = self.next_index.get(chunk.track, chunk.index)
+        if self.owners.setdefault(chunk.gop, chunk.life) != chunk.life or chunk.index < expected:
+            return
+        # As packagers have it: after a hole a track goes on with the next segment, whose number is then taken.
+        begins = chunk.gop == chunk.first_gop and chunk.index == chunk.gop * len(tuple(cells(self.period.grid)))
+        if chunk.index > expected and not begins:
             return
         self.next_index[chunk.track] = chunk.index + 1
         self.reached.add(chunk)

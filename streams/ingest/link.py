@@ -5,8 +5,10 @@ Acknowledgements are served inside `poll` and the sending calls, in the caller's
 """
 
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from itertools import count
+from math import inf
 from typing import Any
 
 import structlog
@@ -61,6 +63,9 @@ class Link:
         self._failure: KafkaError | None = None
         self._reachable = True
         self._acks: deque[tuple[Acked, int, UnixMs]] = deque()
+        self._sent_s: OrderedDict[int, float] = OrderedDict()
+        """When each record that is not acknowledged was sent, the oldest first."""
+        self._numbers = count()
         limit = settings.ingest.queue_bytes_max
         self._producer = Producer(
             settings.kafka.producer()
@@ -68,6 +73,8 @@ class Link:
                 # Our own count below is the limit; this one only has to be out of its way.
                 "queue.buffering.max.kbytes": 2 * limit // 1024 + settings.kafka.message_bytes_max // 1024,
                 "queue.buffering.max.messages": 0,
+                # We give up all that waits, or nothing: librdkafka gives up record by record, and writes what follows beyond the hole.
+                "delivery.timeout.ms": 0,
                 "error_cb": self._on_error,
             }
         )
@@ -82,15 +89,19 @@ class Link:
             RetryableError: The queue stayed full for ``queue_wait_ms``.
             UserError: The record is too large.
         """
-        value = self.codec.encode(record)
+        value, number = self.codec.encode(record), next(self._numbers)
         self._wait_for_room(len(value))
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            del self._sent_s[number]
+            self._delivered(error, message, len(value), acked)
+
         try:
-            self._producer.produce(
-                topic.name(self.settings.kafka), value, key, partition, on_delivery=lambda e, m: self._delivered(e, m, len(value), acked)
-            )
+            self._producer.produce(topic.name(self.settings.kafka), value, key, partition, on_delivery=delivered)
         except KafkaException as error:
             problem = f"a record of {len(value)} bytes for {topic.name(self.settings.kafka)} was refused: {error.args[0].str()}"
             raise UserError(problem, do="shorten FINECUT_MEDIA__PART_MS or raise FINECUT_KAFKA__MESSAGE_BYTES_MAX") from error
+        self._sent_s[number] = time.monotonic()
         self.queued_bytes += len(value)
         self.poll()
 
@@ -120,6 +131,10 @@ class Link:
             acked, offset, at_unix_ms = self._acks.popleft()
             acked(offset, at_unix_ms)
         metrics.QUEUE.set(self.queued_bytes)
+        oldest_s = next(iter(self._sent_s.values()), inf)
+        if not self._failure and (time.monotonic() - oldest_s) * 1_000 > self.settings.kafka.delivery_timeout_ms:
+            self._failure = KafkaError(KafkaError._MSG_TIMED_OUT)  # noqa: SLF001
+            self._producer.purge()
         if self._failure:
             problem = f"Kafka at {self.settings.kafka.bootstrap_servers} did not take a record: {self._failure.str()}"
             if self._failure.code() in FINAL or self._failure.fatal():

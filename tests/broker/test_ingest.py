@@ -383,6 +383,29 @@ def test_a_record_that_is_not_delivered_is_an_error_at_a_later_call(own_kafka: L
     link.close()
 
 
+def test_what_waits_for_too_long_leaves_no_hole_before_what_is_written(own_kafka: LocalBroker) -> None:
+    log = Log(own_kafka)
+    limits = {"delivery_timeout_ms": 3_500, "request_timeout_ms": 1_500}
+    settings = log.settings.model_copy(update={"kafka": log.settings.kafka.model_copy(update=limits)})
+    link = Link(settings)
+    writer = log.writer(link=link)
+    feed(writer, pictures(0, 50), sound(0, 2))
+    link.flush()
+    own_kafka.send_signal(signal.SIGSTOP)
+    paused_s = time.monotonic()
+    for second in range(2, 6):
+        feed(writer, pictures(25 * second, 25 * second + 25), sound(second, second + 1))
+        time.sleep(0.5)  # so that some wait for too long and others do not
+    while time.monotonic() < paused_s + 4.2:
+        time.sleep(0.05)
+    own_kafka.send_signal(signal.SIGCONT)
+    until(lambda: bool(log.all(MEDIA, Chunk)) and log.all(MEDIA, Chunk)[-1].gop == 5)
+    for track in ("v0", "a0"):
+        indexes = [chunk.index for chunk in log.all(MEDIA, Chunk) if chunk.track == track]
+        assert indexes == list(range(len(indexes)))
+    link.close()
+
+
 def test_no_kafka_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "ANSWER_S", 0.5)
     with pytest.raises(UserError, match=r"no Kafka answers at 127\.0\.0\.1:1"):

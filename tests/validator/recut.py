@@ -81,6 +81,7 @@ def recut(media: Iterable[tuple[int, bytes]], channels: Iterable[bytes], folder:
     last: dict[tuple[str, int, str], int] = {}
     owner: dict[tuple[str, int, int], str] = {}
     newest: dict[str, int] = {}
+    holed: set[tuple[str, int, str]] = set()
     chunks: list[dict[str, Any]] = []
     out = Recut()
     for _, value in media:
@@ -99,9 +100,14 @@ def recut(media: Iterable[tuple[int, bytes]], channels: Iterable[bytes], folder:
         if not is_owners or f["index"] <= last.get(track, -1):
             out.ignored += 1
             continue
+        # After a hole a track goes on with the next segment.
+        if f["index"] > last.get(track, f["index"]) + 1:
+            holed.add(track)
+        if f["gop"] == f["first_gop"] and f["index"] == f["gop"] * sum(len(part["chunk_frames"]) for part in periods[track[:2]]["grid"]):
+            holed.discard(track)
         last[track] = f["index"]
         chunks.append(f)
-        if f["ends_part"]:
+        if f["ends_part"] and track not in holed:
             reached[track[:2]][f["track"]] = f["gop"] * len(periods[track[:2]]["grid"]) + f["part"] + 1
     out.tracks = {key: [t["track"] for t in period["tracks"]] for key, period in periods.items()}
     pieces: dict[tuple[Any, ...], list[bytes]] = {}
