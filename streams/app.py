@@ -77,7 +77,7 @@ def instance_id(data_dir: Path) -> str:
 def new_app(settings: Settings) -> App:
     """The Faust app without anything in it."""
     kafka, session_s = settings.kafka, settings.control.session_timeout_ms / 1_000
-    return App(
+    app = App(
         app_id(kafka),
         broker=broker_urls(kafka.bootstrap_servers, fetch_wait_ms=kafka.fetch_wait_ms, request_timeout_ms=kafka.request_timeout_ms),
         broker_credentials=credentials(kafka),
@@ -110,6 +110,8 @@ def new_app(settings: Settings) -> App:
         producer_request_timeout=kafka.delivery_timeout_ms / 1_000,
         worker_redirect_stdouts=False,
     )
+    app.without_holes = frozenset(topic.name(kafka) for topic in topics.INPUTS if topic.cleanup is topics.Cleanup.DELETE)
+    return app
 
 
 class Control:
@@ -155,7 +157,6 @@ class Control:
             agent.register(self.app, **register)
         for learning in (demand, reports):
             learning.register(self.app, **register, learn=self._learn)
-        self.app.without_holes = frozenset(t.name(settings.kafka) for t in topics.INPUTS if t.cleanup is topics.Cleanup.DELETE)
         self.app.on_sought = self._sought
         self.app.on_settled = self._settle
         cast(Any, self.app).on_partitions_revoked.connect(self._on_revoked)
@@ -210,12 +211,12 @@ class Control:
     async def _on_recovered(self, app: object, **_: object) -> None:
         # Before any source is read on: what is folded into a memory that another worker went beyond would hide that something is missing.
         del app
-        self.shell.handled.clear()
+        for tp in list(self.shell.handled):
+            self.shell.forget(tp)
         self.pools.recovered(self._assigned())
 
     def _sought(self, committed: Mapping[TP, int]) -> None:
-        # What was handled before comes again: it is counted from here that nothing is missing.
-        self.shell.handled.update({tp: committed.get(tp, 0) for tp in self._inputs()})
+        self.shell.expect({tp: committed.get(tp, 0) for tp in self._inputs()})
 
     def _assigned(self) -> set[int]:
         name = topics.HEARTBEATS.name(self.settings.kafka)
@@ -275,7 +276,7 @@ class Control:
         del app
         self.metrics.ready.set(0)
         for tp in revoked:
-            self.shell.handled.pop(tp, None)
+            self.shell.forget(tp)
         await self._stop_pools({tp.partition for tp in revoked})
 
     async def _stop_pools(self, numbers: set[int]) -> None:

@@ -1,7 +1,7 @@
 """The one wrapper of all agents: decode, reject, fold, count, acknowledge."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, cast
@@ -98,6 +98,7 @@ class Shell:
         self._is_given_again = is_given_again
         self._on_handled = on_handled
         self.handled: dict[TP, int] = {}
+        self._first: dict[TP, int] = {}
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
 
@@ -116,20 +117,36 @@ class Shell:
             # Acknowledged by hand: Faust would acknowledge a record whose handling was cancelled or failed, and commits its offset without
             # waiting for the changelog: killed in between, a worker would find rows without the record and a commit beyond it.
             async for event in cast(faust.Stream[bytes], stream).noack().events():
-                if await self._is_early(topic, event):
+                tp, offset = TP(event.message.topic, event.message.partition), event.message.offset
+                if await self._is_early(topic, tp, offset):
                     continue  # it comes again, after what is missing before it
-                await self._attend(topic, handle, event)
+                if not self._is_known(topic, tp, offset):
+                    await self._attend(topic, handle, event)
                 self._when_durable(topic, event.message.partition, event.ack)
 
         return app.agent(source, name=topic.title)(attend)
 
-    async def _is_early(self, topic: Topic, event: EventT[bytes]) -> bool:
+    def expect(self, begin: Mapping[TP, int]) -> None:
+        """Nothing may be missing from these offsets on."""
+        for tp, offset in begin.items():
+            if not self._first.get(tp, offset + 1) <= offset <= self.handled.get(tp, -1):
+                self._first[tp] = self.handled[tp] = offset
+
+    def forget(self, tp: TP) -> None:
+        """What was handled of a partition does not count any more."""
+        self._first.pop(tp, None)
+        self.handled.pop(tp, None)
+
+    async def _is_early(self, topic: Topic, tp: TP, offset: int) -> bool:
         """Whether records before it were passed over, and come again. In compacted topics nobody can tell."""
-        tp, offset = TP(event.message.topic, event.message.partition), event.message.offset
         first = self.handled.get(tp)
         if first is None or offset <= first or topic.cleanup is not topics.Cleanup.DELETE:
             return False
         return await self._is_given_again(tp, first, offset)
+
+    def _is_known(self, topic: Topic, tp: TP, offset: int) -> bool:
+        """Whether it was handled before, without a gap until now."""
+        return topic.cleanup is topics.Cleanup.DELETE and self._first.get(tp, offset + 1) <= offset < self.handled.get(tp, 0)
 
     def fail(self, error: BaseException) -> None:
         """The process must end with this error; the first counts."""
@@ -151,6 +168,7 @@ class Shell:
         if before is not None and message.offset > before and topic.cleanup is topics.Cleanup.DELETE:
             self._metrics.gaps.labels(topic.title).inc(message.offset - before)
             log.error("offsets_skipped", topic=message.topic, partition=message.partition, after=before, until=message.offset)
+        self._first.setdefault(tp, message.offset)
         self.handled[tp] = max(before or 0, message.offset + 1)
         self._on_handled(topic, message.partition, message.offset + 1)
 

@@ -1,7 +1,8 @@
 """Our Faust transport, scheme ``finecut://``: the fetch wait is a setting, no first record is lost, and commits can be watched."""
 
 import ssl
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from time import monotonic
 from typing import Any
 
@@ -116,12 +117,32 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return offsets
 
 
+class ReadOffsets(defaultdict[TP, int | None]):
+    """
+    How far Faust believes that it has read.
+
+    >>> read = ReadOffsets({"gops"})
+    >>> read[TP("gops", 0)] = read[TP("channels", 0)] = 7
+    >>> read[TP("gops", 0)], read[TP("channels", 0)], read[TP("channels", 1)]
+    (None, 7, None)
+    """
+
+    def __init__(self, without_holes: Collection[str]) -> None:
+        super().__init__(lambda: None)
+        self._without_holes = without_holes
+
+    def __getitem__(self, tp: TP) -> int | None:
+        """Nowhere, for topics without holes."""
+        return None if tp.topic in self._without_holes else super().__getitem__(tp)
+
+
 class Consumer(driver.Consumer):
     """
     Faust's consumer, which also remembers what was committed and where reading began, and gives again what it passed over.
 
     In a rebalance Faust may drop what was fetched after the seek and before its flow resumes. It takes the gap for one of the log, and
-    commits beyond it: the records would be lost.
+    commits beyond it: the records would be lost. And what comes again since it was passed over it drops if it was late to note the seek.
+    So of topics without holes it is told that it has read nothing; `Shell` sees what is missing and what comes twice.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -129,6 +150,7 @@ class Consumer(driver.Consumer):
         self.committed_offsets: dict[TP, int] = {}
         self.committed_at: float = monotonic()
         self._again_s: dict[TP, float] = {}
+        self._read_offset = ReadOffsets(getattr(self.app, "without_holes", frozenset()))
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -141,17 +163,13 @@ class Consumer(driver.Consumer):
             on_sought(self.committed_offsets)
         return offsets
 
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        if tp.topic not in getattr(self.app, "without_holes", ()):
-            await super()._add_gap(tp, offset_from, offset_to)
-
     async def is_given_again(self, tp: TP, first: int, found: int) -> bool:
         """Whether records come again, from ``first`` on, that were passed over before ``found``; if not, the log has them no more."""
         if tp not in self.assignment() or monotonic() - self._again_s.get(tp, -AGAIN_S) < AGAIN_S:
             return True  # another's, or on its way when they were asked for
         earliest = (await self.earliest_offsets(tp))[tp]
         if earliest >= found:
-            await super()._add_gap(tp, first, found)
+            await self._add_gap(tp, first, found)
             return False
         log.warning("records_passed_over", topic=tp.topic, partition=tp.partition, first=first, found=found)
         self._again_s[tp] = monotonic()

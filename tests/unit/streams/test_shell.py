@@ -124,15 +124,44 @@ async def test_an_offset_that_never_came_is_counted(bench: Bench) -> None:
     assert (sample.value, list(bench.shell.handled.values())) in ((2.0, [8]), (2.0, [5, 8]))
 
 
-async def test_a_record_before_which_others_were_passed_over_waits_until_they_came_again(bench: Bench) -> None:
-    bench.has_more = True
-    bench.shell.handled[TP(topics.HEARTBEATS.name(KafkaSettings()), 0)] = 5
+HEARTBEATS = TP(topics.HEARTBEATS.name(KafkaSettings()), 0)
+
+
+async def given(bench: Bench, *offsets: int) -> list[int]:
+    """Numbers of those handled so far, after records of these offsets, whose numbers are the same, came."""
     async with bench.agent.test_context() as agent:
-        for offset in (7, 5, 6, 7):
+        for offset in offsets:
             agent.sent_offset = offset
             await agent.put(CODEC.encode(replace(BEAT, number=offset)), key=b"p1")
+    return [arrival.record.number for arrival in bench.arrivals]
+
+
+async def test_a_record_that_comes_twice_is_handled_once_and_acknowledged_twice(bench: Bench) -> None:
+    assert await given(bench, 5, 6, 7, 6, 7, 8) == [5, 6, 7, 8]
+    assert len(bench.durable) == 6
+
+
+async def test_what_was_handled_before_the_seek_counts_if_nothing_is_missing(bench: Bench) -> None:
+    bench.has_more = True
+    await given(bench, 5, 6)
+    bench.shell.expect({HEARTBEATS: 5})
+    assert await given(bench, 7) == [5, 6, 7]
+    assert bench.asked == []
+
+
+async def test_what_was_handled_before_the_seek_does_not_count_if_something_is_missing_before_it(bench: Bench) -> None:
+    bench.has_more = True
+    await given(bench, 5, 6)
+    bench.shell.expect({HEARTBEATS: 3})
+    assert await given(bench, 7, 3, 4, 5, 6, 7) == [5, 6, 3, 4, 5, 6, 7]
+    assert bench.asked == [(3, 7)]
+
+
+async def test_a_record_before_which_others_were_passed_over_waits_until_they_came_again(bench: Bench) -> None:
+    bench.has_more = True
+    bench.shell.expect({HEARTBEATS: 5})
+    assert await given(bench, 7, 5, 6, 7) == [5, 6, 7]
     assert bench.asked == [(5, 7)]
-    assert [arrival.record.number for arrival in bench.arrivals] == [5, 6, 7]
     assert len(bench.durable) == 3, "what was not folded is not acknowledged"
 
 

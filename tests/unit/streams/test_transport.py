@@ -212,7 +212,6 @@ class Passing(OurConsumer):
     def __init__(self, earliest: int) -> None:
         self.earliest, self.sought, self.gaps = earliest, list[tuple[TP, int]](), list[tuple[int, int]]()
         self._again_s = {}
-        self.app = SimpleNamespace(without_holes=frozenset({SOURCE.topic}))  # type: ignore[assignment]
 
     def assignment(self) -> set[TP]:
         return {SOURCE}
@@ -241,7 +240,6 @@ async def test_records_that_were_passed_over_are_asked_for_again_once_and_nothin
     gaps: list[tuple[int, int]],
 ) -> None:
     consumer = Passing(earliest=0)
-    await consumer._add_gap(SOURCE, 5, 9)
     assert [await consumer.is_given_again(SOURCE, 5, found) for found in (9, 10, 11)] == [True] * 3
     assert (consumer.sought, gaps) == ([(SOURCE, 5)], [])
 
@@ -256,8 +254,3 @@ async def test_of_those_that_it_has_only_in_part_the_rest_comes_again(gaps: list
     consumer = Passing(earliest=7)
     assert await consumer.is_given_again(SOURCE, 5, 9)
     assert (consumer.sought, gaps) == ([(SOURCE, 7)], [])
-
-
-async def test_the_holes_of_a_compacted_topic_are_none_of_ours(gaps: list[tuple[int, int]]) -> None:
-    await Passing(earliest=0)._add_gap(TP("channels", 0), 5, 9)
-    assert gaps == [(5, 9)]
