@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from infra import state, sweep, topics
 from infra.kafka import LocalBroker, LocalCluster, prepare
 from infra.kafka.ports import free_ports, is_free
 from infra.process import started_at
-from infra.processes import Child, ProcessDiedError, Readiness, Supervisor, Usage, measure
+from infra.processes import BACKOFF_S, Child, ProcessDiedError, Readiness, Supervisor, Usage, measure
 from infra.scaler import NAME, Scaler
 from infra.state import CACHE, Process, Run
 from schemas.errors import UserError
@@ -85,6 +86,8 @@ class LocalRun:
         self._brokers = brokers
         self.kafka: LocalBroker | LocalCluster | None = None
         self._kafka_usage: dict[str, Usage] = {}
+        self._broker_ends = Counter[int]()
+        self._broker_due_s: dict[int, float] = {}
         self._ports = free_ports()
         self._origin_port = _origin_port(settings.origin)
         self.environment = {
@@ -198,14 +201,13 @@ class LocalRun:
 
     def tend(self, say: Callable[[str], object]) -> None:
         """
-        Start again what ended by itself, unless it was superseded, and keep logs short.
+        Start again what ended by itself, unless it was superseded, and keep logs short; a broker only if it is one of several.
 
         Raises:
-            UserError: The broker ended.
+            UserError: The only broker ended, or one of several cannot be started.
         """
-        if self.kafka is not None:
-            self.kafka.check()
-        if self.supervisor.tend(say):
+        is_changed = self._tend_brokers(say)
+        if self.supervisor.tend(say) or is_changed:
             self.leave_word()
 
     def usage(self) -> dict[str, Usage]:
@@ -258,6 +260,31 @@ class LocalRun:
         self.kafka.start()
         self.environment["FINECUT_KAFKA__BOOTSTRAP_SERVERS"] = self.kafka.bootstrap
         self._say(f"Apache Kafka is up at {self.kafka.bootstrap}")
+
+    def _tend_brokers(self, say: Callable[[str], object]) -> bool:
+        """Start again which of several brokers ended; whether one was."""
+        if not isinstance(self.kafka, LocalCluster):
+            if self.kafka is not None:
+                self.kafka.check()
+            return False
+        brokers, now = self.kafka.brokers, time.monotonic()
+        is_changed = False
+        for number, broker in brokers.items():
+            if broker.pid is None or broker.is_alive:
+                continue
+            if number not in self._broker_due_s:
+                wait_s = BACKOFF_S[min(self._broker_ends[number], len(BACKOFF_S) - 1)]
+                self._broker_due_s[number] = now + wait_s
+                self._broker_ends[number] += 1
+                left = sum(other.is_alive for other in brokers.values())
+                go_on = "the others go on" if left > len(brokers) // 2 else f"nothing is written while {left} of {len(brokers)} are left"
+                say(f"kafka-{number} ended (see {broker.log}): it is started again in {wait_s:g} s; {go_on}")
+            elif now >= self._broker_due_s[number]:
+                del self._broker_due_s[number]
+                broker.kill()  # it is gone: only forgotten
+                broker.launch()
+                is_changed = True
+        return is_changed
 
     def _own_brokers(self) -> Mapping[str, LocalBroker]:
         if isinstance(self.kafka, LocalCluster):

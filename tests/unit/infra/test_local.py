@@ -4,10 +4,13 @@ import os
 import shutil
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from infra import local
+from infra.kafka import LocalCluster
 from infra.local import PACKAGERS_PER_CORE, LocalRun
 from schemas.errors import UserError
 from schemas.settings import HOUR_MS, KafkaSettings, OriginSettings, ScalingSettings, Settings
@@ -53,3 +56,40 @@ def test_a_log_of_our_own_keeps_chunks_for_a_quarter_of_an_hour_and_that_of_a_cl
         return local_run(settings).environment.get("FINECUT_KAFKA__MEDIA_RETENTION_MS")
 
     assert (kept(), kept(media_retention_ms=HOUR_MS), kept(bootstrap_servers="127.0.0.1:9")) == ("900000", "3600000", None)
+
+
+class FakeBroker:
+    """A broker that ends when told to."""
+
+    def __init__(self) -> None:
+        self.pid: int | None = 1
+        self.is_alive = True
+        self.log = Path("broker.log")
+
+    def kill(self) -> None:
+        self.pid = None
+
+    def launch(self) -> None:
+        self.pid, self.is_alive = 2, True
+
+
+def test_one_of_several_brokers_that_ends_is_started_again_and_what_the_others_can_do_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = local_run(Settings(state_dir=tmp_path))
+    brokers = {number: FakeBroker() for number in (1, 2, 3)}
+    cluster = LocalCluster.__new__(LocalCluster)
+    cluster.brokers = brokers  # type: ignore[assignment]
+    run.kafka = cluster
+    monkeypatch.setattr(run, "leave_word", lambda: None)
+    now_s, told = 100.0, list[str]()
+    monkeypatch.setattr(local, "time", SimpleNamespace(monotonic=lambda: now_s))
+    for number, meanwhile in ((2, "the others go on"), (3, "nothing is written while 1 of 3 are left")):
+        brokers[number].is_alive = False
+        run.tend(told.append)
+        assert f"kafka-{number} ended" in told[-1]
+        assert meanwhile in told[-1]
+    now_s += 0.3
+    run.tend(told.append)
+    assert all(broker.is_alive for broker in brokers.values())
+    assert len(told) == 2
