@@ -1,7 +1,7 @@
 """The composition root of the Faust app: agents, tables, and the planner, models and sweeper of each pool of this worker."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any, cast
@@ -54,7 +54,7 @@ class App(faust.App):
         without_holes: Topics whose offsets follow one another.
     """
 
-    on_sought: Callable[[Mapping[TP, int]], None] | None = None
+    on_sought: Callable[[Mapping[TP, int]], Awaitable[None]] | None = None
     without_holes: frozenset[str] = frozenset()
     on_settled: Callable[[], None] | None = None
 
@@ -215,8 +215,13 @@ class Control:
             self.shell.forget(tp)
         self.pools.recovered(self._assigned())
 
-    def _sought(self, committed: Mapping[TP, int]) -> None:
-        self.shell.expect({tp: committed.get(tp, 0) for tp in self._inputs()})
+    async def _sought(self, committed: Mapping[TP, int]) -> None:
+        begin = {tp: committed.get(tp, 0) for tp in self._inputs()}
+        if not self.shell.expect(begin):
+            # What was folded before it was known where reading begins hides what is missing before it.
+            log.warning("read_too_far", pools=sorted(self._assigned()))
+            self.pools.recovered(self._assigned())
+            await self.consumer.go_back(begin)
 
     def _assigned(self) -> set[int]:
         name = topics.HEARTBEATS.name(self.settings.kafka)

@@ -126,11 +126,18 @@ class Shell:
 
         return app.agent(source, name=topic.title)(attend)
 
-    def expect(self, begin: Mapping[TP, int]) -> None:
-        """Nothing may be missing from these offsets on."""
+    def expect(self, begin: Mapping[TP, int]) -> bool:
+        """
+        Reading begins at these offsets.
+
+        Returns:
+            Whether nothing is missing between them and what was handled before they were known; if so, it counts.
+        """
+        is_whole = all(self._first.get(tp, offset) <= offset <= self.handled.get(tp, offset) for tp, offset in begin.items())
         for tp, offset in begin.items():
-            if not self._first.get(tp, offset + 1) <= offset <= self.handled.get(tp, -1):
+            if not is_whole or tp not in self.handled:
                 self._first[tp] = self.handled[tp] = offset
+        return is_whole
 
     def forget(self, tp: TP) -> None:
         """What was handled of a partition does not count any more."""

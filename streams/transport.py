@@ -4,7 +4,7 @@ import ssl
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import aiokafka
 import structlog
@@ -116,6 +116,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             await self.seek_to_beginning(*uncommitted)
         return offsets
 
+    async def go_back(self, begin: Mapping[TP, int]) -> None:
+        """Seek, and wait for nothing: who waits for a position that is another's by now holds up all that is asked of the thread."""
+        await self.call_thread(self._go_back, begin)
+
+    async def _go_back(self, begin: Mapping[TP, int]) -> None:
+        for tp, offset in begin.items():
+            if tp in self.assignment():
+                self._ensure_consumer().seek(tp, offset)
+
 
 class ReadOffsets(defaultdict[TP, int | None]):
     """
@@ -149,7 +158,7 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self.committed_offsets: dict[TP, int] = {}
         self.committed_at: float = monotonic()
-        self._again_s: dict[TP, float] = {}
+        self._asked: dict[TP, tuple[tuple[int, int] | None, float]] = {}
         self._read_offset = ReadOffsets(getattr(self.app, "without_holes", frozenset()))
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -160,21 +169,28 @@ class Consumer(driver.Consumer):
         offsets = await super().seek_to_committed()
         self.committed_offsets = {TP(tp.topic, tp.partition): offset or 0 for tp, offset in offsets.items()}
         if (on_sought := getattr(self.app, "on_sought", None)) is not None:
-            on_sought(self.committed_offsets)
+            await on_sought(self.committed_offsets)
         return offsets
 
     async def is_given_again(self, tp: TP, first: int, found: int) -> bool:
-        """Whether records come again, from ``first`` on, that were passed over before ``found``; if not, the log has them no more."""
-        if tp not in self.assignment() or monotonic() - self._again_s.get(tp, -AGAIN_S) < AGAIN_S:
-            return True  # another's, or on its way when they were asked for
-        earliest = (await self.earliest_offsets(tp))[tp]
-        if earliest >= found:
+        """
+        Whether records come again, from ``first`` on, that were passed over before ``found``; if not, the log does not have them.
+
+        They are asked for; only if what was found comes once more without them, the log is asked what it has.
+        """
+        asked, at_s = self._asked.get(tp, (None, 0.0))
+        if asked == (first, found) and (await self.earliest_offsets(tp))[tp] >= found:
             await self._add_gap(tp, first, found)
             return False
-        log.warning("records_passed_over", topic=tp.topic, partition=tp.partition, first=first, found=found)
-        self._again_s[tp] = monotonic()
-        await self.seek_wait({tp: max(first, earliest)})
+        if asked is None or asked[0] != first or asked[1] == found or monotonic() - at_s > AGAIN_S:
+            log.warning("records_passed_over", topic=tp.topic, partition=tp.partition, first=first, found=found)
+            self._asked[tp] = (first, found), monotonic()
+            await self.go_back({tp: first})
         return True
+
+    async def go_back(self, begin: Mapping[TP, int]) -> None:
+        """Read again from these offsets on, as far as the partitions are ours."""
+        await cast(ConsumerThread, self._thread).go_back(begin)
 
     async def confirms(self, partition: int) -> bool:
         """

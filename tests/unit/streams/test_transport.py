@@ -211,16 +211,13 @@ class Passing(OurConsumer):
 
     def __init__(self, earliest: int) -> None:
         self.earliest, self.sought, self.gaps = earliest, list[tuple[TP, int]](), list[tuple[int, int]]()
-        self._again_s = {}
-
-    def assignment(self) -> set[TP]:
-        return {SOURCE}
+        self._asked = {}
 
     async def earliest_offsets(self, *partitions: TP) -> dict[TP, int]:
         return dict.fromkeys(partitions, self.earliest)
 
-    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        self.sought += partitions.items()
+    async def go_back(self, begin: Mapping[TP, int]) -> None:
+        self.sought += begin.items()
 
 
 @pytest.fixture
@@ -236,21 +233,19 @@ def gaps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return taken
 
 
-async def test_records_that_were_passed_over_are_asked_for_again_once_and_nothing_is_committed_beyond_them(
-    gaps: list[tuple[int, int]],
-) -> None:
+async def test_records_that_were_passed_over_are_asked_for_once_and_nothing_is_committed_beyond_them(gaps: list[tuple[int, int]]) -> None:
     consumer = Passing(earliest=0)
     assert [await consumer.is_given_again(SOURCE, 5, found) for found in (9, 10, 11)] == [True] * 3
     assert (consumer.sought, gaps) == ([(SOURCE, 5)], [])
 
 
-async def test_records_that_the_log_has_no_more_are_not_waited_for(gaps: list[tuple[int, int]]) -> None:
+async def test_they_are_asked_for_again_if_they_do_not_come_though_the_log_has_them(gaps: list[tuple[int, int]]) -> None:
+    consumer = Passing(earliest=0)
+    assert [await consumer.is_given_again(SOURCE, 5, 9) for _ in range(2)] == [True] * 2
+    assert (consumer.sought, gaps) == ([(SOURCE, 5)] * 2, [])
+
+
+async def test_what_the_log_does_not_have_is_not_waited_for(gaps: list[tuple[int, int]]) -> None:
     consumer = Passing(earliest=9)
-    assert not await consumer.is_given_again(SOURCE, 5, 9)
-    assert (consumer.sought, gaps) == ([], [(5, 9)])
-
-
-async def test_of_those_that_it_has_only_in_part_the_rest_comes_again(gaps: list[tuple[int, int]]) -> None:
-    consumer = Passing(earliest=7)
-    assert await consumer.is_given_again(SOURCE, 5, 9)
-    assert (consumer.sought, gaps) == ([(SOURCE, 7)], [])
+    assert [await consumer.is_given_again(SOURCE, 5, 9) for _ in range(2)] == [True, False]
+    assert (consumer.sought, gaps) == ([(SOURCE, 5)], [(5, 9)])
