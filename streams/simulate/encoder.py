@@ -208,9 +208,7 @@ class Encoder(Process):
         gop, number = divmod(index, len(CELLS))
         if number == 0:
             wanted = self._plan.gops_per_segment if self._plan else None
-            self._stamps[gop] = stamp(
-                self._stamps.get(gop - 1), gop=gop, first_msn=period.first_msn, wanted=wanted, lengths=self._lengths
-            )
+            self._stamps[gop] = stamp(self._stamps.get(gop - 1), gop=gop, first_msn=period.first_msn, wanted=wanted, lengths=self._lengths)
         for track in period.tracks:
             # One producer: whatever is late, the order stays.
             self._sent_at = max(self._sent_at, self.engine.now)

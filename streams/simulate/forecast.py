@@ -28,9 +28,7 @@ class LastValue:
         sessions = float(sum(row.whole_sessions + row.part_sessions + row.chunked_sessions for row in rows))
         joins = float(sum(row.joins for row in rows))
         horizons = tuple(
-            HorizonForecast(
-                horizon_ms=Ms(ms), sessions_p50=sessions, sessions_p90=ROOM * sessions, joins_p50=joins, joins_p90=ROOM * joins
-            )
+            HorizonForecast(horizon_ms=Ms(ms), sessions_p50=sessions, sessions_p90=ROOM * sessions, joins_p50=joins, joins_p90=ROOM * joins)
             for ms in HORIZONS_MS
         )
         return ChannelForecast(channel=channel, horizons=horizons, mae=0.0, mae_last_value=0.0, model="last_value")
