@@ -92,15 +92,21 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "kept"
 
 
-def play(log: Log, recording: Path, *channels: str) -> subprocess.Popen[bytes]:
+def environment_of(log: Log, **ingest: int) -> dict[str, str]:
+    """Of a process that writes to these topics."""
     kafka = log.settings.kafka
-    environment = os.environ | {
+    return {
+        **os.environ,
         "FINECUT_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "FINECUT_KAFKA__TOPIC_PREFIX": kafka.topic_prefix,
         "FINECUT_KAFKA__POOL_COUNT": "2",
         "FINECUT_KAFKA__MEDIA_PARTITION_COUNT": "4",
+        **{f"FINECUT_INGEST__{name}": str(value) for name, value in ingest.items()},
     }
-    return spawn([sys.executable, "-c", PLAYER, str(recording), *channels], cwd=ROOT, env=environment)
+
+
+def play(log: Log, recording: Path, *channels: str) -> subprocess.Popen[bytes]:
+    return spawn([sys.executable, "-c", PLAYER, str(recording), *channels], cwd=ROOT, env=environment_of(log))
 
 
 def until(holds: Callable[[], bool], *, timeout_s: float = 30) -> None:

@@ -1,5 +1,7 @@
 """Pairs of encoders on a real Kafka: one leads, the other goes on when it falls silent, and the first stands by when it returns."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from io import BytesIO
 from itertools import count
@@ -8,17 +10,24 @@ from pathlib import Path
 import pytest
 
 from infra.kafka import LocalBroker
+from infra.process import spawn
 from schemas.records import Chunk, Level, MarkKind, MediaMark, Period, Track
 from schemas.topics import CHANNELS, MEDIA
 from streams.ingest.codecs import VideoEncoder
 from streams.ingest.ladder import Rendition
 from streams.ingest.standby import Standby
-from tests.broker.test_ingest import TRACKS, Log, check_unbroken, until
+from tests.broker.test_ingest import ROOT, TRACKS, Log, check_unbroken, environment_of, until
 from tests.broker.test_push import Ingest
-from tests.unit.ingest.fakes import RATE, feed, pictures, sound
+from tests.unit.ingest.fakes import RATE, feed, make_clip, pictures, sound
 from tests.unit.ingest.pushes import Picture, push
 
 STANDBY_MS = 400
+ENCODE = """
+import sys
+from schemas.settings import load
+from streams.ingest.encode import run
+sys.exit(run(load(), sys.argv[1], ["news"], realtime=True, loop=True, preset="ultrafast", standby=True))
+"""
 
 
 @pytest.fixture
@@ -145,3 +154,27 @@ def test_a_pair_pushes_one_channel_and_the_second_goes_on_where_the_first_was_cu
         assert not ingest.ends("news")
     finally:
         ingest.stop()
+
+
+def test_of_two_encoder_processes_one_is_killed_and_the_other_goes_on_without_a_hole_in_the_numbers(log: Log, tmp_path: Path) -> None:
+    clip, said = make_clip(tmp_path / "clip.mp4", seconds=4.0), tmp_path / "second.log"
+
+    def encode(out: Path) -> subprocess.Popen[bytes]:
+        with out.open("wb") as file:
+            return spawn([sys.executable, "-c", ENCODE, clip], cwd=ROOT, env=environment_of(log, STANDBY_MS=STANDBY_MS), stdout=file)
+
+    first = encode(tmp_path / "first.log")
+    until(lambda: bool(log.all(MEDIA, Chunk)))
+    second = encode(said)
+    try:
+        until(lambda: "encoder_follows" in said.read_text())
+        killed = log.all(MEDIA, Chunk)[-1].life
+        first.kill()
+        until(lambda: log.all(MEDIA, Chunk)[-1].life != killed)
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.wait()
+    with log.writer() as last:
+        feed(last, pictures(0, 25), sound(0, 1))
+    check_unbroken(log)
