@@ -43,9 +43,9 @@ def main(words: Sequence[str]) -> int:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, LocalBroker(Path(folder) / "kafka", prepare(CACHE)) as kafka:
         for name, scenario in chosen.items():
-            long = scenario.seconds > MINUTE_S and asked.minutes
+            seconds = asked.minutes * MINUTE_S if scenario.seconds > MINUTE_S and asked.minutes else scenario.seconds
             _say(f"\n== {name}: {scenario.about}")
-            rows += run(kafka, Path(folder), name, replace(scenario, seconds=asked.minutes * MINUTE_S) if long else scenario, groups)
+            rows += run(kafka, Path(folder), name, replace(scenario, seconds=seconds, logs=asked.logs), groups)
             asked.result.parent.mkdir(parents=True, exist_ok=True)
             asked.result.write_text(json.dumps(rows, indent=1))
     _say(f"\n{table(rows)}\n\nall that was measured: {asked.result}")
@@ -88,7 +88,7 @@ def act(
         line.until(lambda _: all(name in line.gops and line.gops[name].gop >= line.gops[name].gop_count for name in channels), what="media")
     else:
         line.goes_on(channel, segments=3)
-    with playing(line, folder, queries, seconds=scenario.seconds + BESIDE_S, choose_s=scenario.choose_s) as stage:
+    with playing(line, folder, queries, seconds=scenario.seconds + BESIDE_S, choose_s=scenario.choose_s, logs=scenario.logs) as stage:
         done = scenario.act(line, stage, channel, scenario.seconds)
         seen = stage.end()
     line.run.supervisor.stop([child.name for child in line.run.supervisor.children.values() if child.role == "encode" and child.is_alive])
@@ -112,6 +112,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--players", nargs="+", choices=list(PLAYERS), default=list(PLAYERS), help="in which players")
     parser.add_argument("--at-once", type=int, default=3, help="pages at a time")
     parser.add_argument("--minutes", type=float, default=0.0, help="instead of the usual length of the long scenarios")
+    parser.add_argument("--logs", action="store_true", help="keep what players tell around a stall, a jump or an error")
     parser.add_argument("--result", type=Path, default=RESULT, help="where all that was measured goes, as JSON")
     return parser
 

@@ -1,7 +1,8 @@
 // Plays pages of the watch page in real Chromium and measures what a viewer sees, from the outside.
 //   node play.mjs SPEC.json RESULT.json
-//   SPEC: {chromium, seconds, choose_s, pages: [{name, url}], screenshots: folder or ""}; SIGTERM ends it early, with its result. If
-//   choose_s is not 0, each page is made to switch to its next rendition so often.
+//   SPEC: {chromium, seconds, choose_s, logs, pages: [{name, url}], screenshots: folder or ""}; SIGTERM ends it early, with its result. If
+//   choose_s is not 0, each page is made to switch to its next rendition so often. With logs, hls.js and dash.js tell all that they do; what
+//   they told around a stall, a jump or a fatal error is kept with it.
 //   It says "NAME playing" on stdout when a page begins to play, "NAME silent" if it does not within START_MS, and "NAME shows UNIX_MS" every
 //   second: when what is on its screen was taken; "NAME ended" once it has played all that there was.
 // A stall is a playhead that stands still for 0.18 s or more after the start for want of media. It is a hitch, of the machine, if there is
@@ -11,9 +12,9 @@
 import { chromium } from 'playwright-core';
 import fs from 'node:fs';
 
-const STALL_S = 0.18, MEDIA_S = 0.5, JUMP_S = 0.12, SETTLE_S = 0.3, SAMPLE_MS = 60, START_MS = 90_000, SHOWS_MS = 1_000, APPENDS = 80;
+const STALL_S = 0.18, MEDIA_S = 0.5, JUMP_S = 0.12, SETTLE_S = 0.3, SAMPLE_MS = 60, START_MS = 90_000, SHOWS_MS = 1_000, APPENDS = 80, LINES = 60_000;
 // A page that is late for its next sample by more than this did not run; what it missed is looked for so long before a stall.
-const LATE_S = 0.1, BEFORE_S = 5, OFTEN_S = 4;
+const LATE_S = 0.1, BEFORE_S = 5, OFTEN_S = 4, LOGGED_S = 25;
 const MEDIA = /\.(m3u8|mpd|m4s)$/;
 const spec = JSON.parse(fs.readFileSync(process.argv[2]));
 
@@ -56,12 +57,43 @@ function trace(count) {
   }
 }
 
-// Every answer that the page had: asked, first byte, last byte, status, bytes, and the end of its address.
+// Every answer that the page had: asked, first byte, last byte, status, bytes, and its address without the report in it.
 function listenWithin() {
   const answers = (window.__answers = []), seconds = (ms) => +(ms / 1000).toFixed(3);
+  const named = (address) => {
+    const url = new URL(address);
+    url.searchParams.delete('CMCD');
+    return `${url.pathname}${url.search}`;
+  };
   new PerformanceObserver((list) => {
-    for (const e of list.getEntries()) answers.push([seconds(e.startTime), seconds(e.responseStart), seconds(e.responseEnd), e.responseStatus, e.transferSize, e.name.slice(-90)]);
+    for (const e of list.getEntries()) answers.push([seconds(e.startTime), seconds(e.responseStart), seconds(e.responseEnd), e.responseStatus, e.transferSize, named(e.name)]);
   }).observe({ type: 'resource', buffered: true });
+}
+
+// The last lines that players wrote, which are made to write all.
+function overhear(count) {
+  const lines = (window.__lines = []);
+  for (const level of ['debug', 'info', 'log', 'warn', 'error']) {
+    console[level] = (...said) => {
+      lines.push([+(performance.now() / 1000).toFixed(3), +(document.querySelector('video')?.currentTime ?? 0).toFixed(3), said.map(String).join(' ').slice(0, 300)]);
+      if (lines.length > count) lines.splice(0, count / 10);
+    };
+  }
+  const when = (name, then) => {
+    let given;
+    Object.defineProperty(window, name, { configurable: true, get: () => given, set: (value) => { given = value; then(value); } });
+  };
+  when('Hls', (Hls) => { Hls.DefaultConfig.debug = true; });
+  when('dashjs', (dashjs) => {
+    const real = dashjs.MediaPlayer;
+    dashjs.MediaPlayer = Object.assign(() => ({
+      create: () => {
+        const player = real().create(), initialize = player.initialize;
+        player.initialize = (...given) => { player.updateSettings({ debug: { logLevel: dashjs.LogLevel?.LOG_LEVEL_DEBUG ?? 5 } }); return initialize.apply(player, given); };
+        return player;
+      },
+    }), real);
+  });
 }
 
 // The select's first option is the automatic choice.
@@ -95,7 +127,7 @@ function judge(samples) {
     goesOn(played[i - 1]);
     if (moved < -0.02 || moved > elapsed * Math.max(1, played[i][2]) + JUMP_S) {
       const [, at_s, , , ahead_s] = played[i - 1];
-      jumps.push({ at_s: +at_s.toFixed(2), seconds: +moved.toFixed(2), elapsed_s: +elapsed.toFixed(2), ahead_s: +ahead_s.toFixed(2) });
+      jumps.push({ at_s: +at_s.toFixed(2), until_s: +played[i][0].toFixed(2), seconds: +moved.toFixed(2), elapsed_s: +elapsed.toFixed(2), ahead_s: +ahead_s.toFixed(2) });
     }
   }
   goesOn(played.at(-1));
@@ -159,6 +191,7 @@ try {
     await page.addInitScript(watch, SAMPLE_MS);
     await page.addInitScript(trace, APPENDS);
     await page.addInitScript(listenWithin);
+    if (spec.logs) await page.addInitScript(overhear, LINES);
     await page.goto(url);
     pages.push({ name, page, crashes, asked });
     const plays = page.waitForFunction(() => (document.querySelector('video')?.currentTime ?? 0) > 0, null, { timeout: START_MS });
@@ -167,11 +200,15 @@ try {
   await over;
   // All are measured before the first screenshot, which takes a slow machine seconds.
   const results = await Promise.all(pages.map(async ({ name, page, crashes, asked }) => {
-    const seen = await page.evaluate(() => ({ samples: window.__samples, page: window.finecut ?? null, appends: window.__appends, answers: window.__answers, began_unix_s: performance.timeOrigin / 1000 }));
+    const seen = await page.evaluate(() => ({ samples: window.__samples, page: window.finecut ?? null, appends: window.__appends, answers: window.__answers, lines: window.__lines ?? [], began_unix_s: performance.timeOrigin / 1000 }));
     const judged = judge(seen.samples);
     for (const stall of judged.stalls ?? []) stall.answers = seen.answers.filter(([, , end]) => end >= stall.until_s - stall.seconds - BEFORE_S && end <= stall.until_s + 1);
+    const uneven = [...(judged.stalls ?? []), ...(judged.hitches ?? []), ...(judged.jumps ?? [])];
+    const told = uneven.map(({ until_s, seconds }) => [until_s - Math.abs(seconds) - LOGGED_S, until_s - Math.abs(seconds) + LOGGED_S]);
+    const fatal = (seen.page?.errors ?? []).filter((error) => error.fatal).map((error) => [error.page_s - LOGGED_S, error.page_s + 2]);
+    const lines = seen.lines.filter(([at]) => [...told, ...fatal].some(([from, to]) => at >= from && at <= to));
     const appends = seen.page?.errors?.some((error) => error.fatal) ? seen.appends : [];
-    return { name, began_unix_s: seen.began_unix_s, appends, ...judged, errors: [...crashes, ...(seen.page?.errors ?? [])], asked, page: seen.page };
+    return { name, began_unix_s: seen.began_unix_s, appends, lines, ...judged, errors: [...crashes, ...(seen.page?.errors ?? [])], asked, page: seen.page };
   }));
   fs.writeFileSync(`${process.argv[3]}.part`, JSON.stringify(results));
   fs.renameSync(`${process.argv[3]}.part`, process.argv[3]); // whole, once it is there

@@ -24,6 +24,9 @@ SWAP_GOPS = 2
 CONTROL = "control"
 CHOOSE_S = 5.0
 EVERY_S = 10.0
+# So often that a switch meets the beginning of a period soon.
+CHOOSE_OFTEN_S = 2.7
+OFTEN_S = 6.0
 
 PLAIN = {
     "hls.js": "player=hls&mode=plain",
@@ -53,6 +56,7 @@ class Scenario:
         idle: What is packaged while nobody watches.
         choose_s: Players are made to switch renditions so often; 0: never.
         has_own_channels: Whether each page has a channel of its own, of which it is the first viewer.
+        logs: What players tell of their own doing is kept where something went wrong.
         settings: Of the line.
     """
 
@@ -62,6 +66,7 @@ class Scenario:
     idle: Level = Level.PARTS
     choose_s: float = 0.0
     has_own_channels: bool = False
+    logs: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -135,6 +140,18 @@ def renew_encoder(line: Line, stage: Stage, channel: str, _: float) -> str:
     stage.play_on(line.run.settings.media.time_shift_ms / 1_000)
     stage.until_seen()
     return "two encoders more"
+
+
+def renew_often(line: Line, stage: Stage, channel: str, seconds: float) -> str:
+    """Another encoder every few seconds, with other lengths of segments, while renditions are switched."""
+    over, lengths, presets, done = time.monotonic() + seconds, cycle((1, 2, 4)), cycle((OTHER_PRESET, PRESET)), 0
+    while time.monotonic() < over:
+        line.pin(channel, next(lengths))
+        succeed_encoder(line, stage, channel, preset=next(presets))
+        stage.play_on(OFTEN_S)
+        done += 1
+    stage.until_seen()
+    return f"{done} encoders more"
 
 
 def crash_encoder(line: Line, stage: Stage, channel: str, _: float) -> str:
@@ -289,5 +306,12 @@ SCENARIOS = {
     "encoder": Scenario(about="a new encoder, same and other parameter sets", act=renew_encoder, settings=BRIEF),
     "crash": Scenario(about="the encoder dies and comes back: a hole", act=crash_encoder),
     "end": Scenario(about="the channel ends", act=end_channel),
+    "renewals": Scenario(
+        about="a new encoder every 10 s, another rendition every 2.7 s",
+        act=renew_often,
+        seconds=120,
+        choose_s=CHOOSE_OFTEN_S,
+        settings=BRIEF,
+    ),
     "everything": Scenario(about="all of it in turn", act=do_everything, seconds=600, choose_s=CHOOSE_S, settings=QUICK | TWICE),
 }

@@ -37,9 +37,12 @@ class Stage:
         pages: Query of the watch page by name.
         seconds: They end by themselves after this time.
         choose_s: Each is made to switch to its next rendition so often; 0: never.
+        logs: What players tell of their own doing is kept where something went wrong.
     """
 
-    def __init__(self, line: Line, folder: Path, pages: Mapping[str, str], *, seconds: float = 240, choose_s: float = 0) -> None:
+    def __init__(
+        self, line: Line, folder: Path, pages: Mapping[str, str], *, seconds: float = 240, choose_s: float = 0, logs: bool = False
+    ) -> None:
         self._line = line
         self._folder = folder
         self.names = tuple(pages)
@@ -48,6 +51,7 @@ class Stage:
             "chromium": shutil.which("chromium"),
             "seconds": seconds,
             "choose_s": choose_s,
+            "logs": logs,
             "pages": [{"name": name, "url": f"{line.run.origin_url}/?{query}"} for name, query in pages.items()],
             "screenshots": str(folder),
         }
@@ -118,9 +122,11 @@ class Stage:
 
 
 @contextmanager
-def playing(line: Line, folder: Path, pages: Mapping[str, str], *, seconds: float = 240, choose_s: float = 0) -> Iterator[Stage]:
+def playing(
+    line: Line, folder: Path, pages: Mapping[str, str], *, seconds: float = 240, choose_s: float = 0, logs: bool = False
+) -> Iterator[Stage]:
     """Pages that all play; the browser ends with the context, the pages after so many seconds at the latest."""
-    stage = Stage(line, folder, pages, seconds=seconds, choose_s=choose_s)
+    stage = Stage(line, folder, pages, seconds=seconds, choose_s=choose_s, logs=logs)
     try:
         stage.all_play()
         yield stage

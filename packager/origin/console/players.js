@@ -48,15 +48,21 @@ function startDash(video, url, { session, channel, reports, onError, onNote }) {
   });
   player.attachView(video);
   player.attachSource(url);
-  const video_ = () => player.getRepresentationsByType?.('video') ?? [];
+  const video_ = () => player.getRepresentationsByTypeUnfiltered?.('video') ?? [];
+  // Half-way between two renditions, for the next period may have a little other bit rates; -1: no limit.
+  const between = (lower, upper) => (lower && upper ? (lower.bitrateInKbit + upper.bitrateInKbit) / 2 : -1);
   return {
     version: `dash.js ${player.getVersion()}`,
     playheadMs: () => null,
     latency: () => player.getCurrentLiveLatency(),
     renditions: () => video_().map((representation, i) => ({ id: i, label: `${representation.height}p` })),
+    // As its own choice would, between two requests: setRepresentationForTypeByIndex switches at once, throws away what is being loaded of the
+    // next period, and if that comes to be played before the next MPD, asks for its segment at 0 for ever (activate() sets no time).
     choose: (i) => {
-      player.updateSettings({ streaming: { abr: { autoSwitchBitrate: { video: i < 0 } } } });
-      if (i >= 0) player.setRepresentationForTypeByIndex('video', i, false);
+      const all = video_(), chosen = all[i];
+      player.updateSettings({ streaming: { abr: {
+        minBitrate: { video: chosen ? between(all[i - 1], chosen) : -1 }, maxBitrate: { video: chosen ? between(chosen, all[i + 1]) : -1 },
+      } } });
     },
     stop: () => player.destroy(),
   };
