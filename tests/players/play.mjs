@@ -81,18 +81,19 @@ function overhear(count) {
   }
   const when = (name, then) => {
     let given;
-    Object.defineProperty(window, name, { configurable: true, get: () => given, set: (value) => { given = value; then(value); } });
+    Object.defineProperty(window, name, { configurable: true, get: () => given, set: (value) => { given = then(value); } });
   };
-  when('Hls', (Hls) => { Hls.DefaultConfig.debug = true; });
+  when('Hls', (Hls) => new Proxy(Hls, { construct: (real, [config]) => new real({ ...config, debug: true }) }));
   when('dashjs', (dashjs) => {
     const real = dashjs.MediaPlayer;
     dashjs.MediaPlayer = Object.assign(() => ({
       create: () => {
         const player = real().create(), initialize = player.initialize;
-        player.initialize = (...given) => { player.updateSettings({ debug: { logLevel: dashjs.LogLevel?.LOG_LEVEL_DEBUG ?? 5 } }); return initialize.apply(player, given); };
+        player.initialize = (...given) => { player.updateSettings({ debug: { logLevel: 5 } }); return initialize.apply(player, given); };
         return player;
       },
     }), real);
+    return dashjs;
   });
 }
 
