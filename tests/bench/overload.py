@@ -212,7 +212,7 @@ def calibrate(broker: LocalBroker, folder: Path, channels: Mapping[str, str]) ->
             print(
                 f"{len(channels)} channels take {load:.3f} cores of {PACKAGERS} packagers, which take {idle:.3f} for nothing;", flush=True
             )
-            known = [(load, 1.0)]
+            known = (load, 1.0)
             for part in PARTS:
                 held = load / part
                 with throttled(partial(limits, line, held / PACKAGERS)):
@@ -222,11 +222,12 @@ def calibrate(broker: LocalBroker, folder: Path, channels: Mapping[str, str]) ->
                     ended, given = now(), line.tally.chunks - before
                 share = Told(line, channels).made_chunks(began, ended) / given
                 print(f"held to {held:.3f} cores they make {share:.2f} of what is played", flush=True)
-                known.append((held, min(1.0, share)))
+                known = held, share
                 if share < SATURATED:
                     break
-    (less, low), (more, high) = known[-1], known[-2]
-    return less + (more - less) * (0.5 - low) / (high - low)
+    # Who cannot follow makes as much as it has cores.
+    held, share = known
+    return held * 0.5 / share
 
 
 def cores_over(watch: Watch, seconds: float) -> float:
