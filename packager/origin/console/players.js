@@ -5,6 +5,16 @@ const EVENTS = ['ps', 'e', 't', 'bc'];
 const EVENT_SECONDS = 5;
 const KEYS = ['bl', 'br', 'bs', 'bsa', 'bsd', 'cid', 'd', 'dl', 'e', 'ltc', 'msd', 'mtp', 'ot', 'pr', 'rtp', 'sf', 'sid', 'sn', 'st', 'sta', 'su', 'tb', 'ts', 'v'];
 
+// hls.js adds up when segments begin, so that one may end 7e-15 s behind the buffer that ends with it, which counts microseconds. Has it just
+// switched, by its own choice or by order, and loaded only the last GOP of that segment, it looks for what comes next at the end of the buffer,
+// finds the same segment, of which parts are missing and which yet is all buffered, and loads nothing for seconds (getFragmentAtPosition, 1.7.4).
+function alignToMicroseconds({ fragments, fragmentHint }) {
+  for (const fragment of fragmentHint ? [...fragments, fragmentHint] : fragments) {
+    fragment.setStart(Math.round(fragment.start * 1e6) / 1e6);
+    fragment.setDuration(Math.round(fragment.duration * 1e6) / 1e6);
+  }
+}
+
 function startHls(video, url, { lowLatency, session, channel, reports, onError, onNote }) {
   const hls = new Hls({
     lowLatencyMode: lowLatency,
@@ -17,6 +27,7 @@ function startHls(video, url, { lowLatency, session, channel, reports, onError, 
     const text = [data.details, data.reason || data.error?.message].filter(Boolean).join(': ');
     onError({ code: data.details, fatal: data.fatal, text });
   });
+  if (lowLatency) for (const event of [Hls.Events.LEVEL_UPDATED, Hls.Events.LEVEL_PTS_UPDATED]) hls.on(event, (_, data) => alignToMicroseconds(data.details));
   hls.on(Hls.Events.LEVEL_SWITCHED, (_, data) => onNote(`rendition ${hls.levels[data.level]?.height}p`, 'switch'));
   hls.loadSource(url);
   hls.attachMedia(video);
