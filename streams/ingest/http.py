@@ -16,10 +16,9 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import structlog
-from aiohttp import web
+from aiohttp import StreamReader, web
 from prometheus_client import start_http_server
 
 from schemas.errors import RejectedError, RetryableError, UserError
@@ -126,9 +125,8 @@ class _Server:
         except RetryableError as error:
             return web.Response(text=f"{error}\n", status=409, headers=_again(error.retry_after_ms))
         refusal = await asyncio.to_thread(channel.put, connection, b"")
-        with suppress(ConnectionResetError, web.RequestPayloadError):  # what is whole of it counts; the encoder will come again
-            while refusal is None and (data := await request.content.readany()):
-                refusal = await asyncio.to_thread(channel.put, connection, data)
+        while refusal is None and (data := await next_bytes(request.content)):
+            refusal = await asyncio.to_thread(channel.put, connection, data)
         refusal = await asyncio.to_thread(channel.finish, connection) or refusal
         return _answer(refusal)
 
@@ -152,6 +150,19 @@ class _Server:
         if broke:
             self._broke = self._broke or broke
             self._stop()
+
+
+async def next_bytes(content: StreamReader) -> bytes:
+    """
+    The next bytes of a request; none at its end.
+
+    Of an encoder that hung up, what is whole counts, and it will come again. It may have sent all and not waited for an answer: aiohttp
+    raises then, whatever it holds that was not read.
+    """
+    try:
+        return await content.readany()
+    except (ConnectionResetError, web.RequestPayloadError):
+        return content._read_nowait(-1)  # noqa: SLF001 - see above
 
 
 def _answer(refusal: Refusal | None) -> web.Response:

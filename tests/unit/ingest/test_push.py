@@ -1,5 +1,6 @@
 """What other encoders push: read as it comes, fitted together, or refused with a reason."""
 
+import asyncio
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
@@ -7,12 +8,15 @@ from io import BytesIO
 from itertools import pairwise
 
 import pytest
+from aiohttp import StreamReader
+from aiohttp.base_protocol import BaseProtocol
 
 from schemas.errors import RejectedError
 from schemas.records import TrackKind
 from schemas.settings import Settings
 from streams.ingest.assembly import Assembly, Shape
 from streams.ingest.fragments import End, FragmentReader, Init, Piece, Samples
+from streams.ingest.http import next_bytes
 from streams.ingest.init import InitSegment
 from streams.ingest.producer import ChannelWriter
 from streams.ingest.samples import Sample
@@ -175,3 +179,11 @@ def test_fragments_before_their_init_segment_are_refused() -> None:
     data = pushed(Picture(), seconds=2)
     with pytest.raises(RejectedError, match="before the init segment"):
         read(data[data.index(b"moof") - 4 :])
+
+
+async def test_what_an_encoder_sent_that_hung_up_at_once_is_read_to_its_end() -> None:
+    content = StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16, loop=asyncio.get_running_loop())
+    content.feed_data(b"all of it")
+    content.feed_eof()
+    content.set_exception(ConnectionResetError())
+    assert [await next_bytes(content), await next_bytes(content)] == [b"all of it", b""]
