@@ -39,6 +39,8 @@ from tests.unit.ingest.fakes import RATE, feed, make_clip, make_tracks, pictures
 from tests.unit.ingest.test_encoder import SMALL
 
 ROOT = Path(__file__).parents[2]
+# More seconds of pictures than a writer needs to be told that another took over.
+TOLD_WITHIN_S = 30
 PLAYER = """
 import sys
 from schemas.settings import load
@@ -307,7 +309,9 @@ def test_who_comes_between_the_mark_of_another_and_its_period_begins_none_of_tha
 
     monkeypatch.setattr(PeriodLog, "start", start_late)
     with nullcontext() if is_paired else pytest.raises(SupersededError):
-        feed(second, pictures(0, 30), sound(0, 1))
+        for at in range(1 if is_paired else TOLD_WITHIN_S):  # it hears of the other's period when it comes
+            feed(second, pictures(30 * at, 30 * at + 30), sound(at, at + 1))
+            second.flush()
     last = [first, second] if is_paired else [first, second, third]
     assert [period.life for period in log.all(CHANNELS, Period)] == [writer.life for writer in last]
     with last[-1]:
