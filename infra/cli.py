@@ -149,9 +149,7 @@ def encode(
     settings = _service()
     if thumbnails is not None:
         settings = settings.model_copy(update={"media": settings.media.model_copy(update={"thumbnails": thumbnails})})
-    status = run(
-        settings, source, channel, realtime=realtime, loop=loop, idle_level=level, standby=standby, take_over=take_over
-    )  # fmt: skip
+    status = run(settings, source, channel, realtime=realtime, loop=loop, idle_level=level, standby=standby, take_over=take_over)
     raise typer.Exit(status)
 
 
