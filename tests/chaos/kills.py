@@ -21,6 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -155,12 +156,13 @@ def _kill_on(
     line: Line, stage: Stage, tally: Buffers, channel: str, *, copies: int, kills: int, over_s: float, done: list[tuple[int, str]]
 ) -> int:
     """Kill after kill; how often the buffers were not full again in time."""
-    usual_ms, not_full = 0, 0
+    before_ms, not_full = list[int](), 0
     stage.until(lambda _: len(holders(line, channel)) == copies, what=f"{copies} holders", timeout_s=TAKEN_S)
+    line_goes_on(line, stage, channel, since_unix_ms=now_ms())
     while len(done) < kills and time.monotonic() < over_s:
-        line_goes_on(line, stage, channel, since_unix_ms=now_ms())
-        not_full += not _fill(stage, tally, channel, FULL * usual_ms)
-        usual_ms = max(usual_ms, tally.buffer_ms.get(channel, 0))
+        # What players have swings by a segment: as much as they mostly had, not as they had at the most.
+        not_full += not _fill(stage, tally, channel, FULL * median(before_ms or [0]))
+        before_ms.append(tally.buffer_ms.get(channel, 0))
         _kill(line, stage, channel, copies=copies, done=done)
     return not_full
 
