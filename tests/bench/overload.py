@@ -49,6 +49,8 @@ PARTS = (3, 4.5, 7, 10)
 SATURATED, SATURATED_S = 0.7, 8.0
 BASE_S = 12.0
 RECOVERY_S = 60.0
+# A chunk for each frame: work that is large beside what packagers take for nothing.
+CHUNKS_PER_PART = 13
 # Late by less than a target duration is in time: plain players hold back three.
 ALLOWANCE_MS = 4_000
 # In time for so long is recovered.
@@ -214,7 +216,7 @@ def calibrate(broker: LocalBroker, folder: Path, channels: Mapping[str, str]) ->
             )
             known = (load, 1.0)
             for part in PARTS:
-                held = load / part
+                held = idle + (load - idle) / part
                 with throttled(partial(limits, line, held / PACKAGERS)):
                     watch.over("settles", SETTLE_S)
                     began, before = now(), line.tally.chunks
@@ -225,9 +227,9 @@ def calibrate(broker: LocalBroker, folder: Path, channels: Mapping[str, str]) ->
                 known = held, share
                 if share < SATURATED:
                     break
-    # Who cannot follow makes as much as it has cores.
+    # Who cannot follow makes as much as it has cores beyond what it takes for nothing.
     held, share = known
-    return held * 0.5 / share
+    return idle + (held - idle) * 0.5 / share
 
 
 def cores_over(watch: Watch, seconds: float) -> float:
@@ -239,7 +241,10 @@ def cores_over(watch: Watch, seconds: float) -> float:
 
 def settings(channels: Mapping[str, str]) -> dict[str, Any]:
     """Of both lines."""
-    return {"KAFKA__MEDIA_PARTITION_COUNT": len(channels), "GRANULARITY__COPIES_MAX": 1, "GRANULARITY__LEVEL": "parts"}
+    return {
+        "KAFKA__MEDIA_PARTITION_COUNT": len(channels), "GRANULARITY__COPIES_MAX": 1, "GRANULARITY__LEVEL": "parts",
+        "MEDIA__CHUNKS_PER_PART": CHUNKS_PER_PART,
+    }  # fmt: skip
 
 
 def now() -> UnixMs:
