@@ -213,15 +213,20 @@ class Control:
         del app
         for tp in list(self.shell.handled):
             self.shell.forget(tp)
-        self.pools.recovered(self._assigned())
+        self._begin_anew()
 
     async def _sought(self, committed: Mapping[TP, int]) -> None:
         begin = {tp: committed.get(tp, 0) for tp in self._inputs()}
         if not self.shell.expect(begin):
             # What was folded before it was known where reading begins hides what is missing before it.
             log.warning("read_too_far", pools=sorted(self._assigned()))
-            self.pools.recovered(self._assigned())
+            self._begin_anew()
             await self.consumer.go_back(begin)
+
+    def _begin_anew(self) -> None:
+        """Memories are made from the tables again, and with them the models that learn from them: no pool's tasks run now."""
+        self.pools.recovered(self._assigned())
+        self._models.clear()
 
     def _assigned(self) -> set[int]:
         name = topics.HEARTBEATS.name(self.settings.kafka)

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import structlog
+
 from schemas import topics
 from schemas.codec import Codec
 from schemas.errors import FinecutError, RejectedError
@@ -13,6 +15,8 @@ from schemas.units import UnixMs
 from streams.core.standing import Projection, Standing, apply, counts, orphans, projections
 from streams.log import Ack, Log, Outgoing, Reading, Stored, outgoing
 from streams.readback import TOLD, ReadBack
+
+log = structlog.get_logger()
 
 # Decisions looked at in one step back in search of a whole one: a minute of a busy pool.
 BLOCK = 500
@@ -55,26 +59,32 @@ class Journal:
         """
         Read back what is in force: from a whole decision on, the first of each number.
 
+        What follows is numbered above all that may have been decided: each record raised the number by one at the most. So it prevails over
+        what is left in compacted topics of decisions that are not kept any more, or that this version cannot read.
+
         Returns:
             Broker time of the newest record; None when there is none.
         """
         name = topics.DECISIONS.name(self._kafka)
         async with self._log.reading() as reading:
             first, self._end = await reading.bounds(name, self.pool)
-            tail: list[tuple[Stored, Decision]] = []
+            tail: list[tuple[Stored, Decision | None]] = []
             start = self._end
-            while start > first and not any(decision.whole and counts(decision, offset=stored.offset) for stored, decision in tail):
+            while start > first and not any(d is not None and d.whole and counts(d, offset=stored.offset) for stored, d in tail):
                 start, end = max(first, start - BLOCK), start
                 tail = [(stored, self._decision(stored)) for stored in await reading.read(name, self.pool, start, end)] + tail
             standing, self._unsent = Standing.empty(self.pool), []
-            for decision in in_force([(stored.offset, decision) for stored, decision in tail]):
+            for decision in in_force([(stored.offset, decision) for stored, decision in tail if decision is not None]):
                 before, standing = standing, apply(standing, decision)
                 # Of all but the last, a planner had its projections acknowledged before it went on.
                 self._unsent = projections(decision, before)
-            self.standing = standing
+            unread = 0
+            for stored, found in tail:
+                unread = unread + 1 if found is None else 0 if counts(found, offset=stored.offset) else unread
+            self.standing = replace(standing, number=standing.number + unread if standing.number else self._end)
             self._back = ReadBack(dict(zip((topic.title for topic in TOLD), await self._ends(reading), strict=True)))
             for topic in (topics.ASSIGNMENTS, topics.PLANS):
-                self._unsent += orphans(topic, await self._keys(reading, topic), standing)
+                self._unsent += orphans(topic, await self._keys(reading, topic), self.standing)
         return tail[-1][0].at_unix_ms if tail else None
 
     async def append(self, decision: Decision) -> Ack:
@@ -149,11 +159,18 @@ class Journal:
     def _outgoing(self, topic: topics.Topic, key: str, record: Any | None) -> Outgoing:
         return outgoing(topic, self.pool, key, record, codec=self._codec, kafka=self._kafka, decision=self.standing.number)
 
-    def _decision(self, stored: Stored) -> Decision:
-        record = self._codec.decode(stored.value or b"")
-        if not isinstance(record, Decision):
-            raise RejectedError(f"offset {stored.offset} of the decisions of pool {self.pool} is a {type(record).__name__}")
-        return record
+    def _decision(self, stored: Stored) -> Decision | None:
+        """The decision; None for what is none, or one of a version that this one cannot read: nobody follows that here."""
+        try:
+            record = self._codec.decode(stored.value or b"")
+        except RejectedError as error:
+            record, why = None, str(error)
+        else:
+            why = f"it is a {type(record).__name__}"
+        if isinstance(record, Decision):
+            return record
+        log.error("decision_unreadable", pool=self.pool, offset=stored.offset, error=why)
+        return None
 
 
 def in_force(entries: Sequence[tuple[int, Decision]]) -> list[Decision]:

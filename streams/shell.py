@@ -149,7 +149,9 @@ class Shell:
         first = self.handled.get(tp)
         if first is None or offset <= first or topic.cleanup is not topics.Cleanup.DELETE:
             return False
-        return await self._is_given_again(tp, first, offset)
+        is_early = await self._is_given_again(tp, first, offset)
+        # Reading may have begun anew meanwhile: then whatever was read before comes again.
+        return is_early or self.handled.get(tp) != first
 
     def _is_known(self, topic: Topic, tp: TP, offset: int) -> bool:
         """Whether it was handled before, without a gap until now."""
@@ -163,14 +165,16 @@ class Shell:
 
     async def _attend(self, topic: Topic, handle: Handler, event: EventT[bytes]) -> None:
         message = event.message
+        tp = TP(message.topic, message.partition)
+        before = self.handled.get(tp)
         try:
             await self._handle(topic, handle, event)
         except Exception as error:
             log.exception("record_failed", topic=message.topic, partition=message.partition, offset=message.offset)
             self.fail(error)
             raise
-        tp = TP(message.topic, message.partition)
-        before = self.handled.get(tp)
+        if self.handled.get(tp) != before:
+            return  # reading began anew while a reject was written: what comes again is not to be hidden by it
         # Compacted topics have holes; in the others a hole is a record that Kafka or Faust did not give us.
         if before is not None and message.offset > before and topic.cleanup is topics.Cleanup.DELETE:
             self._metrics.gaps.labels(topic.title).inc(message.offset - before)

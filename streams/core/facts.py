@@ -119,6 +119,7 @@ class ChannelFacts:
         period: The newest.
         end: The end of the channel, if it ended.
         is_live: Whether it began or had a GOP lately, and has not ended.
+        is_forsaken: Whether it has not ended, and its encoder has been silent for so long that it is not waited for.
         segments: Recent segments, oldest first.
         audience: Who watches.
         forecast: Forecast in force; absent without evidence.
@@ -134,6 +135,7 @@ class ChannelFacts:
     period: Period
     end: PeriodEnd | None
     is_live: bool
+    is_forsaken: bool
     segments: tuple[Segment, ...]
     audience: Audience
     forecast: ChannelForecast | None
@@ -251,6 +253,7 @@ def read(state: State, policy: Policy, *, now: UnixMs) -> Facts:
             continue
         moved = max(row.at_unix_ms, index.at_unix_ms if index else 0)
         is_live = end is None and now - moved < policy.planner.channel_silence_ms
+        is_forsaken = end is None and not is_live and now - moved >= state.memory_ms // 2
         segments = index.segments if index else ()
         audience = _audience(before.audience if before else NOBODY, told.get(channel, ()), now, policy.liveness.dead_after_ms)
         forecast = forecasts.get(channel)
@@ -262,6 +265,7 @@ def read(state: State, policy: Policy, *, now: UnixMs) -> Facts:
             and before.segments is segments
             and before.audience is audience
             and before.is_live is is_live
+            and before.is_forsaken is is_forsaken
             and (before.forecast is forecast or before.forecast == forecast)
         ):
             channels[channel] = before
@@ -273,6 +277,7 @@ def read(state: State, policy: Policy, *, now: UnixMs) -> Facts:
             period=period,
             end=end,
             is_live=is_live,
+            is_forsaken=is_forsaken,
             segments=segments,
             audience=audience,
             forecast=forecast,

@@ -1,7 +1,7 @@
 """Forecast, cost and pressure to the granularity of every channel, at one price for the pool: level, length, groups, turns, copies."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from schemas.records import Cost, Level, Load, Plan, Reason
 from schemas.settings import GranularitySettings
@@ -98,7 +98,7 @@ def choose_plans(
         price: Price in force.
         number: Number of the decision.
     """
-    drafts = []
+    drafts, forsaken = list[_Draft](), dict[str, Plan]()
     for channel, seen in facts.channels.items():
         plan = before.get(channel)
         if seen.is_live:
@@ -107,6 +107,9 @@ def choose_plans(
             if plan and draft.was_on and draft.is_on:
                 draft.deal, draft.copies = Deal(groups=plan.groups, turns=plan.turns), plan.copies
             drafts.append(draft)
+        elif plan and plan.level is not Level.OFF and seen.is_forsaken and seen.segments:
+            # While it is known which segments it has: what they lack is still made, and then it takes nothing.
+            forsaken[channel] = replace(plan, level=Level.OFF, level_since_unix_ms=facts.now, decision=number, reason=Reason.IDLE)
     settings = policy.assignment
     rooms = [
         bounds(usable(c, utilisation=settings.utilisation_max, part_ms_budget=settings.part_ms_budget)) for c in capacities if c.cores > 0
@@ -118,7 +121,7 @@ def choose_plans(
         _lower(drafts, facts.cost, total(rooms), waiting)
         _share(drafts, facts, policy, rooms)
     _bound(drafts, policy.granularity)
-    made = {draft.facts.channel: _plan(draft, facts.now, number) for draft in drafts}
+    made = forsaken | {draft.facts.channel: _plan(draft, facts.now, number) for draft in drafts}
     plans = {channel: plan for channel in facts.channels if (plan := made.get(channel) or before.get(channel))}
     return Granted(
         plans=plans, wanted={draft.facts.channel: draft.wanted.level for draft in drafts}, ahead=_ahead(drafts, facts, policy), price=price

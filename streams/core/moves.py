@@ -2,8 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from schemas.records import Assignment, Reason
-from schemas.units import UnixMs
+from schemas.records import Assignment, Load, Reason
 from streams.core.assignment import AssignmentMap, Rank, Slice
 from streams.core.load import bounds, less, plus, share_with, vector
 from streams.core.rebalance import is_uneven, leaving, rebalance
@@ -12,7 +11,8 @@ from streams.core.scene import Scene, Source
 from streams.core.strategies import Seat
 from streams.core.wants import Want, given, piece_of, rank_of
 
-# A slice that was given away lately is left alone: a handover costs its new holder a look back to the segment's beginning.
+# A slice that was given away lately is left alone, since a handover costs its new holder a look back to the segment's beginning; but
+# not where there is more than can be carried: that costs more.
 SETTLED_MS = 30_000
 
 
@@ -22,6 +22,7 @@ def evened_out(scene: Scene, staying: Mapping[str, Assignment], seats: Sequence[
         return {}
     seated = {seat.packager_id: seat.life for seat in seats}
     now, full = scene.facts.now, leaving(seats)
+    overloaded = {seat.packager_id for seat in seats if seat.share_with(Load()) > 1.0}
     movable = {
         key: held
         for key, held in staying.items()
@@ -29,7 +30,7 @@ def evened_out(scene: Scene, staying: Mapping[str, Assignment], seats: Sequence[
         and held.until_msn is None
         and not held.hedges
         and seated[held.packager_id] == held.life
-        and _is_settled(held, now)
+        and (held.packager_id in overloaded or now - held.since_unix_ms >= SETTLED_MS)
     }
     holders: dict[str, set[str]] = {}
     for held in staying.values():
@@ -60,10 +61,6 @@ def evened_out(scene: Scene, staying: Mapping[str, Assignment], seats: Sequence[
         )
         moved[key] = given(scene, want, packager)
     return moved
-
-
-def _is_settled(held: Assignment, now: UnixMs) -> bool:
-    return now - held.since_unix_ms >= SETTLED_MS
 
 
 def yielding(dealt: AssignmentMap, staying: Mapping[str, Slice], holders: Mapping[str, str]) -> Collection[str]:

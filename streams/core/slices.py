@@ -270,7 +270,9 @@ def _had_holder(want: Want) -> bool:
 
 def _is_charged(scene: Scene, held: Assignment) -> bool:
     """Whether a slice takes anything in the long run: one that ends at the live edge is gone before what follows it comes."""
-    packager = scene.alive.get(held.packager_id)
+    packager, facts = scene.alive.get(held.packager_id), scene.facts.channels[held.channel]
+    if facts.is_forsaken and not facts.segments:
+        return False
     return packager is not None and packager.life == held.life and (held.until_msn is None or is_backlog(held.slice_id))
 
 

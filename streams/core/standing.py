@@ -8,8 +8,9 @@ from schemas.records import Action, Assignment, DeadLife, Decision, Packaging, P
 from schemas.topics import ASSIGNMENTS, MEDIA, PLANS, REJECTS, REPORTS, SCALING, Topic, slice_key
 from schemas.units import Epoch, UnixMs
 
-# A dead life is remembered until this many have died after it.
-DEAD_MAX = 256
+# A dead life is remembered until this many have died after it; for longer than memories of heartbeats last, which would show it as
+# alive, unless these are so many that the pool has other sorrows.
+DEAD_MIN, DEAD_MS, DEAD_MAX = 256, 30 * 60_000, 4_096
 # Voids are remembered here until their reports are folded, which takes milliseconds; while it does not, no more are declared.
 VOIDS_MAX = 256
 # Who holds a slice that nobody has had yet: no packager has a life without a name.
@@ -99,11 +100,11 @@ def apply(standing: Standing, decision: Decision) -> Standing:
     What is in force after a decision: a whole one replaces everything, any other changes what it names.
 
     Raises:
-        ValueError: It does not follow: another pool, or its number is not the next. A whole decision may follow nothing.
+        ValueError: It does not follow: another pool, or its number is not the next. A whole decision may follow what is missing.
     """
     if decision.pool != standing.pool:
         raise ValueError(f"a decision of pool {decision.pool} does not follow one of pool {standing.pool}")
-    if decision.number != standing.number + 1 and not (decision.whole and standing.number == 0):
+    if decision.number != standing.number + 1 and not (decision.whole and decision.number > standing.number):
         raise ValueError(f"decision {decision.number} does not follow {standing.number}")
     before = Standing.empty(standing.pool) if decision.whole else standing
     ended_channels, ended_slices = set(decision.ended_channels), set(decision.ended_slices)
@@ -120,10 +121,15 @@ def apply(standing: Standing, decision: Decision) -> Standing:
         assignments=assignments | {assignment_key(assignment): assignment for assignment in decision.assignments},
         packaging=packaging | {word.channel: word for word in decision.packaging},
         voids=(*before.voids, *decision.voids)[-VOIDS_MAX:],
-        dead=dict(list(dead.items())[-DEAD_MAX:]),
+        dead=_remembered(dead, decision.at_unix_ms),
         queued={slice_key(queued.slice_id, queued.copy): queued for queued in decision.queued},
         scaling=decision.scaling or before.scaling,
     )
+
+
+def _remembered(dead: Mapping[str, DeadLife], now: UnixMs) -> dict[str, DeadLife]:
+    lately = sum(1 for life in dead.values() if now - life.at_unix_ms < DEAD_MS)
+    return dict(list(dead.items())[-min(max(DEAD_MIN, lately), DEAD_MAX) :])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -62,6 +62,7 @@ def test_tombstones_say_which_decision_they_follow_from() -> None:
 # Of `make seeds`: two virtual minutes each.
 FOUND = {
     1: "both copies of a slice lost their holders at once, and one packager was filled to the brim with both",
+    256: "what a packager had been given lately stayed there when its levels rose, more than it could carry, though others had room",
 }
 
 

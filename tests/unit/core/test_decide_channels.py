@@ -223,6 +223,47 @@ def test_a_silent_channel_is_not_placed_anew_until_chunks_return() -> None:
     assert (held(plane).packager_id, held(plane).from_msn) == (other, 1)
 
 
+def test_a_channel_whose_encoder_never_returns_is_let_go_while_it_is_known_what_it_has() -> None:
+    plane = a_pool("p1")
+    plane.add("channels", a_period(idle_level=Level.PARTS))
+    live(plane, seconds=6, packagers=("p1",))
+    plane.settle()
+    plane.add("reports", a_report(msns=[0]))
+    beats(plane, "p1", count=2 * 100, start=200)
+    plane.settle()
+    assert plane.standing.is_packaged("news"), "it is waited for"
+    beats(plane, "p1", count=2 * 60, start=400)
+    plane.settle()
+    stop = plane.standing.packaging["news"]
+    assert (stop.action, stop.from_msn, held(plane).until_msn) == (Action.STOP, 2, 2), "of what is open its parts are made"
+    beats(plane, "p1", count=2 * 160, start=600)
+    plane.settle()
+    assert not plane.standing.assignments
+    live(plane, seconds=4, first=8, packagers=("p1",))
+    plane.settle()
+    assert plane.standing.is_packaged("news")
+    assert (held(plane).packager_id, held(plane).until_msn) == ("p1", None)
+
+
+def test_channels_that_fell_silent_while_nobody_decided_take_no_room_from_those_that_live() -> None:
+    plane = ControlPlane()
+    beats(plane, "p1", cores=0.5)
+    gone = [f"gone{number}" for number in range(40)]
+    for channel in gone:
+        plane.add("channels", a_period(channel, idle_level=Level.PARTS))
+        plane.add("gops", *gops(channel, count=4, at=plane.now))
+        plane.settle()
+        plane.add("reports", a_report(channel, msns=[0], slice_id=f"{channel}/all/0"))
+    silence_ms = plane.policy.planner.memory_ms + 60_000
+    plane.log.pass_ms(silence_ms)
+    beats(plane, "p1", cores=0.5, start=2_000)
+    plane.add("channels", a_period(idle_level=Level.PARTS, at=plane.now))
+    plane.add("gops", *gops(count=2, at=plane.now))
+    plane.settle()
+    assert sum(held.packager_id == "p1" for key, held in plane.standing.assignments.items() if key.startswith("gone")) > 1
+    assert (held(plane).packager_id, plane.standing.queued) == ("p1", {})
+
+
 def test_tracks_that_a_new_period_brings_join_the_slice_in_place() -> None:
     plane = a_pool()
     plane.add("channels", a_period(idle_level=Level.PARTS, tracks=("v0", "a0")))

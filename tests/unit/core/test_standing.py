@@ -50,6 +50,28 @@ def test_a_decision_must_follow_the_last() -> None:
         apply(Standing.empty(1), plane.decisions[0])
 
 
+def test_a_whole_decision_may_follow_what_is_missing_and_never_what_is_newer() -> None:
+    plane = a_story()
+    restated = whole(plane.state, plane.standing, plane.policy, now=plane.now, code_version="test")
+    assert apply(plane.standing, replace(restated, number=restated.number + 3)).plans == plane.standing.plans
+    with pytest.raises(ValueError, match="does not follow"):
+        apply(plane.standing, replace(restated, number=plane.standing.number))
+
+
+def test_lives_that_died_lately_stay_dead_however_many_they_are() -> None:
+    plane = ControlPlane()
+    for number in range(400):
+        plane.add("heartbeats", a_heartbeat(f"p{number % 100}", life=f"l{number:03}", state=PackagerState.READY))
+        plane.log.pass_ms(100)
+    beats(plane, "q", count=20)
+    plane.settle()
+    assert len(plane.standing.dead) > 300
+    plane.log.pass_ms(1_000)
+    beats(plane, "q", count=8, start=8)
+    made = plane.settle()
+    assert not [dead for decision in made for dead in decision.dead], "the same lives die again and again"
+
+
 def test_nothing_is_written_until_the_minute_is_over_and_then_everything() -> None:
     plane = a_story()
     plane.add("reports", a_report("news", msns=[0, 1]), a_report("arts", msns=[0, 1]))

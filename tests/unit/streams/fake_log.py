@@ -18,6 +18,7 @@ class FakeLog:
 
     Attributes:
         headers: By topic, partition and offset, those of each record.
+        first: By topic and partition, the first offset that is kept.
         tombstones: By topic and offset, the decision that each tombstone named.
         before_append: Called before the next append, to let others come between.
         while_appending: The same for what takes others a while.
@@ -27,6 +28,7 @@ class FakeLog:
         self.kafka, self.codec = KafkaSettings(), Codec()
         self.partitions: dict[tuple[str, int], list[Stored]] = defaultdict(list)
         self.headers: dict[tuple[str, int, int], tuple[tuple[str, bytes], ...]] = {}
+        self.first: dict[tuple[str, int], int] = {}
         self.tombstones: dict[tuple[str, int], int | None] = {}
         self.now = 1_700_000_000_000
         self.before_append: Callable[[], object] = lambda: None
@@ -53,7 +55,7 @@ class FakeLog:
         yield self
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        return 0, len(self.partitions[topic, partition])
+        return self.first.get((topic, partition), 0), len(self.partitions[topic, partition])
 
     async def ends(self, topics: Sequence[str], partition: int) -> list[int]:
         return [len(self.partitions[topic, partition]) for topic in topics]

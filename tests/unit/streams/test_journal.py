@@ -147,6 +147,40 @@ async def test_reading_back_stops_at_whole_decisions_however_long_the_journal_is
     assert following.standing == ours.standing
 
 
+async def test_what_follows_decisions_that_are_not_kept_any_more_prevails_over_what_they_left() -> None:
+    log = FakeLog()
+    ours = journal(log)
+    await ours.recover()
+    await decide(ours, decision(1, whole=True), decision(2, assignments=(assignment("a", 2),)), decision(3, plans=(plan("a", 3),)))
+    log.first[topics.DECISIONS.name(log.kafka), 0] = 3
+    following = journal(log)
+    await following.recover()
+    assert (following.standing.assignments, following.standing.number) == ({}, 3)
+    assert obeyed(log, "p1") == ["a/all/0/0"]
+    await decide(following, decision(4, whole=True, assignments=(assignment("b", 4),)))
+    assert obeyed(log, "p1") == ["b/all/0/0"]
+
+
+async def test_a_record_that_is_no_decision_or_cannot_be_read_stops_nobody() -> None:
+    log = FakeLog()
+    ours = journal(log)
+    await ours.recover()
+    await decide(ours, decision(1, whole=True, plans=(plan("a", 1),)))
+    log.put(outgoing(topics.DECISIONS, 0, "0", plan("b", 2), codec=log.codec, kafka=log.kafka))
+    log.put(replace(outgoing(topics.DECISIONS, 0, "0", decision(2), codec=log.codec, kafka=log.kafka), value=b"of another version"))
+    with pytest.raises(OvertakenError):
+        await ours.append(decision(2))
+    following = journal(log)
+    await following.recover()
+    assert set(following.standing.plans) == {"a"}
+    # Either may have been decision 2 or 3 of a version that can read it.
+    assert following.standing.number == 3
+    await decide(following, decision(4, whole=True, plans=(plan("a", 4),)))
+    last = journal(log)
+    await last.recover()
+    assert last.standing == following.standing
+
+
 def test_a_decision_that_landed_elsewhere_does_not_count_wherever_reading_begins() -> None:
     chain = [replace(decision(number, whole=number == 1), lands_at=number - 1) for number in (1, 2, 3)]
     late = replace(decision(3, whole=True), lands_at=2, cause="late")

@@ -33,6 +33,7 @@ class Bench:
         self.durable: list[Callable[[], object]] = []
         self.asked: list[tuple[int, int]] = []
         self.has_more = False
+        self.before_answer: Callable[[], object] = lambda: None
         self.shell = Shell(
             kafka=kafka,
             codec=CODEC,
@@ -44,7 +45,12 @@ class Bench:
         self.agent = self.shell.attend(self.app, topics.HEARTBEATS, handle or self.arrivals.append)
 
     async def _reject(self, pool: int, key: bytes, reject: Reject) -> None:
+        self._interrupt()
         self.rejects.append((pool, key, reject))
+
+    def _interrupt(self) -> None:
+        act, self.before_answer = self.before_answer, lambda: None
+        act()
 
     def _when_durable(self, topic: topics.Topic, pool: int, then: Callable[[], object]) -> None:
         assert (topic, pool) == (topics.HEARTBEATS, 0)
@@ -52,6 +58,7 @@ class Bench:
 
     async def _again(self, tp: TP, first: int, found: int) -> bool:
         self.asked.append((first, found))
+        self._interrupt()
         return self.has_more
 
     async def give(self, *values: bytes | None) -> list[Any]:
@@ -163,6 +170,28 @@ async def test_a_record_before_which_others_were_passed_over_waits_until_they_ca
     assert await given(bench, 7, 5, 6, 7) == [5, 6, 7]
     assert bench.asked == [(5, 7)]
     assert len(bench.durable) == 3, "what was not folded is not acknowledged"
+
+
+async def test_a_reject_that_is_written_while_reading_begins_anew_hides_nothing_that_comes_again(bench: Bench) -> None:
+    await given(bench, 8, 9)
+    bench.before_answer = lambda: begin(bench, 5)
+    async with bench.agent.test_context() as agent:
+        agent.sent_offset = 10
+        await agent.put(b"nonsense", key=b"p1")
+    assert len(bench.rejects) == 1
+    assert await given(bench, 5, 6) == [8, 9, 5, 6]
+
+
+async def test_a_record_that_was_asked_about_while_reading_begins_anew_hides_nothing_that_comes_again(bench: Bench) -> None:
+    await given(bench, 8)
+    bench.before_answer = lambda: begin(bench, 5)
+    assert await given(bench, 10, 5, 6) == [8, 5, 6]
+
+
+def begin(bench: Bench, offset: int) -> None:
+    """As after a rebalance: what was folded is forgotten, and reading begins at an offset."""
+    bench.shell.forget(HEARTBEATS)
+    bench.shell.expect({HEARTBEATS: offset})
 
 
 async def test_our_own_bug_leaves_the_record_unacknowledged_and_ends_the_worker(tmp_path: Path) -> None:
