@@ -22,14 +22,16 @@ from statistics import mean, median
 from typing import Any
 
 import psutil
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource  # type: ignore[attr-defined]
 from rich.console import Console
 from rich.table import Table
 
 from infra.clip import ensure_clip
 from infra.kafka import LocalBroker, prepare
 from infra.local import LiveInput
+from infra.topics import reach
 from schemas.records import Level, Parts
-from schemas.topics import PARTS
+from schemas.topics import MEDIA, PARTS, Topic
 from streams.ingest.ladder import Rendition
 from streams.ingest.recording import make_recording
 from streams.replay.reader import follow
@@ -40,9 +42,12 @@ RESULT = CACHE / "soak.json"
 SMALL = (Rendition(track="v0", width=256, height=144, bitrate_bps=120_000),)
 RECORDING_S = 8
 KEPT_MS = 300_000
-# Kafka deletes whole files only: small ones, and looked at often, keep to five minutes.
-FILES = {"log.segment.bytes": str(2**20), "log.roll.ms": "60000", "log.retention.check.interval.ms": "15000"}
+# Kafka deletes whole files only: of what is kept for five minutes files are small, and looked at often. What is kept for longer than the
+# run has files as large as ever: else there would be ever more of them.
+LOOKED_AT = {"log.retention.check.interval.ms": "15000"}
+FILES = {"segment.bytes": str(2**20), "segment.ms": "60000"}
 LOOK_S = 5.0
+ANSWER_S = 30.0
 # Until every channel is published on a busy machine.
 LIVE_S = 240.0
 # Before this, or a third of a shorter run, folds and caches that keep five minutes are not full.
@@ -73,9 +78,10 @@ def main(words: Sequence[str]) -> int:
     }  # fmt: skip
     with (
         tempfile.TemporaryDirectory(prefix="soak-") as folder,
-        LocalBroker(Path(folder) / "kafka", prepare(CACHE), overrides=FILES) as kafka,
+        LocalBroker(Path(folder) / "kafka", prepare(CACHE), overrides=LOOKED_AT) as kafka,
         whole_line(kafka, Path(folder), packagers=asked.packagers, **settings) as line,
     ):
+        _cut_files(line, (MEDIA, PARTS))
         line.run.go_live(LiveInput(name="play-all", source=recording, channels=channels, idle_level=Level.PARTS))
         line.until(lambda _: min(map(line.published, channels)) >= 0, what="segments of all channels", timeout_s=LIVE_S)
         console.print(f"[dim]{len(channels)} channels are live; {asked.minutes:g} minutes begin[/]", highlight=False)
@@ -180,6 +186,14 @@ def show(rows: Sequence[Mapping[str, Any]], console: Console, *, minutes: float,
         told = [f"{row[key]:.0f}" if key != "grew" else f"{row[key]:+.1f}" for key in ("first", "median", "last", "most", "grew", "per_h")]
         table.add_row(row["name"], row["what"], *told, f"[{colour}]{row['verdict']}[/]")
     console.print(table)
+
+
+def _cut_files(line: Line, kept_briefly: Sequence[Topic]) -> None:
+    kafka = line.run.settings.kafka
+    entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in FILES.items()]
+    wanted = [ConfigResource(ConfigResource.Type.TOPIC, topic.name(kafka), incremental_configs=entries) for topic in kept_briefly]
+    for answer in reach(kafka).incremental_alter_configs(wanted).values():
+        answer.result(ANSWER_S)
 
 
 def _look(line: Line, others: Mapping[str, int]) -> Iterator[tuple[str, dict[str, float]]]:
