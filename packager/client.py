@@ -8,6 +8,7 @@ It registers with its first heartbeat and goes on beating as long as it is polle
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -52,6 +53,8 @@ __all__ = ["Arrival", "Assigned", "Client", "Event", "Media", "Withdrawn"]  # al
 PAST_WAIT_S = 0.002
 # How long a packager that leaves waits for its farewell to be acknowledged.
 GOODBYE_S = 5.0
+# How long a client that is closed waits to be told of what it gave up: no broker is asked any more.
+PURGE_S = 1.0
 # What becomes of a record that the broker did not take within `delivery_timeout_ms`, as after a pause or while it is away for long.
 LATE = {KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT_QUEUE}  # noqa: SLF001
 # Room for the other fields of a reject.
@@ -103,6 +106,7 @@ class Client:
         self._next_beat = 0.0
         self._counted = (0, 0)
         self._failure: KafkaError | None = None
+        self._is_closed = False
         self._producer = Producer(
             settings.kafka.producer()
             | {
@@ -228,9 +232,14 @@ class Client:
         return self._producer.flush(timeout_s) == 0 and self._failure is None
 
     def close(self) -> None:
-        """Ends the clients; what was not acknowledged may be lost."""
+        """Ends the clients; what was not acknowledged may be lost. Of a life that was lost nothing stays in memory."""
+        self._is_closed = True
         self._source.close()
         self._receiver.close()
+        # A record on its way holds its callback, hence us and the producer, until it is told of: and nobody polls this producer again.
+        self._producer.purge()
+        with suppress(KafkaException):  # a complaint of the broker: no news to who leaves
+            self._producer.flush(PURGE_S)
 
     def _warm_up(self) -> None:
         """What the first chunk, part and report would else wait for: schemas compiled, topics known."""
@@ -303,6 +312,8 @@ class Client:
         self._producer.produce(name, self._codec.encode(record), key.encode(), partition=self._pool, on_delivery=self._delivered)
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if self._is_closed:
+            return  # given up by `close`
         if error:
             log.error("not_delivered", topic=message.topic(), error=error.str())
             self._failure = self._failure or error

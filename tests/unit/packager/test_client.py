@@ -1,17 +1,20 @@
 """What a packager hands out of the log, and when it beats, beside fakes of its two readers and of Kafka."""
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import ref
 
 import pytest
+from confluent_kafka import Producer
 
 import packager.client as module
 from packager.client import Client, Media, Withdrawn
 from packager.source import Arrival
 from schemas.codec import Codec
 from schemas.records import Heartbeat, Level, Reject
-from schemas.settings import Settings
+from schemas.settings import KafkaSettings, Settings
 from schemas.units import Msn, UnixMs
 from tests.builders import make_chunks, make_period
 
@@ -42,6 +45,7 @@ class Fakes:
     def leave(self, key: str) -> None:
         self.followed.discard(key)
 
+    def close(self) -> None: ...
     def poll(self, _: float) -> None: ...
     def list_topics(self, *_: object, **__: object) -> None: ...
 
@@ -89,3 +93,17 @@ def test_a_chunk_is_handed_out_whole_or_put_aside(fakes: Fakes) -> None:
     fakes.arrivals = [arrive(whole, 0), arrive(whole[:-1], 1)]
     assert [event.record for event in client.poll(0.0) if isinstance(event, Media)] == [CHUNKS[0]]
     assert [record.source_offset for record in fakes.sent if isinstance(record, Reject)] == [1]
+
+
+def test_of_a_life_that_ended_with_records_on_their_way_nothing_stays_in_memory(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Producer", Producer)
+    monkeypatch.setattr(Client, "_warm_up", lambda _: None)  # it asks a broker, and nobody listens
+    client = Client(Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1")), pool=0, packager_id="p1")
+    client.beat()
+    client.report(())
+    assert not client.flush(0.0), "they are on their way"
+    client.close()
+    kept = ref(client)
+    del client
+    gc.collect()
+    assert kept() is None
