@@ -12,12 +12,15 @@ from av.video.reformatter import Interpolation
 from packager.boxes import read_chunk, read_init
 from packager.cuts import CutPicture
 from schemas.errors import RejectedError
+from schemas.records import Thumbnails
 from schemas.timeline import source_track
 
 # Full range, as JPEG is defined (JFIF).
 PIXELS = "yuvj420p"
 # One picture knows no rate.
 TIME_BASE = Fraction(1, 25)
+# What the libraries raise for what they cannot do; a codec that this build lacks is a ValueError.
+CANNOT = (av.FFmpegError, ValueError)
 # Channels at once of which the decoder's configuration is kept.
 INITS_MAX = 256
 
@@ -33,6 +36,13 @@ def jpeg(cut: CutPicture) -> bytes:
     if made is None:
         raise ValueError(f"no thumbnails are wanted of period {cut.period.period} of {cut.period.channel}")
     picture = _first_picture(source_track(cut.period, made).init, b"".join(cut.pieces))
+    try:
+        return _encoded(picture, made)
+    except CANNOT as error:
+        raise RejectedError(f"the first picture cannot be made a thumbnail: {error}") from error
+
+
+def _encoded(picture: VideoFrame, made: Thumbnails) -> bytes:
     encoder = VideoCodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = made.width, made.height, PIXELS, TIME_BASE
     encoder.thread_count = 1
@@ -53,7 +63,7 @@ def _first_picture(init: bytes, chunk: bytes) -> VideoFrame:
             raise RejectedError(f"{codec} is no video")
         decoder.extradata, decoder.thread_count = extradata, 1
         frames = [*decoder.decode(av.Packet(chunk[start:end])), *decoder.decode(None)]
-    except av.FFmpegError as error:
+    except CANNOT as error:
         raise RejectedError(f"the first picture cannot be decoded: {error}") from error
     if not frames:
         raise RejectedError("the first sample is no picture")

@@ -52,6 +52,7 @@ class _Session:
     channel: str
     began_ms: int
     seen_ms: int
+    client: str = ""
     kind: Kind = Kind.WHOLE
     video: str | None = None
     state: str | None = None
@@ -162,6 +163,9 @@ class Audience:
             session = self._sessions[key] = _Session(channel, now_ms, now_ms)
             self._tally(channel).counts["joins"] += 1
         session.seen_ms = now_ms
+        if session.client != client and self._keys.get(session.client) == key:
+            del self._keys[session.client]  # one name for each session, however many it calls itself
+        session.client = client
         self._keys[name] = self._keys[client] = key
         return session
 

@@ -65,7 +65,9 @@ def media(request: Request, data: bytes, media_type: str = MP4) -> Response:
     if first >= end:
         return Response(status_code=416, headers={**CORS, "content-range": f"bytes */{len(data)}", "cache-control": NO_STORE})
     headers["content-range"] = f"bytes {first}-{end - 1}/{len(data)}"
-    return _reply(request, 206, data[first:end], headers, media_type)
+    # Of a large one no copy is made: who reads slowly holds the object that all others are given.
+    asked_for = memoryview(data)[first:end]
+    return _reply(request, 206, bytes(asked_for) if end - first <= WHOLE_BYTES_MAX else asked_for, headers, media_type)
 
 
 def span(header: str | None, size: int) -> tuple[int, int] | None:
@@ -89,7 +91,7 @@ def span(header: str | None, size: int) -> tuple[int, int] | None:
     return int(first), end
 
 
-def _reply(request: Request, status: int, body: bytes, headers: Mapping[str, str], media_type: str) -> Response:
+def _reply(request: Request, status: int, body: bytes | memoryview, headers: Mapping[str, str], media_type: str) -> Response:
     if request.method == "HEAD":
         return Response(status_code=status, headers={**headers, "content-length": str(len(body))}, media_type=media_type)
     return (Response if len(body) <= WHOLE_BYTES_MAX else _Large)(body, status, headers, media_type)

@@ -11,6 +11,7 @@ from av.container.input import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from packager import thumbnails
 from packager.cuts import CutPicture
 from packager.thumbnails import jpeg
 from schemas.errors import RejectedError
@@ -80,3 +81,9 @@ def test_what_cannot_be_decoded_is_refused_in_words() -> None:
     at = chunk.index(b"mdat") + 4
     with pytest.raises(RejectedError, match=r"cannot be decoded|no picture"):
         jpeg(cut(pieces=(chunk[:at] + bytes(len(chunk) - at),)))
+
+
+def test_a_codec_that_this_build_cannot_decode_is_refused_and_ends_no_packager(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thumbnails, "_decoder", lambda _: ("of-another-build", b""))
+    with pytest.raises(RejectedError, match="cannot be decoded"):
+        jpeg(cut())

@@ -90,6 +90,15 @@ def test_events_without_a_session_belong_to_the_clients_last_one() -> None:
     assert (told.whole_sessions, told.seeks) == (1, 1)
 
 
+def test_a_session_has_one_name_besides_its_own_however_many_it_calls_itself() -> None:
+    crowd = audience()
+    for number in range(300):
+        crowd.visit(visit(f"ip {number}", report=Report(session="s")), now_ms=number)
+    known = [crowd.event(f"ip {number}", Report(event="t"), now_ms=400) for number in range(300)]
+    assert known == [None] * 299 + ["c1"]
+    assert crowd.event("elsewhere", Report(session="s", event="t"), now_ms=400) == "c1"
+
+
 def test_events_of_strangers_count_nowhere() -> None:
     crowd = audience()
     assert crowd.event("ip ua", Report(session="x", event="t"), now_ms=0) is None
