@@ -136,19 +136,25 @@ class DirectoryStore:
 
     def _create(self, name: str, path: Path, pieces: Sequence[bytes]) -> Publication:
         if path.exists():
-            return self._compare(name, path, pieces)
+            return self._existing(name, path, pieces)
         temporary = path.parent / f"{TEMPORARY}{uuid4().hex}"
         try:
             self._write(temporary, pieces)
             os.link(temporary, path)
         except FileExistsError:
-            return self._compare(name, path, pieces)
+            return self._existing(name, path, pieces)
         finally:
             with suppress(OSError):  # there is none, or `sweep` deletes it
                 temporary.unlink()
         if self._sync:
             _sync_folder(path.parent)
         return Publication.CREATED
+
+    def _existing(self, name: str, path: Path, pieces: Sequence[bytes]) -> Publication:
+        found = self._compare(name, path, pieces)
+        if self._sync:
+            _sync_folder(path.parent)  # whoever linked it may have died before, or been refused
+        return found
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[Path]:
@@ -188,6 +194,9 @@ class DirectoryStore:
             file = path.open("xb", buffering=0)
         except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if self._sync:
+                for folder in path.parents[1 : len(path.relative_to(self._root).parts)]:
+                    _sync_folder(folder)
             file = path.open("xb", buffering=0)
         with file:
             rest = [memoryview(piece) for piece in pieces if piece]

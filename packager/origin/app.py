@@ -13,6 +13,7 @@ The origin's HTTP interface.
 ```
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -49,6 +50,8 @@ log = structlog.get_logger()
 
 CONSOLE = Path(__file__).parent / "console"
 REPORT_BYTES_MAX = 256 * 1024
+# And comes at once: who sends on for ever is not listened to.
+REPORT_S = 5.0
 # What nobody reads; as nginx logs it.
 CLIENT_LEFT = 499
 # The players of the watch page make workers and media sources, and nothing of it comes from elsewhere.
@@ -264,10 +267,14 @@ class Origin:
 
     async def _cmcd(self, request: Request) -> Response:
         body = bytearray()
-        async for piece in request.stream():
-            body += piece
-            if len(body) > REPORT_BYTES_MAX:
-                return failure(413, f"a report has at most {REPORT_BYTES_MAX} bytes")
+        try:
+            async with asyncio.timeout(REPORT_S):
+                async for piece in request.stream():
+                    body += piece
+                    if len(body) > REPORT_BYTES_MAX:
+                        return failure(413, f"a report has at most {REPORT_BYTES_MAX} bytes")
+        except TimeoutError:
+            return failure(408, f"a report is here within {REPORT_S:.0f} s")
         reports = cmcd.read_events(body.decode("utf-8", "replace"))
         client = _client(request)
         for report in reports:

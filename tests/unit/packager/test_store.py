@@ -154,7 +154,11 @@ def test_objects_are_on_disk_before_they_have_a_name_if_asked_for(tmp_path: Path
     for call in ("fsync", "link"):
         monkeypatch.setattr(os, call, told(call, getattr(os, call)))
     store.create_if_absent(NAME, [b"x"])
-    assert order == ["fsync", "link", "fsync"]
+    folders = ["fsync"] * NAME.count("/")
+    assert order == [*folders, "fsync", "link", "fsync"], "the folders that were made, the bytes, the name"
+    order.clear()
+    assert store.create_if_absent(NAME, [b"x"]) is Publication.EXISTED
+    assert order == ["fsync"], "who linked it may have died before its name was on disk"
 
 
 def _raise(error: OSError) -> Callable[..., None]:

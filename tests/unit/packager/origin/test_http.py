@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -310,6 +311,30 @@ async def test_players_events_reach_the_session_they_belong_to(site: Site) -> No
 
 async def test_a_report_too_large_is_refused(site: Site) -> None:
     assert (await site.http.post("/cmcd", content=b"x" * 300_000)).status_code == 413
+
+
+async def test_a_report_that_never_ends_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("packager.origin.app.REPORT_S", 0.01)
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"sid"
+        await asyncio.Event().wait()
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    pieces = aiter(endless())
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": await anext(pieces), "more_body": True}
+
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/cmcd", "raw_path": b"/cmcd", "query_string": b"", "headers": [], "client": None,
+             "http_version": "1.1", "scheme": "http", "root_path": ""}  # fmt: skip
+    async with asyncio.timeout(5):
+        await site.app(scope, receive, send)
+    assert sent[0]["status"] == 408
 
 
 async def test_a_browser_may_ask_from_another_site(site: Site) -> None:
