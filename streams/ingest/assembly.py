@@ -64,7 +64,10 @@ class _Pushed:
 
     @property
     def frame_ticks(self) -> int:
-        return self.durations.most_common(1)[0][0]
+        ticks = self.durations.most_common(1)[0][0]
+        if ticks < 1:
+            raise RejectedError(f"the frames of track {self.track} have no duration: give one in trun, tfhd or trex")
+        return ticks
 
     @property
     def frame(self) -> Fraction:

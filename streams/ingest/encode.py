@@ -93,7 +93,7 @@ def run(
 def _encode(
     settings: Settings, source: str, channel: str, *, realtime: bool, loop: bool, idle_level: Level | None, preset: str, standby: bool
 ) -> None:
-    lives: set[str] = set()
+    lives: set[str | None] = set()
     with Encoder(
         source, realtime=realtime, loop=loop, preset=preset, has_text=True, behind_max_s=settings.ingest.behind_ms_max / 1_000
     ) as encoder:
@@ -112,7 +112,8 @@ def _encode(
             if lives and writer.found_life not in lives:
                 writer.close()
                 raise SupersededError(f"another writer took over channel {channel} while Kafka was away: life", held=0, seen=1)
-            lives.add(writer.life)
+            # Whose it was when we came it still is if our first mark was never taken.
+            lives.update((writer.found_life, writer.life))
             return writer
 
         with Bridge(make, retry_ms=settings.ingest.retry_ms) as writer, _on_signal(encoder.stop):

@@ -145,6 +145,32 @@ def test_pushes_that_do_not_fit_are_refused_with_what_to_change(tracks: tuple[Pi
         assemble([pushed(track, seconds=5) for track in tracks])
 
 
+def test_a_push_whose_frames_have_no_duration_is_refused() -> None:
+    with pytest.raises(RejectedError, match="have no duration"):
+        assemble([without_durations(pushed(Picture(), seconds=3))])
+
+
+def without_durations(data: bytes) -> bytes:
+    """The same with a duration of 0 for each sample, wherever it stands (ISO/IEC 14496-12, 8.8.3, 8.8.7, 8.8.8)."""
+    made = bytearray(data)
+    for name in (b"trex", b"tfhd", b"trun"):
+        at = made.find(name)
+        while at >= 0:
+            flags, place = int.from_bytes(made[at + 5 : at + 8]), at + 8
+            if name == b"trex":
+                made[place + 8 : place + 12] = bytes(4)
+            elif name == b"tfhd" and flags & 0x8:
+                place += 4 + 8 * bool(flags & 0x1) + 4 * bool(flags & 0x2)
+                made[place : place + 4] = bytes(4)
+            elif name == b"trun" and flags & 0x100:
+                count, size = int.from_bytes(made[place : place + 4]), 4 * (flags & 0xF00).bit_count()
+                place += 4 + 4 * bool(flags & 0x1) + 4 * bool(flags & 0x4)
+                for sample in range(count):
+                    made[place + sample * size : place + sample * size + 4] = bytes(4)
+            at = made.find(name, at + 4)
+    return bytes(made)
+
+
 def test_a_push_without_key_frames_is_refused_after_a_while() -> None:
     with pytest.raises(RejectedError, match="no two key frames within 20 s"):
         assemble([pushed(Picture(rate=Fraction(10), gop=999), seconds=22)])

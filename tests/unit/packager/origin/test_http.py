@@ -330,8 +330,10 @@ async def test_a_report_that_never_ends_is_given_up(site: Site, monkeypatch: pyt
     async def receive() -> Any:
         return {"type": "http.request", "body": await anext(pieces), "more_body": True}
 
-    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/cmcd", "raw_path": b"/cmcd", "query_string": b"", "headers": [], "client": None,
-             "http_version": "1.1", "scheme": "http", "root_path": ""}  # fmt: skip
+    scope: dict[str, Any] = {
+        "type": "http", "method": "POST", "path": "/cmcd", "raw_path": b"/cmcd", "query_string": b"", "headers": [], "client": None,
+        "http_version": "1.1", "scheme": "http", "root_path": "",
+    }  # fmt: skip
     async with asyncio.timeout(5):
         await site.app(scope, receive, send)
     assert sent[0]["status"] == 408
