@@ -78,8 +78,12 @@ class Link:
                 "error_cb": self._on_error,
             }
         )
-        self.registry.start()
-        self.flush()  # what was rejected of the past is told before anything else
+        try:
+            self.registry.start()
+            self.flush()  # what was rejected of the past is told before anything else
+        except BaseException:
+            self.close()  # nobody else can: who tries again and again would keep a consumer for each
+            raise
 
     def send(self, topic: Topic, partition: int, key: str, record: Any, acked: Acked = _ignore) -> None:
         """
