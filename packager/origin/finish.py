@@ -6,6 +6,7 @@ Every origin does; equal bytes are a success, so it does not matter which is fir
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 
 import structlog
 
@@ -13,11 +14,15 @@ from packager import webvtt
 from packager.manifest import finished
 from packager.manifest.view import View
 from packager.origin import metrics
+from packager.origin.ending import by_hand
 from packager.origin.live import Live
 from packager.store import Store
 from schemas.errors import ConflictError, RejectedError, RetryableError
 
 log = structlog.get_logger()
+
+# What takes longer is told; nothing else is finished before it returns.
+PATIENCE_S = 60.0
 
 
 class Finisher:
@@ -58,7 +63,7 @@ class Finisher:
         """Writes what is to be kept of channels that have ended; what the store does not take now stays due."""
         for view in views:
             try:
-                await asyncio.to_thread(self._write, view)
+                await self._by_hand(view)
             except RetryableError as error:
                 log.warning("not_finished", channel=view.channel, error=str(error))
                 metrics.FINISHED.labels("refused").inc()
@@ -72,6 +77,13 @@ class Finisher:
                 metrics.FINISHED.labels("written").inc()
             self._done.add((view.channel, view.period.period))
 
+    async def _by_hand(self, view: View) -> None:
+        late = asyncio.get_running_loop().call_later(PATIENCE_S, _unanswered, view.channel)
+        try:
+            await by_hand(partial(self._write, view))
+        finally:
+            late.cancel()
+
     def _write(self, view: View) -> None:
         for name, source, init in finished.captions(view):
             try:
@@ -82,3 +94,8 @@ class Finisher:
             self._store.create_if_absent(name, [text])
         for name, data in finished.objects(view):
             self._store.create_if_absent(name, [data])
+
+
+def _unanswered(channel: str) -> None:
+    log.warning("store_does_not_answer", channel=channel)
+    metrics.FINISHED.labels("unanswered").inc()

@@ -12,7 +12,7 @@ PART_LATENCY = Histogram(
 )
 REQUESTS = Counter("finecut_origin_requests", "Answers, by what was asked for and class of status", ["what", "status"])
 SENT_BYTES = Counter("finecut_origin_sent_bytes", "Bytes of objects sent")
-WAITING = Gauge("finecut_origin_waiting_requests", "Requests that wait for something to be published")
+WAITING = Gauge("finecut_origin_waiting_requests", "Requests that wait for something to be published, or for the store")
 SESSIONS = Gauge("finecut_origin_sessions", "Players that are watching")
 CHANNELS = Gauge("finecut_origin_channels", "Channels known, by state", ["state"])
 PLAYER_REPORTS = Counter("finecut_origin_player_reports", "CMCD events posted, by whether their session is known", ["session"])
@@ -21,6 +21,7 @@ REJECTED = Counter("finecut_origin_rejected_records", "Records that could not be
 BANDWIDTH_EXCEEDED = Counter(
     "finecut_origin_bandwidth_exceeded_segments", "Segments above the declared peak of their track (media rule 24)"
 )
+STORE_UNANSWERED = Counter("finecut_origin_store_unanswered_requests", "Requests for objects that the store did not answer for in time")
 BROKEN_OFF = Counter("finecut_origin_broken_off_answers", "Answers that could not be brought to their end")
 FINISHED = Counter("finecut_origin_finished_channels", "Channels that ended, by what became of their finished manifests", ["result"])
 REJECTS_FAILED = Counter("finecut_origin_rejects_failed_records", "Rejects that the broker did not take")

@@ -18,6 +18,7 @@ from packager.manifest.known import Reading
 from packager.origin import metrics
 from packager.origin.app import Origin
 from packager.origin.demand import Audience
+from packager.origin.ending import by_hand, leave
 from packager.origin.finish import Finisher
 from packager.origin.follow import Fact, Follower
 from packager.origin.latency import Latency
@@ -117,9 +118,10 @@ class _Process:
         report = DemandReport(kafka, self._audience, producer, origin_id=self._origin_id, pool_of=self._pool_of, now=self._clock.now)
         store = DirectoryStore(settings.store, for_writing=False)
         finisher = Finisher(self._live, store)
+        objects = Objects(store, self._live, waiting_max=settings.origin.waiting_max)
         origin = Origin(
             live=self._live,
-            objects=Objects(store, self._live),
+            objects=objects,
             audience=self._audience,
             latency=self._latency,
             ask=report.ask,
@@ -129,7 +131,7 @@ class _Process:
         )
 
         def each_second() -> None:
-            self._measure(is_ready=follower.is_ready)
+            self._measure(is_ready=follower.is_ready, waiting=self._live.waiting + objects.waiting)
             if follower.is_ready:
                 finisher.look()
             if follower.failure is not None:
@@ -146,9 +148,7 @@ class _Process:
             await serve(origin.app(), settings.origin, self._listener, self._stopped)
         finally:
             reporting.cancel()
-            await finisher.close()
-            await asyncio.to_thread(follower.stop)
-            await asyncio.to_thread(report.close)
+            await leave(finisher=finisher.close(), follower=by_hand(follower.stop), report=by_hand(report.close))
         results: Sequence[object] = await asyncio.gather(reporting, return_exceptions=True)
         for problem in (self._failure, follower.failure, results[0]):
             if isinstance(problem, Exception):
@@ -224,9 +224,9 @@ class _Process:
             ):
                 metrics.BANDWIDTH_EXCEEDED.inc()
 
-    def _measure(self, *, is_ready: bool) -> None:
+    def _measure(self, *, is_ready: bool, waiting: int) -> None:
         metrics.READY.set(is_ready)
-        metrics.WAITING.set(self._live.waiting)
+        metrics.WAITING.set(waiting)
         metrics.SESSIONS.set(self._audience.session_count)
         states = Counter(held.level.value for held in self._live.presentations.channels.values())
         for level in ("off", "segments", "parts"):

@@ -1,10 +1,14 @@
 """Finished manifests come into the store once, whoever writes them."""
 
+import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from packager.origin import finish
+from packager.origin.ending import leave
 from packager.origin.finish import Finisher
 from packager.origin.live import Live
 from packager.store import DirectoryStore, Publication
@@ -69,6 +73,19 @@ async def test_what_the_store_refuses_is_tried_again(store: FullStore) -> None:
     store.is_full = False
     await look(finisher)
     assert set(store.list()) >= MANIFESTS
+
+
+async def test_a_store_that_hangs_is_told_and_nobody_waits_for_it_at_the_end(store: FullStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    comes_back, told = threading.Event(), asyncio.Event()
+    monkeypatch.setattr(finish, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(finish, "_unanswered", lambda channel: told.set())
+    monkeypatch.setattr(store, "create_if_absent", lambda name, pieces: comes_back.wait(20))
+    finisher = Finisher(live(ended()), store)
+    finisher.look()
+    async with asyncio.timeout(10):
+        await told.wait()
+        await leave(within_s=0.01, finisher=finisher.close())
+    comes_back.set()
 
 
 async def test_other_bytes_stay_and_are_not_tried_again(store: FullStore) -> None:

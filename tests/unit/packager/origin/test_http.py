@@ -17,7 +17,7 @@ from packager.origin.app import Origin
 from packager.origin.demand import Audience
 from packager.origin.latency import Latency
 from packager.origin.live import Live
-from packager.origin.objects import Objects
+from packager.origin.objects import READ_S, Objects
 from packager.origin.replies import PIECE_BYTES, WHOLE_BYTES_MAX
 from packager.store import DirectoryStore
 from schemas.records import Level, Reason
@@ -30,7 +30,7 @@ from tests import facts
 class Site:
     """An origin whose facts, clock and store a test holds in its hand."""
 
-    def __init__(self, store: DirectoryStore, *, blocked_ms_max: int = 12_000, live: Live | None = None) -> None:
+    def __init__(self, store: DirectoryStore, *, blocked_ms_max: int = 12_000, live: Live | None = None, read_s: float = READ_S) -> None:
         self.live = live or Live()
         self.store = store
         self.audience = Audience(session_timeout_ms=10_000, sessions_max=100)
@@ -39,7 +39,7 @@ class Site:
         self.now_ms = facts.ZERO + 16_000
         origin = Origin(
             live=self.live,
-            objects=Objects(store, self.live),
+            objects=Objects(store, self.live, read_s=read_s),
             audience=self.audience,
             latency=Latency(random.Random(1)),
             ask=self.ask,
