@@ -52,6 +52,8 @@ CONSOLE = Path(__file__).parent / "console"
 REPORT_BYTES_MAX = 256 * 1024
 # And comes at once: who sends on for ever is not listened to.
 REPORT_S = 5.0
+# Reports on their way in at once: 64 MiB if all are as large as they may be. A report of a player is one packet.
+REPORTS_MAX = 256
 # What nobody reads; as nginx logs it.
 CLIENT_LEFT = 499
 # The players of the watch page make workers and media sources, and nothing of it comes from elsewhere.
@@ -131,6 +133,7 @@ class Origin:
         self._is_ready = is_ready
         self._now = now
         self._blocked_ms_max = blocked_ms_max
+        self._reports_coming = 0
         self._open_segments = OpenSegments(live, objects, timeout_ms=blocked_ms_max)
         self._manifests = Manifests(live, ask=ask, now=now, blocked_ms_max=blocked_ms_max)
 
@@ -266,7 +269,10 @@ class Origin:
     # ------------------------------------------------------------ reports of players
 
     async def _cmcd(self, request: Request) -> Response:
+        if self._reports_coming >= REPORTS_MAX:
+            return failure(503, f"{REPORTS_MAX} reports are on their way already", retry_after_s=1)
         body = bytearray()
+        self._reports_coming += 1
         try:
             async with asyncio.timeout(REPORT_S):
                 async for piece in request.stream():
@@ -275,6 +281,8 @@ class Origin:
                         return failure(413, f"a report has at most {REPORT_BYTES_MAX} bytes")
         except TimeoutError:
             return failure(408, f"a report is here within {REPORT_S:.0f} s")
+        finally:
+            self._reports_coming -= 1
         reports = cmcd.read_events(body.decode("utf-8", "replace"))
         client = _client(request)
         for report in reports:

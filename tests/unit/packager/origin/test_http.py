@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from starlette.types import Message, Scope
 
+from packager.origin import app
 from packager.origin.app import Origin
 from packager.origin.demand import Audience
 from packager.origin.latency import Latency
@@ -313,30 +313,39 @@ async def test_a_report_too_large_is_refused(site: Site) -> None:
     assert (await site.http.post("/cmcd", content=b"x" * 300_000)).status_code == 413
 
 
-async def test_a_report_that_never_ends_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("packager.origin.app.REPORT_S", 0.01)
+async def endless(site: Site) -> int:
+    """Status of the answer to a report that begins and never ends."""
+    sent, pieces = list[Message](), iter([b"sid"])
 
-    async def endless() -> AsyncIterator[bytes]:
-        yield b"sid"
-        await asyncio.Event().wait()
-
-    sent: list[Any] = []
-
-    async def send(message: Any) -> None:
+    async def send(message: Message) -> None:
         sent.append(message)
 
-    pieces = aiter(endless())
+    async def receive() -> Message:
+        for piece in pieces:
+            return {"type": "http.request", "body": piece, "more_body": True}
+        await asyncio.Event().wait()
+        return {}
 
-    async def receive() -> Any:
-        return {"type": "http.request", "body": await anext(pieces), "more_body": True}
+    await site.app({**asked("/cmcd"), "method": "POST"}, receive, send)
+    return int(sent[0]["status"])
 
-    scope: dict[str, Any] = {
-        "type": "http", "method": "POST", "path": "/cmcd", "raw_path": b"/cmcd", "query_string": b"", "headers": [], "client": None,
-        "http_version": "1.1", "scheme": "http", "root_path": "",
-    }  # fmt: skip
+
+async def test_a_report_that_never_ends_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "REPORT_S", 0.01)
     async with asyncio.timeout(5):
-        await site.app(scope, receive, send)
-    assert sent[0]["status"] == 408
+        assert await endless(site) == 408
+
+
+async def test_no_more_reports_are_on_their_way_than_may(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "REPORT_S", 0.2)
+    monkeypatch.setattr(app, "REPORTS_MAX", 3)
+    coming = [asyncio.create_task(endless(site)) for _ in range(3)]
+    await asyncio.sleep(0)
+    refused = await site.http.post("/cmcd", content="e=ps")
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(*coming) == [408] * 3
+    assert (await site.http.post("/cmcd", content="e=ps")).status_code == 204
 
 
 async def test_a_browser_may_ask_from_another_site(site: Site) -> None:
