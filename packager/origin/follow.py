@@ -101,18 +101,20 @@ class Follower(threading.Thread):
         self._behind: dict[tuple[str, int], int] = {}
         """Where what is read has to end, of each partition that is not read so far."""
         self._looked_at = 0.0
-        self._fresh_at = 0.0
-        self._lag_ms = 0
+        self._reached: dict[tuple[str, int], int] = {}
+        """Offset of what each partition is read up to."""
+        self._fresh_at: dict[tuple[str, int], float] = {}
+        """As of when each partition is known: one broker may be away, or its connection dead, while the others speak."""
         self.failure: BaseException | None = None
 
     @property
     def is_ready(self) -> bool:
         """
-        Whether everything was read to its end, the broker answered lately, what is read now is no older than is allowed, and nothing
-        kept this process from looking; after that it is not ready before it has read what came meanwhile.
+        Whether everything was read to its end, of no partition is known less than up to a time that is allowed, and nothing kept this
+        process from looking; after that it is not ready before it has read what came meanwhile.
         """
         now = self._monotonic_s()
-        is_fresh = now - self._fresh_at <= self._staleness_s and self._lag_ms <= self._staleness_s * 1_000
+        is_fresh = now - min(self._fresh_at.values(), default=-math.inf) <= self._staleness_s
         return not self._behind and is_fresh and now - self._looked_at <= ASLEEP_S and self.failure is None
 
     def stop(self) -> None:
@@ -187,14 +189,14 @@ class Follower(threading.Thread):
             if place.offset < high:
                 self._behind[place.topic, place.partition] = high
         consumer.assign(places)
-        self._fresh_at = self._looked_at = self._monotonic_s()
+        self._looked_at = now = self._monotonic_s()
+        self._reached = {(place.topic, place.partition): place.offset for place in places}
+        self._fresh_at = dict.fromkeys(self._reached, now)
 
     # ------------------------------------------------------------ follow
 
     def _follow(self, consumer: Consumer) -> None:
         probe_every_s = self._staleness_s / PROBES_PER_STALENESS
-        places = sorted(self._ends)
-        turn = 0
         probed_at = self._monotonic_s()
         while not self._stopping.is_set():
             if self._monotonic_s() - self._looked_at <= ASLEEP_S or self._look_again(consumer):
@@ -204,8 +206,7 @@ class Follower(threading.Thread):
                 self._deliver([fact for message in messages if (fact := self._read(message)) is not None])
                 self._settle(messages)
             if self._monotonic_s() - probed_at >= probe_every_s:
-                self._probe(consumer, *places[turn % len(places)])
-                turn += 1
+                self._probe(consumer)
                 probed_at = self._monotonic_s()
 
     def _look_again(self, consumer: Consumer) -> bool:
@@ -245,14 +246,14 @@ class Follower(threading.Thread):
 
     def _read(self, message: Message) -> Fact | None:
         topic, partition, offset = str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
-        self._fresh_at = self._monotonic_s()
-        error = message.error()
+        here, now, error = (topic, partition), self._monotonic_s(), message.error()
         if error is not None:
-            self._judge(error)
+            if self._is_end(error):
+                self._reached[here], self._fresh_at[here] = offset, now
             return None
         metrics.RECORDS.labels(topic).inc()
         # After a pause it reads what came meanwhile: until it has, a player would be shown the past after what others have shown it.
-        self._lag_ms = self._broker_now() - message.timestamp()[1]
+        self._reached[here], self._fresh_at[here] = offset + 1, now - max(0, self._broker_now() - message.timestamp()[1]) / 1_000
         key, value = (message.key() or b"").decode("utf-8", "replace"), message.value()
         try:
             record = None if value is None else self._decode(self._topics[topic], value)
@@ -272,19 +273,26 @@ class Follower(threading.Thread):
             raise RejectedError(f"a {type(record).__name__} in {topic.title}")
         return record
 
-    def _judge(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-            self._lag_ms = 0
-        elif error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+    @staticmethod
+    def _is_end(error: KafkaError) -> bool:
+        """Whether this only says that a partition is read to its end."""
+        if error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             raise KafkaException(error)
-        else:
+        is_end = bool(error.code() == KafkaError._PARTITION_EOF)  # noqa: SLF001
+        if not is_end:
             log.warning("follower_error", error=error.str())
+        return is_end
 
-    def _probe(self, consumer: Consumer, topic: str, partition: int) -> None:
-        """Asks the broker how long a partition is: that it answers shows that silence means nothing new."""
+    def _probe(self, consumer: Consumer) -> None:
+        """Asks the brokers how long the partitions are: silence means nothing new where all there is was read, and only there."""
+        now = self._monotonic_s()
+        wanted = [TopicPartition(topic, partition, OFFSET_END) for topic, partition in self._reached]
         try:
-            consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=PROBE_TIMEOUT_S)
+            ends = consumer.offsets_for_times(wanted, timeout=PROBE_TIMEOUT_S)
         except KafkaException as error:
             log.warning("broker_does_not_answer", error=str(error))
-        else:
-            self._fresh_at = self._monotonic_s()
+            return
+        for end in ends:
+            here = end.topic, end.partition
+            if end.error is None and 0 <= end.offset <= self._reached[here]:
+                self._fresh_at[here] = now

@@ -139,8 +139,82 @@ def test_an_origin_that_reads_what_came_long_ago_is_not_ready_before_it_has_read
     assert desk.follower.is_ready
     desk.lag_ms = 20_000
     desk.read(topics.REPORTS, CODEC.encode(facts.start()))
-    desk.follower._judge(KafkaError(KafkaError._PARTITION_EOF))
+    desk.follower._read(Message(topics.REPORTS, None, ends_at=8))
     assert desk.follower.is_ready, "nothing newer is there"
+
+
+@dataclass
+class Ends:
+    """Brokers that say how long the partitions are that they lead; none says anything of those that are away."""
+
+    of: dict[Topic, int]
+    away: set[Topic] = field(default_factory=set)
+    silent: bool = False
+
+    def offsets_for_times(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        if self.silent:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        said = {topic.name(KAFKA): end for topic, end in self.of.items() if topic not in self.away}
+        return [TopicPartition(place.topic, place.partition, said.get(place.topic, OFFSET_INVALID)) for place in places]
+
+
+def followed(desk: Desk) -> Any:
+    """Two partitions read to their ends, behind offset 7, and their brokers."""
+    for topic in (topics.PARTS, topics.REPORTS):
+        desk.read(topic, CODEC.encode(facts.start()))
+    assert desk.follower.is_ready
+    return Ends({topics.PARTS: 8, topics.REPORTS: 8})
+
+
+def later(desk: Desk, seconds: float) -> None:
+    desk.now_s = desk.follower._looked_at = desk.now_s + seconds
+
+
+def test_partitions_without_anything_new_are_fresh_as_long_as_their_brokers_say_so() -> None:
+    desk = Desk()
+    brokers = followed(desk)
+    for _ in range(3):
+        later(desk, 9)
+        desk.follower._probe(brokers)
+        assert desk.follower.is_ready
+
+
+def test_an_origin_that_one_of_several_brokers_does_not_answer_is_not_ready_before_it_does() -> None:
+    desk = Desk()
+    brokers = followed(desk)
+    brokers.away = {topics.REPORTS}
+    later(desk, 10.1)
+    desk.read(topics.PARTS, CODEC.encode(facts.start()))
+    desk.follower._probe(brokers)
+    assert not desk.follower.is_ready, "what others say is nothing of it"
+    brokers.away, brokers.silent = set(), True
+    desk.follower._probe(brokers)
+    assert not desk.follower.is_ready
+    brokers.silent = False
+    desk.follower._probe(brokers)
+    assert desk.follower.is_ready
+
+
+def test_an_origin_that_is_given_nothing_of_a_partition_that_grows_is_not_ready_before_it_has_read_it() -> None:
+    desk = Desk()
+    brokers = followed(desk)
+    brokers.of[topics.REPORTS] = 9
+    later(desk, 10.1)
+    desk.read(topics.PARTS, CODEC.encode(facts.start()))
+    desk.follower._probe(brokers)
+    assert not desk.follower.is_ready, "its broker has more than it was given"
+    desk.follower._read(Message(topics.REPORTS, None, ends_at=9))  # type: ignore[arg-type]
+    assert desk.follower.is_ready
+
+
+def test_what_was_read_long_ago_of_one_partition_is_not_made_good_by_another() -> None:
+    desk = Desk()
+    followed(desk)
+    desk.lag_ms = 20_000
+    desk.read(topics.REPORTS, CODEC.encode(facts.start()))
+    desk.lag_ms = 0
+    desk.read(topics.PARTS, CODEC.encode(facts.start()))
+    assert not desk.follower.is_ready
 
 
 @dataclass
