@@ -19,6 +19,7 @@ CACHE_BYTES_MAX = 64 * 2**20  # the newest parts and segments of some hundred tr
 # Reads of the store under way at once: more than a few objects that hang, and what a store behind a network needs to be kept busy.
 READS_MAX = 32
 READ_S = 10.0  # a store that has not answered by then does not answer: who asks may ask another origin
+LAST_READ_S = 1.0  # the same while the origin ends: shorter than the server waits for what is under way
 
 
 class _Read(NamedTuple):
@@ -92,6 +93,12 @@ class Objects:
         held = self._live.presentations.get(channel)
         tracks = held.periods[period].tracks if held and period in held.periods else ()
         return next((t.init for t in tracks if t.track == track), None)
+
+    def close(self) -> None:
+        """The origin ends: who waits for the store is answered while there is somebody to answer."""
+        self._read_s = min(self._read_s, LAST_READ_S)
+        for reading in self._reading.values():
+            reading.done.get_loop().call_later(self._read_s, reading.done.cancel)
 
     async def read(self, name: str) -> bytes | None:
         """

@@ -88,6 +88,8 @@ class _Process:
         began = clock.now()
         self._reading = Reading(from_unix_ms=UnixMs(began - look_back_ms(settings)), began_unix_ms=began)
         self._live = Live(waiting_max=settings.origin.waiting_max, reading=self._reading)
+        self._store = DirectoryStore(settings.store, for_writing=False)
+        self._objects = Objects(self._store, self._live, waiting_max=settings.origin.waiting_max)
         self._latency = Latency(random.Random())  # noqa: S311
         self._wanted_since: dict[str, UnixMs] = {}
         self._slots = threading.Semaphore(BATCHES_MAX)
@@ -116,12 +118,10 @@ class _Process:
             reject=Rejects(kafka, producer, origin_id=self._origin_id).put,
         )
         report = DemandReport(kafka, self._audience, producer, origin_id=self._origin_id, pool_of=self._pool_of, now=self._clock.now)
-        store = DirectoryStore(settings.store, for_writing=False)
-        finisher = Finisher(self._live, store)
-        objects = Objects(store, self._live, waiting_max=settings.origin.waiting_max)
+        finisher = Finisher(self._live, self._store)
         origin = Origin(
             live=self._live,
-            objects=objects,
+            objects=self._objects,
             audience=self._audience,
             latency=self._latency,
             ask=report.ask,
@@ -131,7 +131,7 @@ class _Process:
         )
 
         def each_second() -> None:
-            self._measure(is_ready=follower.is_ready, waiting=self._live.waiting + objects.waiting)
+            self._measure(is_ready=follower.is_ready)
             if follower.is_ready:
                 finisher.look()
             if follower.failure is not None:
@@ -157,6 +157,7 @@ class _Process:
 
     def _stop(self) -> None:
         self._live.close()  # whoever waits is told to ask another origin
+        self._objects.close()
         self._stopped.set()
 
     def _pool_of(self, channel: str) -> int:
@@ -224,9 +225,9 @@ class _Process:
             ):
                 metrics.BANDWIDTH_EXCEEDED.inc()
 
-    def _measure(self, *, is_ready: bool, waiting: int) -> None:
+    def _measure(self, *, is_ready: bool) -> None:
         metrics.READY.set(is_ready)
-        metrics.WAITING.set(waiting)
+        metrics.WAITING.set(self._live.waiting + self._objects.waiting)
         metrics.SESSIONS.set(self._audience.session_count)
         states = Counter(held.level.value for held in self._live.presentations.channels.values())
         for level in ("off", "segments", "parts"):

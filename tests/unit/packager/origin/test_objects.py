@@ -109,6 +109,18 @@ async def test_no_more_wait_for_the_store_than_may(store: HungStore) -> None:
     assert await reads.read(hung(2)) == b"2"
 
 
+async def test_when_the_origin_ends_nobody_waits_for_a_store_that_hangs(store: HungStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("packager.origin.objects.LAST_READ_S", 0.05)
+    reads = objects(store, read_s=WAIT_S)
+    asked = await begun(store, reads, 0)
+    reads.close()
+    async with asyncio.timeout(WAIT_S / 2):
+        assert await reads.read("well/0/v0/1.m4s") == b"1", "what is under way is brought to its end"
+        for refused in (asked, reads.read(hung(1))):
+            with pytest.raises(RetryableError):
+                await refused
+
+
 async def test_whoever_asks_a_store_that_hangs_is_told_to_come_back(store: HungStore) -> None:
     site = Site(store, read_s=0.05)
     asked = [asyncio.create_task(site.http.get(f"/hung/0/v0/{number}.m4s")) for number in range(8)]
