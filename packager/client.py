@@ -124,11 +124,13 @@ class Client:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if (kind is None or issubclass(kind, MemoryError)) and self.state is not PackagerState.GONE:
-            self.state = PackagerState.GONE  # its work moves at once, not after a silence
-            self.beat()
-            self.flush(GOODBYE_S)
-        self.close()
+        try:
+            if (kind is None or issubclass(kind, MemoryError)) and self.state is not PackagerState.GONE:
+                self.state = PackagerState.GONE  # its work moves at once, not after a silence
+                self.beat()
+                self.flush(GOODBYE_S)
+        finally:
+            self.close()
 
     @property
     def periods(self) -> Mapping[str, Mapping[int, Period]]:
@@ -234,12 +236,12 @@ class Client:
     def close(self) -> None:
         """Ends the clients; what was not acknowledged may be lost. Of a life that was lost nothing stays in memory."""
         self._is_closed = True
-        self._source.close()
-        self._receiver.close()
         # A record on its way holds its callback, hence us and the producer, until it is told of: and nobody polls this producer again.
         self._producer.purge()
         with suppress(KafkaException):  # a complaint of the broker: no news to who leaves
             self._producer.flush(PURGE_S)
+        self._source.close()
+        self._receiver.close()
 
     def _warm_up(self) -> None:
         """What the first chunk, part and report would else wait for: schemas compiled, topics known."""
