@@ -20,6 +20,8 @@ RETRY_AFTER_MS = 250
 COMPARED_BYTES = 2**20
 # Pieces that POSIX lets be written at once, at the least what Linux and the BSDs allow.
 PIECES_MAX = 1_024
+# Folders remembered as being on disk, with all that lead to them: beyond it they are synced anew.
+FOLDERS_REMEMBERED_MAX = 10_000
 
 
 class Publication(StrEnum):
@@ -78,6 +80,7 @@ class DirectoryStore:
     writers one wins and the others compare, and a writer that is killed leaves at most a file that is no object, for `sweep`.
     Unless the settings ask for it nothing is synced to disk: after a power cut, the objects of its last half minute may be missing,
     empty or cut short. `media` is what is durable; what is deleted of them is made again from it, byte for byte.
+    With it, an object that is said to be there is on disk, and so is its name, whoever made it: who linked it may have died since.
     """
 
     def __init__(self, settings: StoreSettings, *, for_writing: bool = True) -> None:
@@ -92,10 +95,14 @@ class DirectoryStore:
         self._root = settings.directory.absolute()
         self._free_bytes_min = settings.free_bytes_min
         self._sync = settings.sync
+        self._on_disk: set[Path] = set()
         if not for_writing:
             return
         try:
+            there = next(folder for folder in (self._root, *self._root.parents) if folder.exists())
             self._root.mkdir(parents=True, exist_ok=True)
+            if self._sync:
+                _sync_folders(self._root, there)
             probe = self._root / f"{TEMPORARY}{uuid4().hex}"
             probe.touch()
             probe.unlink()
@@ -136,25 +143,32 @@ class DirectoryStore:
 
     def _create(self, name: str, path: Path, pieces: Sequence[bytes]) -> Publication:
         if path.exists():
-            return self._existing(name, path, pieces)
+            return self._compare(name, path, pieces)
         temporary = path.parent / f"{TEMPORARY}{uuid4().hex}"
         try:
             self._write(temporary, pieces)
             os.link(temporary, path)
         except FileExistsError:
-            return self._existing(name, path, pieces)
+            return self._compare(name, path, pieces)
         finally:
             with suppress(OSError):  # there is none, or `sweep` deletes it
                 temporary.unlink()
-        if self._sync:
-            _sync_folder(path.parent)
+        self._sync_name(path)
         return Publication.CREATED
 
-    def _existing(self, name: str, path: Path, pieces: Sequence[bytes]) -> Publication:
-        found = self._compare(name, path, pieces)
-        if self._sync:
-            _sync_folder(path.parent)  # whoever linked it may have died before, or been refused
-        return found
+    def _sync_name(self, path: Path) -> None:
+        """With sync: the name of an object is on disk, and all folders that lead to it."""
+        if not self._sync:
+            return
+        folder = path.parent
+        if folder in self._on_disk:
+            _sync_folders(folder, folder)
+            return
+        # Once for each folder, whoever made it: that writer may have died before it did.
+        _sync_folders(folder, self._root)
+        if len(self._on_disk) >= FOLDERS_REMEMBERED_MAX:
+            self._on_disk.clear()
+        self._on_disk.add(folder)
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[Path]:
@@ -193,10 +207,8 @@ class DirectoryStore:
         try:
             file = path.open("xb", buffering=0)
         except FileNotFoundError:
+            self._on_disk.discard(path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
-            if self._sync:
-                for folder in path.parents[1 : len(path.relative_to(self._root).parts)]:
-                    _sync_folder(folder)
             file = path.open("xb", buffering=0)
         with file:
             rest = [memoryview(piece) for piece in pieces if piece]
@@ -209,21 +221,24 @@ class DirectoryStore:
             if self._sync:
                 os.fsync(file.fileno())
 
-    @staticmethod
-    def _compare(name: str, path: Path, pieces: Sequence[bytes]) -> Publication:
+    def _compare(self, name: str, path: Path, pieces: Sequence[bytes]) -> Publication:
         with path.open("rb") as file:
             same = os.fstat(file.fileno()).st_size == sum(map(len, pieces)) and all(file.read(len(piece)) == piece for piece in pieces)
             if same:
+                self._sync_name(path)  # its bytes were synced before they had a name, the name perhaps not
                 return Publication.EXISTED
             file.seek(0)
             held = digest(list(iter(lambda: file.read(COMPARED_BYTES), b"")))
         raise ConflictError(name, held=held.hex(), offered=digest(pieces).hex())
 
 
-def _sync_folder(folder: Path) -> None:
-    """What was linked into a folder is on disk."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+def _sync_folders(folder: Path, top: Path) -> None:
+    """What was linked into a folder is on disk, and the folder itself: each up to one that is told, that one too."""
+    for each in (folder, *folder.parents):
+        opened = os.open(each, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+        if each == top:
+            return

@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -141,24 +142,83 @@ def test_what_the_kernel_takes_in_portions_is_written_whole(tmp_path: Path, monk
     assert store.get(NAME) == b"abcdef"
 
 
-def test_objects_are_on_disk_before_they_have_a_name_if_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, order = DirectoryStore(StoreSettings(directory=tmp_path, free_bytes_min=1, sync=True)), list[str]()
+@dataclass
+class Disk:
+    """What was synced and linked, in order: folders by their names, files as such; fails as often as it is told to."""
 
-    def told(call: str, real: Callable[..., object]) -> Callable[..., object]:
-        def does(*args: object) -> object:
-            order.append(call)
-            return real(*args)
+    order: list[str] = field(default_factory=list)
+    failing: set[str] = field(default_factory=set)
 
-        return does
+    def fsync(self, file: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{file}"))
+        what = path.name if path.is_dir() else "file"
+        self.order.append(what)
+        if what in self.failing:
+            self.failing.remove(what)
+            raise BROKEN
 
-    for call in ("fsync", "link"):
-        monkeypatch.setattr(os, call, told(call, getattr(os, call)))
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    made, link = Disk(), os.link
+
+    def links(*paths: Path) -> None:
+        made.order.append("link")
+        link(*paths)
+
+    monkeypatch.setattr(os, "fsync", made.fsync)
+    monkeypatch.setattr(os, "link", links)
+    return made
+
+
+def open_synced(folder: Path) -> DirectoryStore:
+    return DirectoryStore(StoreSettings(directory=folder, free_bytes_min=1, sync=True))
+
+
+def test_objects_are_on_disk_before_they_have_a_name_if_asked_for(tmp_path: Path, disk: Disk) -> None:
+    store = open_synced(tmp_path / "made" / "store")
+    assert disk.order == ["store", "made", tmp_path.name], "the folders that were made"
+    disk.order.clear()
     store.create_if_absent(NAME, [b"x"])
-    folders = ["fsync"] * NAME.count("/")
-    assert order == [*folders, "fsync", "link", "fsync"], "the folders that were made, the bytes, the name"
-    order.clear()
+    assert disk.order == ["file", "link", "v0", "0", "news", "store"]
+    disk.order.clear()
+    store.create_if_absent("news/0/v0/1.m4s", [b"x"])
+    assert disk.order == ["file", "link", "v0"]
+
+
+@pytest.mark.parametrize("folder", ["v0", "news"])
+def test_a_name_that_was_not_synced_is_before_it_is_said_to_be_there(tmp_path: Path, disk: Disk, folder: str) -> None:
+    store = open_synced(tmp_path / "store")
+    disk.failing.add(folder)
+    with pytest.raises(RetryableError, match="fails at"):
+        store.create_if_absent(NAME, [b"x"])
+    disk.order.clear()
     assert store.create_if_absent(NAME, [b"x"]) is Publication.EXISTED
-    assert order == ["fsync"], "who linked it may have died before its name was on disk"
+    assert disk.order == ["v0", "0", "news", "store"]
+
+
+def test_what_another_writer_linked_before_it_died_is_synced_before_it_is_said_to_be_there(tmp_path: Path, disk: Disk) -> None:
+    open_store(tmp_path / "store").create_if_absent(NAME, [b"x"])  # as one that ends before it syncs
+    store = open_synced(tmp_path / "store")
+    disk.order.clear()
+    assert store.create_if_absent(NAME, [b"x"]) is Publication.EXISTED
+    assert disk.order == ["v0", "0", "news", "store"]
+
+
+def test_folders_that_are_made_anew_are_synced_anew(tmp_path: Path, disk: Disk) -> None:
+    store = open_synced(tmp_path / "store")
+    store.create_if_absent(NAME, [b"x"])
+    shutil.rmtree(tmp_path / "store" / "news")
+    disk.order.clear()
+    store.create_if_absent(NAME, [b"x"])
+    assert disk.order == ["file", "link", "v0", "0", "news", "store"]
+
+
+def test_without_sync_nothing_is(tmp_path: Path, disk: Disk) -> None:
+    store = open_store(tmp_path / "store")
+    for _ in range(2):
+        store.create_if_absent(NAME, [b"x"])
+    assert disk.order == ["link"]
 
 
 def _raise(error: OSError) -> Callable[..., None]:
