@@ -38,6 +38,8 @@ def jpeg(cut: CutPicture) -> bytes:
     picture = _first_picture(source_track(cut.period, made).init, b"".join(cut.pieces))
     try:
         return _encoded(picture, made)
+    except MemoryError:  # of the libraries, too: it says nothing of the picture
+        raise
     except CANNOT as error:
         raise RejectedError(f"the first picture cannot be made a thumbnail: {error}") from error
 
@@ -63,6 +65,8 @@ def _first_picture(init: bytes, chunk: bytes) -> VideoFrame:
             raise RejectedError(f"{codec} is no video")
         decoder.extradata, decoder.thread_count = extradata, 1
         frames = [*decoder.decode(av.Packet(chunk[start:end])), *decoder.decode(None)]
+    except MemoryError:
+        raise
     except CANNOT as error:
         raise RejectedError(f"the first picture cannot be decoded: {error}") from error
     if not frames:

@@ -280,6 +280,11 @@ class Worker:
                     reports += self._refused(work, job, Fault.OWN, error)
                 except RetryableError as error:
                     reports += self._refused(work, job, Fault.STORE, error)
+                except MemoryError:
+                    raise  # it is the process that fails, not the segment
+                except Exception as error:  # raised, it would end every packager that gets this segment, one after the other
+                    log.error("unforeseen", slice=work.key, name=job.cut.name, exc_info=error)
+                    reports += self._refused(work, job, Fault.OWN, error)
                 else:
                     self._count(job, published)
                     if isinstance(job.cut, CutPart):
@@ -333,12 +338,13 @@ class Worker:
         """CPU time of the loop since the last report of a track, and since any report on tracks of others."""
         return work.cpu_us.pop(cut.track.track, 0) + work.cpu_us.pop(OTHERS, 0)
 
-    def _refused(self, work: _Work, job: _Job, fault: Fault, error: FinecutError) -> list[SegmentReport]:
-        """The report of a segment that the store did not take; a part has none, its segment is tried by itself."""
+    def _refused(self, work: _Work, job: _Job, fault: Fault, error: Exception) -> list[SegmentReport]:
+        """The report of a segment that we failed with, or the store did not take; a part has none, its segment is tried by itself."""
+        why = str(error) if isinstance(error, FinecutError) else repr(error)
         if not isinstance(job.cut, CutPart):
             work.refuse(job.assignment, job.cut.msn)
-            return [self._failed(work, job, fault, str(error))]
-        log.error("part_failed", name=job.cut.name, fault=fault, error=str(error))
+            return [self._failed(work, job, fault, why)]
+        log.error("part_failed", name=job.cut.name, fault=fault, error=why)
         metrics.PACKAGER_FAILURES.labels(fault).inc()
         return []
 

@@ -1,5 +1,6 @@
 """JPEGs of real pictures."""
 
+import errno
 from dataclasses import replace
 from functools import cache
 from io import BytesIO
@@ -86,4 +87,20 @@ def test_what_cannot_be_decoded_is_refused_in_words() -> None:
 def test_a_codec_that_this_build_cannot_decode_is_refused_and_ends_no_packager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thumbnails, "_decoder", lambda _: ("of-another-build", b""))
     with pytest.raises(RejectedError, match="cannot be decoded"):
+        jpeg(cut())
+
+
+@pytest.mark.parametrize("place", ["_encoded", "_decoder"])
+def test_what_lacks_memory_is_no_fault_of_the_picture(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    def lacks(*_: object) -> None:
+        raise av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(thumbnails, place, lacks)
+    with pytest.raises(MemoryError):
+        jpeg(cut())
+
+
+def test_a_picture_that_cannot_be_encoded_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thumbnails, "PIXELS", "of-another-build")
+    with pytest.raises(RejectedError, match="cannot be made a thumbnail"):
         jpeg(cut())

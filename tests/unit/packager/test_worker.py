@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
+import pytest
+from structlog.testing import capture_logs
+
 from packager.capacity import Meter
 from packager.client import Client, Media
 from packager.clock import BrokerClock
@@ -15,7 +18,7 @@ from packager.store import Publication, Store
 from packager.worker import Worker
 from schemas.records import Assignment, Chunk, Fault, Level, Outcome, PackagerState, Part, Period, Reason, SegmentReport, SliceProgress
 from schemas.settings import PackagerSettings, Settings
-from schemas.timeline import PART_SUFFIX
+from schemas.timeline import PART_SUFFIX, SEGMENT_SUFFIX, gop_start, object_name
 from schemas.units import Epoch, Msn, UnixMs
 from tests.builders import make_chunks, make_period
 
@@ -23,6 +26,8 @@ WAIT_S = 20.0
 LIVE, PAST = make_period("live"), make_period("past")
 LIMIT_BYTES = 400_000
 FRAME_BYTES = 400
+# What the second segment of its video and the first part of that are called, but for their suffixes.
+SECOND = object_name("live", 0, "v0", gop_start(LIVE, LIVE.tracks[0], 1), "")
 
 
 def given(period: Period) -> Assigned:
@@ -103,10 +108,13 @@ class Shelf:
     shut: str
     opened: threading.Event = field(default_factory=threading.Event)
     names: list[str] = field(default_factory=list)
+    broken: dict[str, Exception] = field(default_factory=dict)
 
     def create_if_absent(self, name: str, pieces: Sequence[bytes]) -> Publication:
         if name.startswith(f"{self.shut}/"):
             assert self.opened.wait(WAIT_S)
+        if name in self.broken:
+            raise self.broken[name]
         self.names.append(name)
         return Publication.CREATED
 
@@ -166,3 +174,26 @@ def test_a_store_that_does_not_return_is_told_of_while_the_loop_goes_on() -> Non
     assert "does not answer" in next(report.error for report in log.reports if report.channel == "live")
     assert log.told["live/all/0/0"].next_msn == 0, "nobody is told that it was made"
     assert log.polls > 5, "it is polled, so it beats"
+
+
+def test_what_nobody_foresaw_is_a_failed_segment_and_not_the_end_of_the_packager() -> None:
+    log, shelf = Log(arrivals(LIVE, 4, is_live=True), [], given=[given(LIVE)]), Shelf("none")
+    shelf.broken = {SECOND + PART_SUFFIX: IndexError("of a library"), SECOND + SEGMENT_SUFFIX: TypeError("of another")}
+    with capture_logs() as told:
+        run(log, shelf, until=lambda: len(log.reports) == 2 * 4)
+    failed = [report for report in log.reports if report.outcome is Outcome.FAILED]
+    assert [(report.track, report.msn, report.fault, report.error) for report in failed] == [
+        ("v0", 1, Fault.OWN, "TypeError('of another')")
+    ]
+    assert log.told["live/all/0/0"].next_msn == 1, "another makes it"
+    assert len(log.parts) == 2 * 2 * 4 - 1
+    unforeseen = {entry["name"]: entry["exc_info"] for entry in told if entry["event"] == "unforeseen"}
+    assert unforeseen == shelf.broken
+    assert all(error.__traceback__ for error in unforeseen.values())
+
+
+def test_a_hand_that_lacks_memory_ends_the_packager() -> None:
+    log, shelf = Log(arrivals(LIVE, 4, is_live=True), [], given=[given(LIVE)]), Shelf("none")
+    shelf.broken = {SECOND + SEGMENT_SUFFIX: MemoryError()}
+    with pytest.raises(MemoryError):
+        run(log, shelf, until=lambda: len(log.reports) == 2 * 4)
