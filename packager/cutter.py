@@ -8,9 +8,12 @@ What is cut depends on the chunks and their order in the log alone. A chunk that
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from sys import intern
 
 from packager.cuts import Cut, CutFailed, CutPart, CutPicture, CutReject, CutSegment, Made, Told
 from packager.digest import fingerprint
+from packager.remembered import Print, Remembered
 from packager.scope import Scope
 from schemas.errors import RejectedError
 from schemas.records import Chunk, Period, Track
@@ -64,7 +67,7 @@ class _Lane:
     filling: _Segment | None = None  # chunks go in
     leaving: _Segment | None = None  # parts go out
     waiting: deque[tuple[int, CutPart, _Segment]] = field(default_factory=deque)
-    seen: OrderedDict[int, tuple[int, ...]] = field(default_factory=OrderedDict)
+    seen: Remembered = field(default_factory=partial(Remembered, CHUNKS_REMEMBERED_MAX))
 
 
 class Cutter:
@@ -147,6 +150,7 @@ class Cutter:
                 cuts += self._finish(lane, lane.leaving) if whole else self._lose(lane, lane.leaving, "its end is not in the log")
             lane.pieces.clear()
             lane.waiting.clear()
+            lane.filling = lane.leaving = None  # with the bytes that they hold, which nobody counts any more
         self.held_bytes = 0
         return tuple(cuts)
 
@@ -189,7 +193,7 @@ class Cutter:
         if stamp != held:
             raise RejectedError(f"stamp {stamp} of GOP {chunk.gop} contradicts the log, which gives it {held} (segment, first GOP, GOPs)")
         if writer is None:
-            self._writers[chunk.gop] = (chunk.life, stamp)
+            self._writers[chunk.gop] = (intern(chunk.life), held)  # the same objects for all GOPs that have the same
             if len(self._writers) > GOPS_REMEMBERED_MAX:
                 self._writers.popitem(last=False)
 
@@ -251,9 +255,7 @@ class Cutter:
         lane.next_ticks = chunk.start_ticks + chunk.duration_ticks
         lane.next_part = number + chunk.ends_part
         lane.reached = max(lane.reached, lane.next_part)
-        lane.seen[chunk.index] = _fingerprint(chunk)
-        if len(lane.seen) > CHUNKS_REMEMBERED_MAX:
-            lane.seen.popitem(last=False)
+        lane.seen.put(chunk.index, _fingerprint(chunk))
         if segment.wanted:
             lane.pieces.append(chunk.payload)
         if segment.wanted or segment.head is chunk.payload:
@@ -385,11 +387,11 @@ class Cutter:
         self._next_msn[track] = max(self._next_msn[track], Msn(msn + 1))
 
 
-def _fingerprint(chunk: Chunk) -> tuple[int, ...]:
+def _fingerprint(chunk: Chunk) -> Print:
     """What tells a chunk from another of the same index."""
     return (chunk.msn, chunk.start_ticks, chunk.duration_ticks, len(chunk.payload), fingerprint(chunk.payload))
 
 
-def _is_same(held: tuple[int, ...] | None, now: tuple[int, ...]) -> bool:
+def _is_same(held: Print | None, now: Print) -> bool:
     """Whether two fingerprints are of the same chunk; of one that was not needed the payload is not known."""
     return held is not None and held[:3] == now[:3] and (held[3:] == now[3:] or not (held[3] and now[3]))

@@ -1,5 +1,7 @@
 """Parts and segments of one period."""
 
+import gc
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -177,3 +179,23 @@ def test_chunks_of_a_period_that_ended_are_rejected_unless_they_repeat() -> None
     feed(cutter, chunks[:8])
     cutter.end(2)
     assert rejects(feed(cutter, chunks[6:9], start=20)) == ["period 0 of news has ended before this chunk"]
+
+
+def test_what_is_remembered_of_chunks_is_no_object_for_each_of_them() -> None:
+    cutter, chunks, blocks = make_cutter(), make_chunks(PERIOD, (1,) * 200), []
+    for offset, chunk in enumerate(chunks):
+        cutter.feed(chunk, offset=offset, durable_unix_ms=UnixMs(0))
+        if offset + 1 in {80, len(chunks)}:  # whole segments
+            gc.collect()
+            blocks.append(sys.getallocatedblocks())
+    assert blocks[1] - blocks[0] < len(chunks), "strewn over the heap, they would keep it from being given back"
+    assert feed(cutter, chunks, start=len(chunks)) == [], "and all of them are remembered"
+    assert len(rejects(feed(cutter, [replace(chunk, msn=Msn(999)) for chunk in chunks], start=2 * len(chunks)))) == len(chunks)
+
+
+def test_a_period_that_ended_in_a_segment_keeps_none_of_its_bytes() -> None:
+    cutter, chunks = make_cutter(), make_chunks(PERIOD, (2,))[:-3]
+    before = [sys.getrefcount(chunk.payload) for chunk in chunks]
+    feed(cutter, chunks)
+    cutter.end()
+    assert [sys.getrefcount(chunk.payload) for chunk in chunks] == before
