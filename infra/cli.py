@@ -175,11 +175,14 @@ def record(
 
 
 @app.command()
-def end(channel: Annotated[str, typer.Argument(help="Channel id.")]) -> None:
+def end(
+    channel: Annotated[str, typer.Argument(help="Channel id.")],
+    take_over: Annotated[bool, typer.Option("--take-over", help="Also if an encoder writes it now, which then ends.")] = False,
+) -> None:
     """End a channel whose encoder never returned."""
     from streams.ingest.end import run
 
-    raise typer.Exit(run(_service(), channel))
+    raise typer.Exit(run(_service(), channel, take_over=take_over))
 
 
 @app.command()

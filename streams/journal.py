@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 import structlog
@@ -12,7 +13,7 @@ from schemas.errors import FinecutError, RejectedError
 from schemas.records import Decision
 from schemas.settings import KafkaSettings
 from schemas.units import UnixMs
-from streams.core.standing import Projection, Standing, apply, counts, orphans, projections
+from streams.core.standing import Projection, Standing, apply, counts, orphans, projections, since_whole
 from streams.log import Ack, Log, Outgoing, Reading, Stored, outgoing
 from streams.readback import TOLD, ReadBack
 
@@ -70,17 +71,16 @@ class Journal:
             first, self._end = await reading.bounds(name, self.pool)
             tail: list[tuple[Stored, Decision | None]] = []
             start = self._end
-            while start > first and not any(d is not None and d.whole and counts(d, offset=stored.offset) for stored, d in tail):
+            while start > first and not any(found.whole for found in _counted(tail)):
                 start, end = max(first, start - BLOCK), start
                 tail = [(stored, self._decision(stored)) for stored in await reading.read(name, self.pool, start, end)] + tail
             standing, self._unsent = Standing.empty(self.pool), []
-            for decision in in_force([(stored.offset, decision) for stored, decision in tail if decision is not None]):
+            for decision in since_whole(_counted(tail)):
                 before, standing = standing, apply(standing, decision)
                 # Of all but the last, a planner had its projections acknowledged before it went on.
                 self._unsent = projections(decision, before)
-            unread = 0
-            for stored, found in tail:
-                unread = unread + 1 if found is None else 0 if counts(found, offset=stored.offset) else unread
+            newest = takewhile(lambda entry: not _counted([entry]), reversed(tail))
+            unread = sum(found is None for _, found in newest)
             self.standing = replace(standing, number=standing.number + unread if standing.number else self._end)
             self._back = ReadBack(dict(zip((topic.title for topic in TOLD), await self._ends(reading), strict=True)))
             for topic in (topics.ASSIGNMENTS, topics.PLANS):
@@ -173,19 +173,5 @@ class Journal:
         return None
 
 
-def in_force(entries: Sequence[tuple[int, Decision]]) -> list[Decision]:
-    """
-    Those of a stretch of the journal that count, from its newest whole one on.
-
-    Args:
-        entries: Offset and decision, in order.
-
-    >>> from dataclasses import replace
-    >>> made = Decision(pool=0, number=7, at_unix_ms=UnixMs(0), whole=True, inputs=(), policy="", code_version="", lands_at=40)
-    >>> then = replace(made, number=8, whole=False, lands_at=41)
-    >>> [d.number for d in in_force([(39, replace(then, number=6, lands_at=39)), (40, made), (41, then), (42, then)])]
-    [7, 8]
-    """
-    counted = [decision for offset, decision in entries if counts(decision, offset=offset)]
-    newest = max((index for index, decision in enumerate(counted) if decision.whole), default=len(counted))
-    return counted[newest:]
+def _counted(entries: Sequence[tuple[Stored, Decision | None]]) -> list[Decision]:
+    return [decision for stored, decision in entries if decision is not None and counts(decision, offset=stored.offset)]

@@ -269,7 +269,10 @@ def _had_holder(want: Want) -> bool:
 
 
 def _is_charged(scene: Scene, held: Assignment) -> bool:
-    """Whether a slice takes anything in the long run: one that ends at the live edge is gone before what follows it comes."""
+    """
+    Whether a slice takes anything in the long run: one that ends at the live edge is gone before what follows it comes, and to one of a
+    channel whose encoder never returned nothing comes.
+    """
     packager, facts = scene.alive.get(held.packager_id), scene.facts.channels[held.channel]
     if facts.is_forsaken and not facts.segments:
         return False

@@ -1,6 +1,6 @@
 """Everything in force: the sum of all decisions so far, and the records that tell others of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -93,6 +93,12 @@ def counts(decision: Decision, *, offset: int) -> bool:
     every reader agrees, wherever it begins to read.
     """
     return decision.lands_at == offset
+
+
+def since_whole(counted: Sequence[Decision]) -> Sequence[Decision]:
+    """Of decisions that count, in order: the newest whole one and what follows it; none without one."""
+    newest = max((index for index, decision in enumerate(counted) if decision.whole), default=len(counted))
+    return counted[newest:]
 
 
 def apply(standing: Standing, decision: Decision) -> Standing:

@@ -153,10 +153,10 @@ class Bridge(Ending):
     def _lose(self, error: Exception) -> None:
         writer, self._writer = self._writer, None
         assert writer is not None  # noqa: S101
-        self._lost_bytes, self._since, self._why = 0, time.monotonic(), str(error).splitlines()[0]
+        # What waits is counted by its link as it is let go.
+        self._lost_bytes, self._since, self._why = writer.waiting_bytes, time.monotonic(), str(error).splitlines()[0]
         self._early_s += writer.early_s
         metrics.OUTAGES.inc()
-        self._count(writer.waiting_bytes)
         log.error("kafka_lost", given_up_bytes=self._lost_bytes, error=self._why)
         writer.close()
         threading.Thread(target=self._retry, name="kafka", daemon=True).start()

@@ -252,7 +252,7 @@ class Others:
     gop: int
 
 
-def others_since(kafka: KafkaSettings, channel: str, partition: int, period: int, *, life: str, offset: int, gop: int) -> Others:
+def others_since(kafka: KafkaSettings, channel: str, partition: int, period: int, *, life: str, offset: int, gop: int | None) -> Others:
     """
     Whether another writer took a channel.
 
@@ -262,11 +262,11 @@ def others_since(kafka: KafkaSettings, channel: str, partition: int, period: int
         period: The open period.
         life: Who asks.
         offset: What lies before is known.
-        gop: The newest GOP that is known; only later ones count.
+        gop: The newest GOP that is known, only later ones count; absent if the period has ended, so that no more of it counts.
     """
     codec = codec_of(kafka)
     owners: dict[int, str] = {}
-    end = offset
+    end, newest = offset, -1 if gop is None else gop
     for read in read_to_end(kafka, MEDIA, {partition: offset}):
         end = read.offset + 1
         if read.key != channel:
@@ -277,10 +277,10 @@ def others_since(kafka: KafkaSettings, channel: str, partition: int, period: int
             continue  # whoever packages this partition writes it to `rejects`
         if isinstance(record, MediaMark):
             if record.life != life and record.period > period:
-                return Others(taken_at=read.offset, next_offset=end, gop=gop)
-        elif record.period == period and record.gop > gop and owners.setdefault(record.gop, record.life) != life:
-            return Others(taken_at=read.offset, next_offset=end, gop=gop)
-    return Others(taken_at=None, next_offset=end, gop=max(owners, default=gop))
+                return Others(taken_at=read.offset, next_offset=end, gop=newest)
+        elif gop is not None and record.period == period and record.gop > newest and owners.setdefault(record.gop, record.life) != life:
+            return Others(taken_at=read.offset, next_offset=end, gop=newest)
+    return Others(taken_at=None, next_offset=end, gop=max(owners, default=newest))
 
 
 def _newest_gop(kafka: KafkaSettings, period: Period, now_unix_ms: UnixMs) -> Gop | None:

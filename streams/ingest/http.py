@@ -124,10 +124,13 @@ class _Server:
             return web.Response(text=f"{error}\n", status=400)
         except RetryableError as error:
             return web.Response(text=f"{error}\n", status=409, headers=_again(error.retry_after_ms))
-        refusal = await asyncio.to_thread(channel.put, connection, b"")
-        while refusal is None and (data := await next_bytes(request.content)):
-            refusal = await asyncio.to_thread(channel.put, connection, data)
-        refusal = await asyncio.to_thread(channel.finish, connection) or refusal
+        refusal = None
+        try:
+            refusal = await asyncio.to_thread(channel.put, connection, b"")
+            while refusal is None and (data := await next_bytes(request.content)):
+                refusal = await asyncio.to_thread(channel.put, connection, data)
+        finally:  # whatever broke it off: a channel is not let go while a request of it is open
+            refusal = await asyncio.to_thread(channel.finish, connection) or refusal
         return _answer(refusal)
 
     def _channel(self, channel: str, request: web.Request) -> PushedChannel:

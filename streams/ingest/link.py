@@ -156,10 +156,12 @@ class Link:
             self.poll(LOOK_S)
 
     def close(self) -> None:
-        """Let go; what is not acknowledged by now is given up."""
+        """Let go; what is not acknowledged by now is given up, and counted."""
         self.registry.close()
         self._producer.purge()
         self._producer.poll(0)
+        metrics.LOST.inc(self.queued_bytes)  # of these librdkafka did not tell
+        self.queued_bytes = 0
 
     def _reject(self, topic: Topic, message: Message, error: str) -> None:
         payload, key = message.value() or b"", message.key() or b""
@@ -192,6 +194,7 @@ class Link:
     def _delivered(self, error: KafkaError | None, message: Any, size: int, acked: Acked) -> None:
         self.queued_bytes -= size
         if error is not None:
+            metrics.LOST.inc(size)
             if error.code() != KafkaError._PURGE_QUEUE and error.code() != KafkaError._PURGE_INFLIGHT:  # noqa: SLF001
                 self._failure = self._failure or error
             return

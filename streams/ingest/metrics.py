@@ -12,7 +12,7 @@ ACK = Histogram("finecut_encode_ack_seconds", "From produce to acknowledgement o
 CUT = Histogram("finecut_encode_cut_seconds", "From a chunk's last sample to its produce", buckets=LATENCIES)
 PERIODS = Counter("finecut_encode_periods", "Periods opened, by cause", ["cause"])
 TAKEOVERS = Counter("finecut_encode_takeovers", "Times this encoder of a pair went on for the other", ["how"])
-LOST = Counter("finecut_encode_lost_bytes", "Coded bytes given up while Kafka was away for longer than the queue holds")
+LOST = Counter("finecut_encode_lost_bytes", "Bytes given up: not acknowledged when a writer was let go, or come while Kafka was away")
 OUTAGES = Counter("finecut_encode_outages", "Times that Kafka was away for longer than the queue holds")
 STANDING_BY = Gauge("finecut_encode_standing_by", "Channels whose other encoder leads")
 SKEW = Gauge("finecut_encode_skew_seconds", "Broker time minus the time that its period gives the media just sent", ["channel"])

@@ -11,7 +11,7 @@ from schemas.records import MarkKind, MediaMark
 from schemas.registry import codec_of
 from schemas.settings import KafkaSettings
 from schemas.topics import MEDIA
-from streams.ingest.reading import ERRORS, make_consumer, offset_at
+from streams.ingest.reading import ANSWER_S, ERRORS, KafkaAwayError, make_consumer, offset_at
 from streams.ingest.registry import Registry
 
 log = structlog.get_logger()
@@ -41,7 +41,7 @@ def await_silence(kafka: KafkaSettings, channels: Sequence[str], *, silence_ms: 
         consumer = make_consumer(kafka)
         try:
             consumer.assign(places)
-            _watch(consumer, _Writers(kafka, set(live)), unread={place.partition for place in places}, silence_ms=silence_ms)
+            _watch(kafka, consumer, _Writers(kafka, set(live)), unread={place.partition for place in places}, silence_ms=silence_ms)
         finally:
             consumer.close()
 
@@ -71,21 +71,33 @@ class _Writers:
         return channel
 
 
-def _watch(consumer: Consumer, writers: _Writers, *, unread: set[int], silence_ms: int) -> None:
+def _watch(kafka: KafkaSettings, consumer: Consumer, writers: _Writers, *, unread: set[int], silence_ms: int) -> None:
+    until_s = time.monotonic() + ANSWER_S
+    while unread:
+        if time.monotonic() > until_s:
+            raise KafkaAwayError(kafka.bootstrap_servers, "it stopped answering")
+        _read(consumer, writers, unread)
+    if writers.lives:
+        log.info("silence_awaited", channels=sorted(writers.lives), silence_ms=silence_ms)
     until_s = time.monotonic() + silence_ms / 1_000
-    is_told = False
-    while time.monotonic() < until_s and (unread or writers.lives):
-        message = consumer.poll(LOOK_S)
-        error = message.error() if message else None
-        if error and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-            unread.discard(message.partition() or 0)  # type: ignore[union-attr]  # there is no error without it
-        elif error and error.code() in ERRORS:
-            raise UserError(f"cannot read the chunks: {error.str()}", do="check the topics: finecut topics verify")
-        elif message and not error and (channel := writers.take(message)) and not unread:
+    while time.monotonic() < until_s and writers.lives:
+        if channel := _read(consumer, writers, unread):
             raise UserError(
                 f"channel {channel} is being written by another encoder, run {writers.lives[channel]}",
-                do="end that one, choose another name, or take the channel over on purpose with --take-over: then that one ends",
+                do="stop that one, name another channel, or take this one over on purpose with --take-over: then that one ends",
             )
-        if writers.lives and not unread and not is_told:
-            is_told = True
-            log.info("silence_awaited", channels=sorted(writers.lives), silence_ms=silence_ms)
+
+
+def _read(consumer: Consumer, writers: _Writers, unread: set[int]) -> str | None:
+    """The channel that the next record shows to be written, if one comes soon."""
+    message = consumer.poll(LOOK_S)
+    if message is None:
+        return None
+    error = message.error()
+    if error is None:
+        return writers.take(message)
+    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+        unread.discard(message.partition() or 0)
+    elif error.code() in ERRORS:
+        raise UserError(f"cannot read the chunks: {error.str()}", do="check the topics: finecut topics verify")
+    return None

@@ -4,11 +4,11 @@ import time
 
 import structlog
 
-from schemas.errors import SupersededError
+from schemas.errors import RetryableError, SupersededError
 from schemas.settings import KafkaSettings
 from schemas.topics import GOPS, MEDIA
 from schemas.units import UnixMs
-from streams.ingest.history import Follower, Past, others_since
+from streams.ingest.history import Follower, Others, Past, others_since
 from streams.ingest.link import Link
 from streams.ingest.periods import PeriodLog
 from streams.ingest.reading import offset_at
@@ -29,6 +29,7 @@ class Ownership:
         is_alone: Whether all of the channel's partition before ``known_offset`` is known, and nobody else had reason to write since.
         known_offset: All of the partition before it is known, or ours; up to a GOP.
         known_gop: The newest GOP known of the open period.
+        place: Offset in ``channels`` of the open period, whoever began it.
     """
 
     def __init__(self, settings: KafkaSettings, link: Link, periods: PeriodLog, *, channel: str, life: str, is_paired: bool) -> None:
@@ -50,6 +51,7 @@ class Ownership:
         self.is_ours = False
         self.is_alone = True
         self.known_offset, self.known_gop = 0, -1
+        self.place = -1
 
     def take_over(self) -> tuple[Past | None, int, UnixMs]:
         """
@@ -59,6 +61,7 @@ class Ownership:
 
         Raises:
             SupersededError: Another writer took over at the same time, and was the first.
+            RetryableError: The same at the channel's first period, where it cannot be told from one that died.
         """
         registry = self._link.registry
         registry.catch_up()
@@ -67,9 +70,9 @@ class Ownership:
         if newest is None or end:
             past = Past(period=newest, parts_reached=end.parts_reached, next_msn=end.next_msn) if newest and end else None
             offset, appended = self._periods.mark(past)
-            if self._is_paired:
-                self.known_offset = offset_at(self._kafka, MEDIA, self._periods.media_partition, appended - UNSEEN_MS)
-                self.check_alone(newest.period if newest else -1, before=offset)
+            if offset:
+                self._skip_to(appended - UNSEEN_MS)
+                self._check_first(newest.period if newest else -1, offset=offset)
         else:
             with Follower(self._kafka, registry, self._channel, now_unix_ms=_now()) as before:
                 before.read()
@@ -96,27 +99,69 @@ class Ownership:
         """A period start after a period of our own: its offset and broker time."""
         offset, appended = self._periods.mark(past)
         if offset != self.known_offset or (self._is_paired and not self.is_alone):
+            if not self._is_paired:
+                # Who took the channel has a period in `channels`, or marked it just now: all that others wrote meanwhile need not be read.
+                self.check_owner(past.period.period, is_whole=True)
+                self._skip_to(appended - UNSEEN_MS)
             self.check_alone(past.period.period)
         self.known_offset = max(self.known_offset, offset + 1)
         return offset, appended
 
-    def check_alone(self, period: int, *, before: int | None = None) -> None:
+    def check_owner(self, period: int, *, is_whole: bool = False) -> None:
+        """
+        Nothing, while no later record in ``channels`` gives the channel to another writer.
+
+        Args:
+            period: The newest period known.
+            is_whole: Look at all that stands there now, not only at what has arrived.
+
+        Raises:
+            SupersededError: One does.
+            KafkaAwayError: Kafka does not answer.
+        """
+        if is_whole:
+            self._link.registry.catch_up()
+        self._link.registry.check_owner(self._channel, life=self._life, period=period, offset=self.place)
+
+    def check_alone(self, period: int) -> None:
         """
         Nothing, while nobody else took the channel.
 
         Args:
             period: The period known so far.
-            before: Look no further.
 
         Raises:
             SupersededError: Somebody did.
         """
         known = self.known_offset
-        partition = self._periods.media_partition
-        found = others_since(self._kafka, self._channel, partition, period, life=self._life, offset=known, gop=self.known_gop)
-        if found.taken_at is not None and (before is None or found.taken_at < before):
+        found = self._others(period, gop=self.known_gop)
+        if found.taken_at is not None:
             raise SupersededError(f"another writer took over channel {self._channel}: offset", held=known, seen=found.taken_at)
         self.known_offset, self.known_gop, self.is_alone = found.next_offset, found.gop, True
+
+    def _check_first(self, period: int, *, offset: int) -> None:
+        """
+        Nothing, unless our first mark follows another of the same number.
+
+        Args:
+            period: The newest period, which has ended; -1 if there is none.
+            offset: Where our mark stands.
+
+        Raises:
+            SupersededError: It does, and it is the other of a pair.
+            RetryableError: It does, and who wrote it may have died, or be ourselves before an outage.
+        """
+        known = self.known_offset
+        found = self._others(period, gop=None)
+        if found.taken_at is not None and found.taken_at < offset:
+            if self._is_paired:
+                raise SupersededError(f"another writer took over channel {self._channel}: offset", held=known, seen=found.taken_at)
+            raise RetryableError(f"another writer begins channel {self._channel} at this moment", retry_after_ms=UNSEEN_MS)
+        self.known_offset = found.next_offset
+
+    def _others(self, period: int, *, gop: int | None) -> Others:
+        known, partition = self.known_offset, self._periods.media_partition
+        return others_since(self._kafka, self._channel, partition, period, life=self._life, offset=known, gop=gop)
 
     def learn(self, offset: int, gop: int) -> None:
         """A chunk of ours stands there: of a pair, what lies between ours is looked at."""
@@ -124,17 +169,32 @@ class Ownership:
         if self.is_alone and offset >= self.known_offset:
             self.known_offset, self.known_gop = offset + 1, gop
 
-    def inherit(self) -> Past | None:
-        """How far the channel is, whoever wrote it."""
+    def inherit(self, found_life: str | None) -> Past | None:
+        """
+        How far the channel is that we wrote nothing to.
+
+        Args:
+            found_life: Whose it was when we came.
+
+        Raises:
+            SupersededError: It is another's since.
+        """
         registry = self._link.registry
+        registry.catch_up()
         newest = registry.newest(self._channel)
         if newest is None:
             return None
+        if newest.life != found_life:
+            raise SupersededError(f"another writer took over channel {self._channel}: period", held=newest.period - 1, seen=newest.period)
         with Follower(self._kafka, registry, self._channel, now_unix_ms=_now()) as before:
             before.read()
             past = before.settled(now_unix_ms=_now())
         self.index_left(past)
         return past
+
+    def _skip_to(self, unix_ms: int) -> None:
+        """What stands in the partition before that time cannot concern us."""
+        self.known_offset = max(self.known_offset, offset_at(self._kafka, MEDIA, self._periods.media_partition, unix_ms))
 
     def index_left(self, past: Past) -> None:
         """Index the GOPs that who wrote before did not."""

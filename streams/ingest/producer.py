@@ -8,54 +8,38 @@ timestamps jump, indexes whole GOPs, and after a crash continues the numbers whe
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import structlog
 
 from schemas.errors import RejectedError, UserError
-from schemas.records import Chunk, Level, Period, Track, check_id
+from schemas.records import Level, Track, check_id
 from schemas.settings import Settings
 from schemas.timeline import make_grid, part_target
 from schemas.topics import GOPS, MEDIA, pool_of
 from schemas.units import UnixMs
-from streams.core.segmentation import Lengths, Stamp, stamp
+from streams.core.segmentation import Lengths, stamp
 from streams.ingest import metrics
 from streams.ingest.captions import Captions
-from streams.ingest.cmaf import build_chunk
-from streams.ingest.drift import Drift
 from streams.ingest.ending import Ending
 from streams.ingest.grid import Cut
 from streams.ingest.history import Past
 from streams.ingest.init import InitSegment
 from streams.ingest.line import Line, seconds_into
 from streams.ingest.link import Link
+from streams.ingest.opened import Opened
 from streams.ingest.ownership import Ownership
 from streams.ingest.periods import PeriodLog
-from streams.ingest.progress import GopIndex, Reached
 from streams.ingest.samples import Sample
 from streams.ingest.text import Cue
+from streams.ingest.watch import Clock, Silence
 
 log = structlog.get_logger()
 
 # Samples of other tracks kept until the first key frame says where a period starts.
 EARLY_SAMPLES_MAX = 1_000
 UNWATCHED = "nobody watches, so that nothing is packaged: with --idle-level segments (or parts) all of it is"
-
-
-@dataclass(slots=True)
-class _Open:
-    """The open period."""
-
-    period: Period
-    start: Fraction
-    """Its first instant on the encoder's clock, in seconds."""
-    channels_offset: int
-    reached: Reached
-    index: GopIndex
-    stamps: dict[int, Stamp] = field(default_factory=dict)
-    first_gop: int = 0
-    """The first that is ours: those before it are of the other of a pair."""
 
 
 class ChannelWriter(Ending):
@@ -128,17 +112,15 @@ class ChannelWriter(Ending):
         self._is_paired = is_paired
         self._owns_link = link is None
         self._link = link or Link(settings)
-        self._open: _Open | None = None
+        self._open: Opened | None = None
         # Tracks of the next period: all but those that fell silent.
         self._active = {track.track for track in tracks}
         self._early: list[tuple[Line, Sample]] = []
         self._cause = "start"
         self._past: Past | None = None
         self._is_ended = False
-        self._heard = time.monotonic()
-        self._is_silent = False
-        self._drift = Drift()
-        self._is_alarming = False
+        self._silence = Silence(channel, after_ms=settings.ingest.silence_ms)
+        self._clock = Clock(channel)
         try:
             self._periods = self._prepare(pool)
             self._owned = Ownership(settings.kafka, self._link, self._periods, channel=channel, life=self.life, is_paired=is_paired)
@@ -168,14 +150,14 @@ class ChannelWriter(Ending):
         line = self._lines.get(track)
         if line is None:
             raise UserError(f"channel {self.channel} has no track {track!r}", do=f"use one of {', '.join(self._lines)}")
-        pause_s = self._hear()
+        pause_s = self._silence.hear()
         self._owned.is_alone &= pause_s * 2_000 < self._settings.ingest.standby_ms
         if track not in self._active and not self._has_returned(line, sample):
             metrics.DROPPED.inc()
             return
         if self._open and line.has_jumped(sample, self._settings.ingest.jump_ms):
             self._close_period("jump")
-        if self._open and self._drift.is_over and line.is_video and line.cutter and line.cutter.starts_gop and line.is_sync(sample):
+        if self._open and self._clock.drift.is_over and line.cutter and line.cutter.starts_gop and self._may_begin(line, sample):
             self._close_period("drift")
         if self._open is None:
             self._begin(line, sample, held_ms)
@@ -203,11 +185,7 @@ class ChannelWriter(Ending):
             UserError: A record was not delivered.
         """
         self._link.poll(timeout_s)
-        silent_ms = (time.monotonic() - self._heard) * 1_000
-        if silent_ms > self._settings.ingest.silence_ms and not self._is_silent:
-            self._is_silent = True
-            metrics.STALLED.inc()
-            log.warning("encoder_stalled", channel=self.channel, silent_ms=round(silent_ms))
+        self._silence.look()
 
     def cut_seconds(self, track: str) -> Fraction | None:
         """Encoder time, in seconds, at which the open chunk of a track ends; None while no period is open."""
@@ -222,26 +200,16 @@ class ChannelWriter(Ending):
             start: Its first instant on the encoder's clock.
             offset: All of its partition before this is known.
         """
-        period, stamp = past.period, past.stamp
-        assert stamp is not None  # noqa: S101
-        gop = past.parts_reached // len(period.grid)
-        self._owned.is_ours = True
-        self._open = _Open(
-            period,
-            start,
-            self._link.registry.place_of(period),
-            Reached(period, parts=past.parts_reached, stamps={gop - 1: stamp}),
-            GopIndex(period, after_gop=gop - 1),
-            {gop - 1: stamp},
-            gop,
-        )
+        period = past.period
+        self._owned.is_ours, self._owned.place = True, self._link.registry.place_of(period)
+        self._open = opened = Opened.go_on(past, start)
         self._owned.index_left(past)
-        self._owned.known_offset, self._owned.known_gop = offset, gop - 1
+        self._owned.known_offset, self._owned.known_gop = offset, opened.first_gop - 1
         for text in self._texts.values():
-            text.begin(period, start, first_gop=gop)
-        self._drift.begin()
+            text.begin(period, start, first_gop=opened.first_gop)
+        self._clock.drift.begin()
         metrics.TAKEOVERS.labels(how="same_period").inc()
-        log.info("period_continued", channel=self.channel, period=period.period, gop=gop, msn=stamp.msn)
+        log.info("period_continued", channel=self.channel, period=period.period, gop=opened.first_gop, next_msn=past.next_msn)
 
     def end(self) -> None:
         """
@@ -249,11 +217,14 @@ class ChannelWriter(Ending):
 
         Raises:
             RetryableError: Something was not delivered.
+            SupersededError: Another writer took the channel over, who may go on.
         """
         if self._open:
             self._close_period("end")
         self._link.flush()
-        past = None if self._is_ended else self._past or self._owned.inherit()
+        if self._past:
+            self._owned.check_owner(self._past.period.period, is_whole=True)
+        past = None if self._is_ended else self._past or self._owned.inherit(self.found_life)
         if past:
             self._periods.end_channel(past)
             self._is_ended = True
@@ -272,9 +243,7 @@ class ChannelWriter(Ending):
 
     def close(self) -> None:
         """Let go without ending the channel; the next writer continues it."""
-        if self._is_silent:
-            self._is_silent = False
-            metrics.STALLED.dec()
+        self._silence.close()
         if self._owns_link:
             self._link.close()
 
@@ -327,8 +296,7 @@ class ChannelWriter(Ending):
 
     def _begin(self, line: Line, sample: Sample, held_ms: int) -> None:
         """While no period is open: keep what comes until a key frame says where one starts."""
-        has_video = any(other.is_video for other in self._lines.values() if other.track.track in self._active)
-        if (line.is_video or not has_video) and line.is_sync(sample):
+        if self._may_begin(line, sample):
             self._open_period(line.seconds(sample), held_ms)
             early, self._early = self._early, []
             for other, held in [*early, (line, sample)]:
@@ -342,6 +310,11 @@ class ChannelWriter(Ending):
         else:
             metrics.DROPPED.inc()
 
+    def _may_begin(self, line: Line, sample: Sample) -> bool:
+        """Whether a period can begin with a sample: one of a picture, where there are any, that decoding can start at."""
+        has_video = any(other.is_video for other in self._lines.values() if other.track.track in self._active)
+        return (line.is_video or not has_video) and line.is_sync(sample)
+
     def _open_period(self, start: Fraction, held_ms: int) -> None:
         arrived = _steady_ms()
         past = self._past
@@ -352,14 +325,14 @@ class ChannelWriter(Ending):
         began = appended - held_ms - (_steady_ms() - arrived)
         tracks = [track for track in self._tracks if track.track in self._active]
         ticks = round(start * tracks[0].timescale) if self._is_paired else None
-        period, offset = self._periods.start(past, tracks, first_offset=first_offset, began_unix_ms=began, encoder_ticks=ticks)
+        period, self._owned.place = self._periods.start(past, tracks, first_offset=first_offset, began_unix_ms=began, encoder_ticks=ticks)
         self._is_ended, self._owned.known_gop = False, -1
         self.early_s += max(0, began - period.anchor_unix_ms) / 1_000
-        self._open = _Open(period, start, offset, Reached(period), GopIndex(period))
+        self._open = Opened.begin(period, start)
         for text in self._texts.values():
             text.begin(period, start)
-        self._drift.begin()
-        self._drift.acked(steady_ms=arrived, broker_unix_ms=appended)
+        self._clock.drift.begin()
+        self._clock.drift.acked(steady_ms=arrived, broker_unix_ms=appended)
         metrics.PERIODS.labels(cause=self._cause).inc()
         log.info("period_opened", channel=self.channel, period=period.period, cause=self._cause, first_msn=period.first_msn,
                  pool=period.pool, media_partition=period.media_partition, gap_ms=began - past.ended_unix_ms if past else 0,
@@ -369,13 +342,13 @@ class ChannelWriter(Ending):
         """What was sent stays; samples of unfinished chunks are given up."""
         opened = self._open
         assert opened is not None  # noqa: S101
-        self._past = Past(period=opened.period, parts_reached=opened.reached.parts, next_msn=opened.reached.next_msn)
+        self._past = opened.past
         self._open, self._early, self._cause = None, [], cause
         for line in self._lines.values():
             line.cutter = None
         log.info("period_closed", channel=self.channel, period=opened.period.period, cause=cause, parts_reached=self._past.parts_reached)
 
-    def _drop_silent(self, opened: _Open, cut: Cut) -> bool:
+    def _drop_silent(self, opened: Opened, cut: Cut) -> bool:
         """Go on without tracks that are a whole target behind, in a new period; whether there were any."""
         limit = Fraction(self._settings.media.target_duration_ms, 1_000)
         now = seconds_into(opened.period, cut.track, cut.start_ticks)
@@ -423,51 +396,14 @@ class ChannelWriter(Ending):
         if cut:
             self._send_cut(opened, line, cut)
 
-    def _send_cut(self, opened: _Open, line: Line | Captions, cut: Cut) -> None:
-        began = time.monotonic()
-        period = opened.period
-        at = opened.stamps.get(cut.gop)
-        if at is None:
+    def _send_cut(self, opened: Opened, line: Line | Captions, cut: Cut) -> None:
+        began, period = time.monotonic(), opened.period
+        if cut.gop not in opened.stamps:
             if self._drop_silent(opened, cut):
                 return
-            at = stamp(
-                opened.stamps.get(cut.gop - 1),
-                gop=cut.gop,
-                first_msn=period.first_msn,
-                wanted=self._link.registry.gops_per_segment(self.channel),
-                lengths=self._lengths,
-            )
-            self._link.registry.check_owner(self.channel, life=self.life, period=period.period, offset=opened.channels_offset)
-            if self._is_paired and not self._owned.is_alone:
-                self._owned.check_alone(period.period)
-            opened.stamps[cut.gop] = at
+            self._stamp(opened, cut.gop)
         now, steady = _now(), _steady_ms()
-        chunk = Chunk(
-            channel=self.channel,
-            period=period.period,
-            track=cut.track,
-            life=self.life,
-            gop=cut.gop,
-            msn=at.msn,
-            first_gop=at.first_gop,
-            gop_count=at.gop_count,
-            index=cut.index,
-            part=cut.part,
-            ends_part=cut.ends_part,
-            ends_gop=cut.ends_gop,
-            independent=cut.samples[0].sync,
-            start_ticks=cut.start_ticks,
-            duration_ticks=cut.duration_ticks,
-            produced_unix_ms=now,
-            payload=build_chunk(
-                cut.samples,
-                track_id=line.init.track_id,
-                index=cut.index,
-                start_ticks=cut.start_ticks,
-                frame_ticks=line.track.frame_ticks,
-                durations=cut.durations,
-            ),
-        )
+        chunk = opened.chunk(line, cut, life=self.life, produced_unix_ms=now)
         head, size, kind = replace(chunk, payload=b""), len(chunk.payload), "text" if line.track.is_text else line.track.kind.value
         opened.reached.add(head)
 
@@ -476,7 +412,7 @@ class ChannelWriter(Ending):
             metrics.CHUNKS.labels(kind=kind).inc()
             metrics.BYTES.labels(kind=kind).inc(size)
             metrics.ACK.observe(time.monotonic() - began)
-            self._drift.acked(steady_ms=steady, broker_unix_ms=at_unix_ms)
+            self._clock.drift.acked(steady_ms=steady, broker_unix_ms=at_unix_ms)
             self._owned.learn(offset, head.gop)
             gop = opened.index.add(head, size=size, offset=offset, durable_unix_ms=at_unix_ms)
             if gop:
@@ -485,30 +421,25 @@ class ChannelWriter(Ending):
 
         self._link.send(MEDIA, period.media_partition, self.channel, chunk, acked)
         metrics.CUT.observe(time.monotonic() - began)
-        media_s = seconds_into(period, cut.track, cut.start_ticks + cut.duration_ticks)
-        self._watch_clock(steady, round(period.anchor_unix_ms + media_s * 1_000))
+        self._clock.add(steady_ms=steady, media_unix_ms=opened.ends_unix_ms(cut))
         if cut.track == next(track.track for track in period.tracks if not track.is_text):
             for text in self._texts.values():
                 self._send_cut(opened, text, text.cut(cut))
 
-    def _watch_clock(self, steady_ms: int, media_unix_ms: int) -> None:
-        drift = self._drift
-        drift.add(steady_ms=steady_ms, media_unix_ms=media_unix_ms)
-        metrics.SKEW.labels(channel=self.channel).set(drift.skew_ms / 1_000)
-        if drift.is_alarming != self._is_alarming:
-            self._is_alarming = drift.is_alarming
-            metrics.CLOCK_ALARM.labels(channel=self.channel).set(drift.is_alarming)
-            log.warning("clock_off" if drift.is_alarming else "clock_right", channel=self.channel, drift_ms=drift.drift_ms)
-
-    def _hear(self) -> float:
-        """Something came; seconds since the last."""
-        now = time.monotonic()
-        pause_s, self._heard = now - self._heard, now
-        if self._is_silent:
-            self._is_silent = False
-            metrics.STALLED.dec()
-            log.info("encoder_resumed", channel=self.channel)
-        return pause_s
+    def _stamp(self, opened: Opened, gop: int) -> None:
+        """Say which segment a GOP belongs to, by the plan in force, while the channel is ours."""
+        period = opened.period
+        at = stamp(
+            opened.stamps.get(gop - 1),
+            gop=gop,
+            first_msn=period.first_msn,
+            wanted=self._link.registry.gops_per_segment(self.channel),
+            lengths=self._lengths,
+        )
+        self._owned.check_owner(period.period)
+        if self._is_paired and not self._owned.is_alone:
+            self._owned.check_alone(period.period)
+        opened.stamps[gop] = at
 
 
 def _steady_ms() -> int:

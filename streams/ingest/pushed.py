@@ -24,7 +24,7 @@ from streams.ingest.text import read_cues
 log = structlog.get_logger()
 
 LOOK_S = 0.05
-# Without any bytes for this long the connection to Kafka is given back; the next push recovers from the log.
+# Without any bytes and any open request for this long the connection to Kafka is given back; the next push recovers from the log.
 RELEASE_S = 60.0
 TEXT_PREFIX = "t"
 PREFIXES = {TrackKind.VIDEO: "v", TrackKind.AUDIO: "a"}
@@ -140,6 +140,8 @@ class PushedChannel:
             connection.heard = time.monotonic()
             limit = self._settings.ingest.queue_bytes_max
             self._lock.wait_for(lambda: self._queued < limit or connection.refusal or self._is_stopped)
+            if self._is_stopped:
+                return connection.refusal or self._stopped()
             if connection.refusal is None:
                 self._queue.append((connection, data))
                 self._queued += len(data)
@@ -148,12 +150,17 @@ class PushedChannel:
 
     def finish(self, connection: Connection) -> Refusal | None:
         """The connection is over: what came of it, once all is read."""
+
+        def is_read() -> bool:
+            return all(queued is not connection for queued, _ in self._queue)
+
         with self._lock:
-            self._lock.wait_for(
-                lambda: connection.refusal or self._is_stopped or all(queued is not connection for queued, _ in self._queue)
-            )
+            self._lock.wait_for(lambda: connection.refusal or self._is_stopped or is_read())
             connection.is_open = False
-            return connection.refusal
+            return connection.refusal or (None if is_read() else self._stopped())
+
+    def _stopped(self) -> Refusal:
+        return Refusal(503, f"{self._channel} was let go at this moment: push again\n", self._settings.ingest.retry_ms)
 
     def stop(self) -> None:
         """Write what is queued and let go without ending the channel."""
@@ -183,7 +190,9 @@ class PushedChannel:
                 if not self._queue:
                     self._lock.wait(LOOK_S)
                 item = self._queue[0] if self._queue else None
-                if item is None and (self._is_stopped or time.monotonic() - heard > RELEASE_S):
+                is_open = any(source.connection and source.connection.is_open for source in self._sources.values())
+                self._is_stopped |= item is None and not is_open and time.monotonic() - heard > RELEASE_S
+                if item is None and self._is_stopped:
                     break
             try:
                 if item:

@@ -33,6 +33,8 @@ Tell = Callable[[int, Cue], None]
 
 # A step of the source's own timestamps beyond this is taken as a new beginning, not as a gap to be filled.
 STEP_MAX_S = Fraction(1)
+# Sound further behind the picture than this is not waited for: silence takes its place.
+SOUND_LATE_MAX_S = Fraction(2)
 # Files are interleaved at least this finely.
 LOOK_AHEAD_S = Fraction(1)
 # An address that does not answer, or falls silent, is an error after this long.
@@ -124,7 +126,7 @@ class Source:
         video = self._video(self._container)
         video.thread_type = "AUTO"
         audio: AudioStream | None = next(iter(self._container.streams.audio), None)
-        resampler = AudioResampler(format="fltp", layout="stereo", rate=AUDIO_RATE_HZ)
+        stereo = _Stereo()
         pace.start_over()
         broken = 0
         texts = _texts(self._container) if tell else []
@@ -139,8 +141,10 @@ class Source:
             for frame in frames:
                 if isinstance(frame, VideoFrame):
                     yield from pace.video(frame)
+                    if audio:
+                        yield from pace.silence()
                 elif isinstance(frame, AudioFrame):
-                    for even in resampler.resample(frame):
+                    for even in stereo.of(frame):
                         yield from pace.audio(even)
                 elif isinstance(frame, AssSubtitle):
                     pace.text(texts.index(packet.stream), packet, OVERRIDES.sub("", frame.dialogue.decode("utf-8", "replace")))
@@ -151,6 +155,26 @@ class Source:
             yield from pace.fill_audio()
         if broken:
             log.warning("source_packets_broken", source=self._name, count=broken)
+
+
+class _Stereo:
+    """Sound at the one rate and in the one layout, whatever the source has and turns to."""
+
+    def __init__(self) -> None:
+        self._shape: tuple[str, str, int] | None = None
+        self._resampler = self._make()
+
+    def of(self, frame: AudioFrame) -> Iterator[AudioFrame]:
+        shape = frame.format.name, frame.layout.name, frame.sample_rate
+        if self._shape not in {None, shape}:
+            # What holds nothing back, since it has nothing to change, answers the end with itself.
+            yield from filter(None, self._resampler.resample(None))
+            self._resampler = self._make()
+        self._shape = shape
+        yield from self._resampler.resample(frame)
+
+    def _make(self) -> AudioResampler:
+        return AudioResampler(format="fltp", layout="stereo", rate=AUDIO_RATE_HZ)
 
 
 class _Pace:
@@ -202,26 +226,45 @@ class _Pace:
             return  # before the first picture
         samples = frame.to_ndarray()
         at = _seconds(frame)
-        have = self.sample_count + self._held.shape[1]
-        first = have if at is None else round((at - self._zero) * AUDIO_RATE_HZ)
-        gap = first - have
-        if gap > STEP_MAX_S * AUDIO_RATE_HZ or gap < -STEP_MAX_S * AUDIO_RATE_HZ:
+        first = self._heard if at is None else round((at - self._zero) * AUDIO_RATE_HZ)
+        gap = first - self._heard
+        if min(abs(gap), abs(first - self._due)) > STEP_MAX_S * AUDIO_RATE_HZ:
             return  # of another stretch of time than the picture
         # Less than a frame off is rounding of the source's timestamps.
         if gap >= AUDIO_FRAME:
-            samples = np.concatenate([np.zeros((2, gap), np.float32), samples], axis=1)
+            yield from self._add_silence(gap)
         elif gap <= -AUDIO_FRAME:
             samples = samples[:, -gap:]
         self._held = np.concatenate([self._held, samples], axis=1)
         yield from self._whole()
 
+    def silence(self) -> Iterator[Numbered]:
+        """In place of sound that is so far behind the picture that none seems to come."""
+        missing = self._due - self._heard
+        if missing > SOUND_LATE_MAX_S * AUDIO_RATE_HZ:
+            yield from self._add_silence(missing - round(STEP_MAX_S * AUDIO_RATE_HZ))
+
     def fill_audio(self) -> Iterator[Numbered]:
         """Audio up to the last picture's end: silence for what is missing, less of what is too much."""
-        missing = round(self.frame_count / self.rate * AUDIO_RATE_HZ) - self.sample_count - self._held.shape[1]
+        missing = self._due - self._heard
         if missing < 0:
             self._held = self._held[:, : max(0, self._held.shape[1] + missing)]
+            yield from self._whole()
         else:
-            self._held = np.concatenate([self._held, np.zeros((2, missing), np.float32)], axis=1)
+            yield from self._add_silence(missing)
+
+    @property
+    def _heard(self) -> int:
+        """Samples so far."""
+        return self.sample_count + self._held.shape[1]
+
+    @property
+    def _due(self) -> int:
+        """Samples that there are to be by the end of the pictures so far."""
+        return round(self.frame_count / self.rate * AUDIO_RATE_HZ)
+
+    def _add_silence(self, count: int) -> Iterator[Numbered]:
+        self._held = np.concatenate([self._held, np.zeros((2, count), np.float32)], axis=1)
         yield from self._whole()
 
     def _whole(self) -> Iterator[Numbered]:
@@ -246,12 +289,16 @@ def _seconds(frame: VideoFrame | AudioFrame) -> Fraction | None:
 def _by_time(packets: Iterable["Packet[Any]"], ahead_s: Fraction) -> Iterator["Packet[Any]"]:
     """Packets in the order of their decode times, as far as can be seen from ``ahead_s`` of them."""
     held: list[tuple[Fraction, int, Packet[Any]]] = []
+    last: list[Packet[Any]] = []
     newest = Fraction(0)
     for count, packet in enumerate(packets):
-        # The last packets of a file have no time: they tell the decoders to give what they hold.
+        if not packet.size:  # tells a decoder to give what it holds
+            last.append(packet)
+            continue
         newest = newest if packet.dts is None or packet.time_base is None else packet.dts * packet.time_base
         heapq.heappush(held, (newest, count, packet))
         while held and newest - held[0][0] >= ahead_s:
             yield heapq.heappop(held)[2]
     while held:
         yield heapq.heappop(held)[2]
+    yield from last

@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from schemas.records import Assignment, Parts, Period
+from schemas.records import Decision, Parts, Period
+from streams.core.standing import assignment_key, counts
 from streams.replay.entries import Entry
 from tests.chaos.audience import Stall
 from tests.chaos.plan import ENCODER, PACKAGER, STORE
@@ -26,7 +27,9 @@ SECOND_MS = 1_000
 @dataclass(slots=True)
 class History:
     """
-    What of a run's log effects are told from; `absorb` takes every entry of ``parts``, ``assignments`` and ``channels``.
+    What of a run's log effects are told from; `absorb` takes every entry of ``parts``, ``decisions`` and ``channels``.
+
+    Who held what is read from decisions: what is compacted tells of the end of a long run alone.
 
     Attributes:
         parts: Of each track, when parts became durable and were announced, in the order of their announcement.
@@ -44,11 +47,16 @@ class History:
         match entry.record:
             case Period() as period:
                 self._periods[period.channel, period.period] = period
-            case Assignment() as given:
-                tracks = tuple((given.channel, track) for track in given.tracks)
-                self._held[entry.key].append((entry.at_unix_ms, given.packager_id, tracks))
-            case None if entry.topic.title == "assignments":
-                self._held[entry.key].append((entry.at_unix_ms, "", ()))
+            case Decision() as decided if counts(decided, offset=entry.offset):
+                given = {f"{decided.pool}/{assignment_key(assignment)}": assignment for assignment in decided.assignments}
+                ended = {f"{decided.pool}/{key}" for key in decided.ended_slices}
+                if decided.whole:
+                    ended |= {key for key in self._held if key.startswith(f"{decided.pool}/")}
+                for key in ended - given.keys():
+                    self._held[key].append((entry.at_unix_ms, "", ()))
+                for key, assignment in given.items():
+                    tracks = tuple((assignment.channel, track) for track in assignment.tracks)
+                    self._held[key].append((entry.at_unix_ms, assignment.packager_id, tracks))
             case Parts() as told:
                 for part in told.parts:
                     name = part.channel, part.period, part.track, part.start_ticks

@@ -33,7 +33,7 @@ from infra.tally import Tally
 from schemas.errors import FinecutError
 from schemas.records import Demand, Level
 from schemas.settings import Settings
-from schemas.topics import ASSIGNMENTS, CHANNELS, PARTS
+from schemas.topics import CHANNELS, PARTS
 from streams.replay.entries import Entry
 from tests.chaos.audience import Audience, now_ms
 from tests.chaos.effects import History, TrackId
@@ -139,7 +139,7 @@ def play_round(folder: Path, players: Sequence[str], *, copies: int, kills: int,
         finally:
             others.stop()
         history = History()
-        for entry in line.entries(CHANNELS, ASSIGNMENTS, PARTS):
+        for entry in line.entries(CHANNELS, PARTS):
             history.absorb(entry)
         took = [ms for at, _ in done if (ms := _takeover_ms(history, at, channel)) is not None]
     return [

@@ -51,8 +51,24 @@ def end(stage: Stage, heard: Heard) -> dict[str, dict[str, Any]]:
 
 def told(seen: Mapping[str, Mapping[str, Any]]) -> tuple[bool, str]:
     """Whether every page played to the end without an error, and what was wrong."""
-    wrong = [f"{name}: {dict(page)}" for name, page in sorted(seen.items()) if page["errors"] or page["behind"] or not page["started"]]
+    wrong = [f"{name} {_trouble(page)}" for name, page in sorted(seen.items()) if page["errors"] or page["behind"] or not page["started"]]
     return not wrong, "; ".join(wrong) or f"{len(seen)} pages played on"
+
+
+def _trouble(page: Mapping[str, Any]) -> str:
+    """
+    What was wrong with a page, errors of one kind together.
+
+    >>> network = {"at_s": 9.5, "code": 1001, "fatal": False, "text": "503"}
+    >>> _trouble({"started": True, "behind": True, "errors": [network, network | {"at_s": 12.0, "fatal": True}]})
+    'did not play to the end: 1 x 1001 from 9.5 s, 1 x 1001 (fatal) from 12.0 s'
+    """
+    kinds: dict[str, list[float]] = {}
+    for error in page["errors"]:
+        known = error if isinstance(error, dict) else {"code": error}
+        kinds.setdefault(f"{known['code']}{' (fatal)' if known.get('fatal') else ''}", []).append(known.get("at_s", 0.0))
+    how = "never began" if not page["started"] else "did not play to the end" if page["behind"] else "played on"
+    return ": ".join([how, ", ".join(f"{len(at)} x {kind} from {min(at)} s" for kind, at in kinds.items())] if kinds else [how])
 
 
 def _stall(viewer: str, began_unix_s: float, stall: Mapping[str, float]) -> Stall:

@@ -192,7 +192,8 @@ def _cut_files(line: Line, kept_briefly: Sequence[Topic]) -> None:
     kafka = line.run.settings.kafka
     entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in FILES.items()]
     wanted = [ConfigResource(ConfigResource.Type.TOPIC, topic.name(kafka), incremental_configs=entries) for topic in kept_briefly]
-    for answer in reach(kafka).incremental_alter_configs(wanted).values():
+    admin = reach(kafka)  # no answer comes to one that nobody holds
+    for answer in admin.incremental_alter_configs(wanted).values():
         answer.result(ANSWER_S)
 
 

@@ -9,10 +9,9 @@ from schemas.topics import CHANNELS, DECISIONS, INPUTS, MEDIA, REPORTS
 from streams.core.dealing import is_backlog, is_derived
 from streams.core.facts import read
 from streams.core.load import slice_load, usable
-from streams.core.standing import NOBODY, Standing, apply, counts, life_key
+from streams.core.standing import NOBODY, Standing, apply, counts, life_key, since_whole
 from streams.core.state import State
 from streams.core.strategies import Seat, charged
-from streams.journal import in_force as in_force_by_journal
 from streams.simulate.log import Entry
 from streams.simulate.run import Run
 from streams.simulate.world import POOL
@@ -103,13 +102,12 @@ def with_pictures(again: Recut, media: Iterable[Sequence[Entry]], periods: Itera
 
 def assert_journal_recovers(journal: Sequence[Entry]) -> None:
     """Wherever a planner takes over, what it reads back from the newest whole decision is what stands."""
-    standing, entries = Standing.empty(POOL), [(entry.offset, entry.record) for entry in journal]
-    for end, (offset, decision) in enumerate(entries, 1):
-        if not counts(decision, offset=offset):
-            continue
+    standing = Standing.empty(POOL)
+    decisions = [entry.record for entry in journal if counts(entry.record, offset=entry.offset)]
+    for end, decision in enumerate(decisions, 1):
         standing = apply(standing, decision)
         read_back = Standing.empty(POOL)
-        for counted in in_force_by_journal(entries[:end]):
+        for counted in since_whole(decisions[:end]):
             read_back = apply(read_back, counted)
         assert read_back == standing, f"a planner that takes over after {end} decisions believes in {read_back}, not {standing}"
 

@@ -23,6 +23,8 @@ from signal import SIGTERM, default_int_handler, signal
 from time import monotonic, process_time
 from typing import Any
 
+from grimp import build_graph
+
 from tests.sim.checks import assert_promises
 from tests.sim.takeovers import takeovers
 from tests.sim.test_promises import a_run
@@ -55,11 +57,11 @@ def meaning(source: str) -> str:
 
 
 def digest() -> str:
-    """Of what a run depends on: all of ours that this process has imported, and the schemas."""
+    """Of what a run depends on: all of ours that it imports, whoever imports it, and the schemas."""
     told = blake2b(f"{MINUTES} {THUMBNAILS_EVERY}".encode(), digest_size=6)
-    imported = (Path(file) for module in [*sys.modules.values()] if (file := getattr(module, "__file__", None)))
-    for file in sorted(path for path in imported if path.is_relative_to(ROOT) and ".venv" not in path.parts and path != Path(__file__)):
-        told.update(meaning(file.read_text()).encode())
+    ours = build_graph("schemas", "streams", "packager", "tests", cache_dir=None)
+    for module in sorted(ours.find_upstream_modules(__spec__.name)):
+        told.update(meaning((ROOT / f"{module.replace('.', '/')}.py").read_text()).encode())
     for file in sorted((ROOT / "schemas").rglob("*.avsc")):
         told.update(file.read_bytes())
     return told.hexdigest()

@@ -106,6 +106,9 @@ async function startShaka(video, url, { lowLatency, session, channel, reports, o
   // Else it takes for its window what is listed, and for the live edge the wall clock, which a hole in the source moves away from what is
   // listed: with every playlist it forgets as much at the front as is missing at the end, until it knows no segment and throws exceptions.
   if (url.endsWith('.m3u8')) player.configure({ manifest: { availabilityWindowOverride: WINDOW_S } });
+  // While nothing is buffered there is nothing to seek in, so the browser leaves out its seek to a start within the first segment, as on a
+  // channel of three, and plays from 0. It waits for that seek, takes its start for the playhead for ever and loads ten seconds, no more.
+  video.addEventListener('loadeddata', () => { if (!video.seeking) video.dispatchEvent(new Event('seeking')); }, { once: true });
   const said = (error) => (error.code ? `Shaka error ${error.code} ${JSON.stringify(error.data ?? '').slice(0, 160)}` : `${error} ${error.stack ?? ''}`.slice(0, 400));
   const failed = (error) => onError({ code: error.code ?? error.name, fatal: error.severity === 2, text: said(error) });
   player.addEventListener('error', (event) => failed(event.detail));

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from schemas.codec import Codec
-from schemas.records import MarkKind, MediaMark
-from schemas.units import Msn
+from schemas.records import Assignment, Decision, Level, MarkKind, MediaMark, Reason
+from schemas.topics import DECISIONS
+from schemas.units import Epoch, Msn, UnixMs
+from streams.replay.entries import Entry
 from tests.builders import make_chunks, make_period, make_start
 from tests.chaos.account import Account, SegmentId, Word
 from tests.chaos.audience import Look, Stall
-from tests.chaos.effects import Effect, explain
+from tests.chaos.effects import Effect, History, explain
 from tests.chaos.plan import KINDS, Fault, make_plan
 from tests.chaos.story import Done
 from tests.chaos.verdict import checks_of, recovered, told_by
@@ -154,3 +156,29 @@ def test_a_plan_has_every_kind_before_any_comes_again_and_ends_before_the_story_
     assert {fault.kind for fault in plan[: len(KINDS)]} == set(KINDS)
     assert all(fault.at_s + fault.lasts_s < 1_800 for fault in plan)
     assert make_plan(6, seconds=1_800) != plan
+
+
+def test_who_held_a_slice_at_a_time_is_known_from_decisions_however_long_ago() -> None:
+    def decided(at: int, *given: tuple[str, str], ended: tuple[str, ...] = (), whole: bool = False) -> Entry:
+        assignments = tuple(
+            Assignment(
+                slice_id=f"{channel}/all", copy=0, channel=channel, packager_id=packager, life="l", epoch=Epoch(at), tracks=("v0",),
+                turn=0, turns=1, from_msn=Msn(0), level=Level.PARTS, media_partition=0, first_offset=0, decision=at,
+                reason=Reason.NEW_CHANNEL,
+            )
+            for channel, packager in given
+        )  # fmt: skip
+        record = Decision(
+            pool=0, number=at, at_unix_ms=UnixMs(at), whole=whole, inputs=(), policy="", code_version="", lands_at=at,
+            assignments=assignments, ended_slices=ended,
+        )  # fmt: skip
+        return Entry(topic=DECISIONS, partition=0, offset=at, at_unix_ms=UnixMs(at), key="0", record=record)
+
+    history = History()
+    for entry in (
+        decided(1, ("a", "p1"), ("b", "p1"), whole=True), decided(2, ("a", "p2")), decided(3, ended=("b/all/0",)), decided(4, whole=True),
+    ):  # fmt: skip
+        history.absorb(entry)
+    held = [(history.held_by("p1", at), history.held_by("p2", at)) for at in (0, 1, 2, 3, 4)]
+    a, b = ("a", "v0"), ("b", "v0")
+    assert held == [(set(), set()), ({a, b}, set()), ({b}, {a}), (set(), {a}), (set(), set())]

@@ -1,12 +1,13 @@
 """A log in memory where the writer has Kafka, and small clips made on the spot."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
 import av
 import numpy as np
+from av.audio.layout import AudioLayout
 
 from schemas.errors import SupersededError
 from schemas.records import Chunk, Gop, MediaMark, Period, PeriodEnd, Track
@@ -117,8 +118,12 @@ def make_clip(
     size: tuple[int, int] = (64, 36),
     audio: bool = True,
     video: bool = True,
+    at_s: int = 0,
+    heard: Sequence[tuple[float, float]] = (),
+    layout: str = "mono",
+    sound_hz: int = 44_100,
 ) -> Path:
-    """A clip of moving grey with a tone of 440 Hz."""
+    """A clip of moving grey with a tone of 440 Hz: throughout, or from one second to another of those given."""
     with av.open(str(path), "w") as container:
         streams: list[Any] = []
         if video:
@@ -126,21 +131,24 @@ def make_clip(
             pictures.width, pictures.height, pictures.pix_fmt = *size, "yuv420p"
             streams.append(pictures)
         if audio:
-            sound = container.add_stream("aac", rate=44_100)
-            sound.codec_context.layout = "mono"
+            sound = container.add_stream("aac", rate=sound_hz)
+            sound.codec_context.layout = layout
             streams.append(sound)
         if video:
             for number in range(round(seconds * rate)):
                 plane = np.full((size[1], size[0], 3), (number * 9) % 255, np.uint8)
                 frame = av.VideoFrame.from_ndarray(plane, format="rgb24")
-                frame.pts, frame.time_base = number, 1 / rate
+                frame.pts, frame.time_base = number + round(at_s * rate), 1 / rate
                 container.mux(pictures.encode(frame))
             container.mux(pictures.encode(None))
         if audio:
-            wave = (0.2 * np.sin(np.arange(round(seconds * 44_100)) * 2 * np.pi * 440 / 44_100)).astype(np.float32)
-            for start in range(0, len(wave), 1_024):
-                piece = av.AudioFrame.from_ndarray(wave[None, start : start + 1_024], format="fltp", layout="mono")
-                piece.sample_rate, piece.pts, piece.time_base = 44_100, start, Fraction(1, 44_100)
+            wave = (0.2 * np.sin(np.arange(round(seconds * sound_hz)) * 2 * np.pi * 440 / sound_hz)).astype(np.float32)
+            wave = np.stack([wave] * AudioLayout(layout).nb_channels)
+            for start in range(0, wave.shape[1], 1_024):
+                if heard and not any(first <= start / sound_hz < last for first, last in heard):
+                    continue
+                piece = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave[:, start : start + 1_024]), format="fltp", layout=layout)
+                piece.sample_rate, piece.pts, piece.time_base = sound_hz, start + at_s * sound_hz, Fraction(1, sound_hz)
                 container.mux(sound.encode(piece))
             container.mux(sound.encode(None))
     return path

@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+import threading
 from collections.abc import Sequence
 from fractions import Fraction
 from io import BytesIO
@@ -14,11 +15,13 @@ from aiohttp.base_protocol import BaseProtocol
 from schemas.errors import RejectedError
 from schemas.records import TrackKind
 from schemas.settings import Settings
+from streams.ingest import pushed as pushed_module
 from streams.ingest.assembly import Assembly, Shape
 from streams.ingest.fragments import End, FragmentReader, Init, Piece, Samples
 from streams.ingest.http import next_bytes
 from streams.ingest.init import InitSegment
 from streams.ingest.producer import ChannelWriter
+from streams.ingest.pushed import PushedChannel
 from streams.ingest.samples import Sample
 from tests.unit.ingest.fakes import FakeLink
 from tests.unit.ingest.pushes import Picture, Sound, push
@@ -205,6 +208,22 @@ def test_fragments_before_their_init_segment_are_refused() -> None:
     data = pushed(Picture(), seconds=2)
     with pytest.raises(RejectedError, match="before the init segment"):
         read(data[data.index(b"moof") - 4 :])
+
+
+def test_a_request_that_pauses_is_waited_for_and_a_channel_that_was_let_go_takes_no_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushed_module, "RELEASE_S", 0.2)
+    over = threading.Event()
+    channel = PushedChannel(Settings(), "news", expected=frozenset(), idle_level=None, ended=lambda *_: over.set())
+    connection = channel.connect("v0")
+    assert channel.put(connection, b"") is None
+    assert not over.wait(0.8)
+    assert channel.put(connection, b"") is None
+    assert channel.finish(connection) is None
+    assert over.wait(10)
+    for late in (connection, channel.connect("v0")):
+        refusal = channel.put(late, b"frames")
+        assert refusal is not None
+        assert (refusal.status, refusal.retry_after_ms > 0) == (503, True)
 
 
 async def test_what_an_encoder_sent_that_hung_up_at_once_is_read_to_its_end() -> None:

@@ -11,8 +11,10 @@ from structlog.testing import capture_logs
 from schemas.errors import SupersededError, UserError
 from schemas.records import Level, MarkKind, Track
 from schemas.settings import IngestSettings, KafkaSettings, MediaSettings, Settings
+from schemas.topics import MEDIA
 from schemas.units import Ticks, UnixMs
-from streams.ingest import metrics, producer
+from streams.ingest import metrics, ownership, producer, watch
+from streams.ingest.history import Others
 from streams.ingest.producer import ChannelWriter
 from streams.ingest.samples import Sample
 from tests.unit.ingest.fakes import IDR, RATE, START_UNIX_MS, FakeLink, feed, make_tracks, pictures, sound
@@ -139,7 +141,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s = 1_000.0
-        monkeypatch.setattr(producer, "time", SimpleNamespace(monotonic=lambda: self.now_s, time_ns=lambda: 0))
+        monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: self.now_s))
 
 
 def stalled() -> float:
@@ -206,13 +208,14 @@ def test_a_track_nobody_announced_is_refused(link: FakeLink, tracks: tuple[Track
         make_writer(link, tracks).write("v9", Sample(Ticks(0), IDR, sync=True))
 
 
+@pytest.mark.parametrize("has_pictures", [True, False])
 def test_an_encoder_that_falls_behind_for_good_is_anchored_anew_without_losing_its_numbers(
-    link: FakeLink, tracks: tuple[Track, ...], monkeypatch: pytest.MonkeyPatch
+    link: FakeLink, tracks: tuple[Track, ...], monkeypatch: pytest.MonkeyPatch, has_pictures: bool
 ) -> None:
     clock = {"now": START_UNIX_MS}
     monkeypatch.setattr(producer, "_steady_ms", lambda: clock["now"] - START_UNIX_MS)
-    with make_writer(link, tracks[:1]) as writer:
-        for at, track, sample in pictures(0, 25 * 70):
+    with make_writer(link, tracks[:1] if has_pictures else tracks[1:]) as writer:
+        for at, track, sample in pictures(0, 25 * 70) if has_pictures else sound(0, 70):
             # Its seconds are 4 % longer than the broker's.
             clock["now"] = link.now = START_UNIX_MS + round(at * 1_040)
             writer.write(track, sample)
@@ -265,3 +268,47 @@ def test_a_period_that_follows_closely_begins_where_the_last_ended(
     gap_ms = link.periods()[1].anchor_unix_ms - first.anchor_unix_ms - 2_000
     assert gap_ms == pytest.approx(0 if early_s else late_ms - 2_000, abs=5)
     assert writer.early_s == pytest.approx(early_s, abs=0.005)
+
+
+def test_a_writer_that_was_overtaken_does_not_end_what_another_goes_on_with(link: FakeLink, tracks: tuple[Track, ...]) -> None:
+    writer = make_writer(link, tracks)
+    for _, track, sample in pictures(0, 60):
+        writer.write(track, sample)
+    link.registry.taken_over = True
+    with pytest.raises(SupersededError), writer:
+        pass
+    assert not link.ends()
+
+
+def test_a_writer_that_wrote_nothing_does_not_end_what_another_began_since(
+    link: FakeLink, tracks: tuple[Track, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle, other = make_writer(link, tracks), make_writer(link, tracks)
+    for _, track, sample in pictures(0, 60):
+        other.write(track, sample)
+    monkeypatch.setattr(link.registry, "newest", lambda _: link.periods()[-1])
+    with pytest.raises(SupersededError):
+        idle.end()
+    assert not link.ends()
+
+
+def test_of_all_that_others_wrote_while_a_channel_paused_only_the_last_seconds_are_read(
+    link: FakeLink, tracks: tuple[Track, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def others_since(*_: object, offset: int, **__: object) -> Others:
+        asked.append(offset)
+        return Others(taken_at=None, next_offset=offset, gop=0)
+
+    monkeypatch.setattr(ownership, "offset_at", lambda *_: 9_000)
+    monkeypatch.setattr(ownership, "others_since", others_since)
+    with make_writer(link, tracks[:1]) as writer:
+        for _, track, sample in pictures(0, 60):
+            writer.write(track, sample)
+        for _ in range(10_000):  # another channel of the partition
+            link.send(MEDIA, 3, "other", None)
+        for _, track, sample in pictures(0, 60, at_s=Fraction(7_200)):
+            writer.write(track, sample)
+    assert [period.period for period in link.periods()] == [0, 1]
+    assert asked == [9_000]

@@ -11,7 +11,7 @@ from schemas.codec import Codec
 from schemas.records import Assignment, Decision, Level, Plan, Reason
 from schemas.settings import KafkaSettings
 from schemas.units import Epoch, Msn, UnixMs
-from streams.journal import Journal, OvertakenError, in_force
+from streams.journal import Journal, OvertakenError
 from streams.log import outgoing
 
 from .fake_log import FakeLog
@@ -181,13 +181,14 @@ async def test_a_record_that_is_no_decision_or_cannot_be_read_stops_nobody() -> 
     assert last.standing == following.standing
 
 
-def test_a_decision_that_landed_elsewhere_does_not_count_wherever_reading_begins() -> None:
-    chain = [replace(decision(number, whole=number == 1), lands_at=number - 1) for number in (1, 2, 3)]
-    late = replace(decision(3, whole=True), lands_at=2, cause="late")
-    after = replace(decision(4), lands_at=4)
-    entries = [*enumerate(chain), (3, late), (4, after)]
-    assert in_force(entries) == [*chain, after]
-    assert in_force(entries[3:]) == []
+async def test_a_decision_that_landed_elsewhere_does_not_count_wherever_reading_begins() -> None:
+    log, ours = FakeLog(), decision(1, whole=True, plans=(plan("a", 1),))
+    written = [replace(ours, lands_at=0), decision(2, lands_at=1), replace(decision(2, whole=True), lands_at=1, cause="late")]
+    for record in [*written, decision(3, plans=(plan("b", 3),), lands_at=3)]:
+        log.put(outgoing(topics.DECISIONS, 0, "0", record, codec=log.codec, kafka=log.kafka))
+    following = journal(log)
+    await following.recover()
+    assert (following.standing.number, set(following.standing.plans)) == (3, {"a", "b"})
 
 
 async def stale_and_ours(log: FakeLog) -> tuple[Journal, Journal]:

@@ -99,14 +99,6 @@ def test_a_session_has_one_name_besides_its_own_however_many_it_calls_itself() -
     assert crowd.event("elsewhere", Report(session="s", event="t"), now_ms=400) == "c1"
 
 
-def test_names_of_sessions_are_bounded_by_the_sessions() -> None:
-    crowd = audience(sessions_max=100)
-    for number in range(20_000):
-        crowd.visit(visit(f"ip {number}", report=Report(session=f"s{number % 150}")), now_ms=0)
-    assert crowd.session_count == 100
-    assert len(crowd._keys) <= 200
-
-
 def test_events_of_strangers_count_nowhere() -> None:
     crowd = audience()
     assert crowd.event("ip ua", Report(session="x", event="t"), now_ms=0) is None

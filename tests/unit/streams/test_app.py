@@ -1,0 +1,45 @@
+"""What one worker's memories have to do with each other."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from schemas import topics
+from schemas.settings import ControlSettings, KafkaSettings, Settings
+from streams.app import Control, build
+from tests.unit.streams.fake_log import FakeLog
+
+
+class Consumer(SimpleNamespace):
+    """Has one pool, and goes back when it is told to."""
+
+    went_back: Any = None
+
+    def assignment(self) -> set[TP]:
+        return {TP(topics.HEARTBEATS.name(KafkaSettings()), 0)}
+
+    async def go_back(self, begin: Any) -> None:
+        self.went_back = begin
+
+
+@pytest.fixture
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Control:
+    settings = Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"), control=ControlSettings(data_dir=tmp_path))
+    consumer = Consumer()
+    monkeypatch.setattr(Control, "consumer", property(lambda _: consumer))
+    return build(settings, journal_log=FakeLog())
+
+
+async def test_what_was_read_too_far_makes_models_anew_with_the_memories_they_learn_from(worker: Control) -> None:
+    first, before = worker._model(0), worker.pools.of(0)
+    tp = TP(topics.HEARTBEATS.name(worker.settings.kafka), 0)
+    # Folded from offset 5 on before it was known that reading begins at 2: what lies between is missing.
+    worker.shell._first[tp], worker.shell.handled[tp] = 5, 7
+    await worker._sought({tp: 2})
+    assert worker.consumer.went_back is not None  # type: ignore[attr-defined]
+    assert worker.pools.of(0) is not before
+    assert worker._model(0) is not first
+    assert worker._model(0)._pool is worker.pools.of(0)
