@@ -51,11 +51,11 @@ class App(faust.App):
     Attributes:
         on_sought: Called with the committed offsets when sources were sought to them.
         on_settled: Called when sources resume.
-        without_holes: Topics whose offsets follow one another.
+        inputs: Topics of which `Shell` sees what is missing.
     """
 
     on_sought: Callable[[Mapping[TP, int]], Awaitable[None]] | None = None
-    without_holes: frozenset[str] = frozenset()
+    inputs: frozenset[str] = frozenset()
     on_settled: Callable[[], None] | None = None
 
     def on_rebalance_end(self) -> None:
@@ -110,7 +110,7 @@ def new_app(settings: Settings) -> App:
         producer_request_timeout=kafka.delivery_timeout_ms / 1_000,
         worker_redirect_stdouts=False,
     )
-    app.without_holes = frozenset(topic.name(kafka) for topic in topics.INPUTS if topic.cleanup is topics.Cleanup.DELETE)
+    app.inputs = frozenset(topic.name(kafka) for topic in topics.INPUTS)
     return app
 
 
@@ -325,7 +325,14 @@ class Control:
                 await self._moved.wait()
 
     async def _is_given_again(self, tp: TP, first: int, found: int) -> bool:
-        return await self.consumer.is_given_again(tp, first, found)
+        return await self.consumer.is_given_again(tp, first, found, is_hole=lambda: self._is_hole(tp, first, found))
+
+    async def _is_hole(self, tp: TP, first: int, found: int) -> bool:
+        """Whether the log has nothing between two offsets: what was there is too old, or compaction took it."""
+        async with self._log.reading() as reading:
+            kept, _ = await reading.bounds(tp.topic, tp.partition)
+            is_compacted = tp.topic == topics.CHANNELS.name(self.settings.kafka)
+            return kept >= found or (is_compacted and not await reading.read(tp.topic, tp.partition, max(first, kept), found))
 
     async def _is_ours(self, pool: int) -> bool:
         return await self.consumer.confirms(pool)

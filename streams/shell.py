@@ -118,9 +118,9 @@ class Shell:
             # waiting for the changelog: killed in between, a worker would find rows without the record and a commit beyond it.
             async for event in cast(faust.Stream[bytes], stream).noack().events():
                 tp, offset = TP(event.message.topic, event.message.partition), event.message.offset
-                if await self._is_early(topic, tp, offset):
+                if await self._is_early(tp, offset):
                     continue  # it comes again, after what is missing before it
-                if not self._is_known(topic, tp, offset):
+                if not self._is_known(tp, offset):
                     await self._attend(topic, handle, event)
                 self._when_durable(topic, event.message.partition, event.ack)
 
@@ -144,18 +144,18 @@ class Shell:
         self._first.pop(tp, None)
         self.handled.pop(tp, None)
 
-    async def _is_early(self, topic: Topic, tp: TP, offset: int) -> bool:
-        """Whether records before it were passed over, and come again. In compacted topics nobody can tell."""
+    async def _is_early(self, tp: TP, offset: int) -> bool:
+        """Whether records before it were passed over, and come again."""
         first = self.handled.get(tp)
-        if first is None or offset <= first or topic.cleanup is not topics.Cleanup.DELETE:
+        if first is None or offset <= first:
             return False
         is_early = await self._is_given_again(tp, first, offset)
         # Reading may have begun anew meanwhile: then whatever was read before comes again.
         return is_early or self.handled.get(tp) != first
 
-    def _is_known(self, topic: Topic, tp: TP, offset: int) -> bool:
+    def _is_known(self, tp: TP, offset: int) -> bool:
         """Whether it was handled before, without a gap until now."""
-        return topic.cleanup is topics.Cleanup.DELETE and self._first.get(tp, offset + 1) <= offset < self.handled.get(tp, 0)
+        return self._first.get(tp, offset + 1) <= offset < self.handled.get(tp, 0)
 
     def fail(self, error: BaseException) -> None:
         """The process must end with this error; the first counts."""
@@ -175,7 +175,7 @@ class Shell:
             raise
         if self.handled.get(tp) != before:
             return  # reading began anew while a reject was written: what comes again is not to be hidden by it
-        # Compacted topics have holes; in the others a hole is a record that Kafka or Faust did not give us.
+        # Compaction makes holes; elsewhere one is of records that were too old before they were read.
         if before is not None and message.offset > before and topic.cleanup is topics.Cleanup.DELETE:
             self._metrics.gaps.labels(topic.title).inc(message.offset - before)
             log.error("offsets_skipped", topic=message.topic, partition=message.partition, after=before, until=message.offset)

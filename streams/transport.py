@@ -2,7 +2,7 @@
 
 import ssl
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from time import monotonic
 from typing import Any, cast
 
@@ -131,18 +131,18 @@ class ReadOffsets(defaultdict[TP, int | None]):
     How far Faust believes that it has read.
 
     >>> read = ReadOffsets({"gops"})
-    >>> read[TP("gops", 0)] = read[TP("channels", 0)] = 7
-    >>> read[TP("gops", 0)], read[TP("channels", 0)], read[TP("channels", 1)]
+    >>> read[TP("gops", 0)] = read[TP("others", 0)] = 7
+    >>> read[TP("gops", 0)], read[TP("others", 0)], read[TP("others", 1)]
     (None, 7, None)
     """
 
-    def __init__(self, without_holes: Collection[str]) -> None:
+    def __init__(self, inputs: Collection[str]) -> None:
         super().__init__(lambda: None)
-        self._without_holes = without_holes
+        self._inputs = inputs
 
     def __getitem__(self, tp: TP) -> int | None:
-        """Nowhere, for topics without holes."""
-        return None if tp.topic in self._without_holes else super().__getitem__(tp)
+        """Nowhere, for inputs."""
+        return None if tp.topic in self._inputs else super().__getitem__(tp)
 
 
 class Consumer(driver.Consumer):
@@ -151,7 +151,7 @@ class Consumer(driver.Consumer):
 
     In a rebalance Faust may drop what was fetched after the seek and before its flow resumes. It takes the gap for one of the log, and
     commits beyond it: the records would be lost. And what comes again since it was passed over it drops if it was late to note the seek.
-    So of topics without holes it is told that it has read nothing; `Shell` sees what is missing and what comes twice.
+    So of inputs it is told that it has read nothing; `Shell` sees what is missing and what comes twice.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -159,7 +159,7 @@ class Consumer(driver.Consumer):
         self.committed_offsets: dict[TP, int] = {}
         self.committed_at: float = monotonic()
         self._asked: dict[TP, tuple[tuple[int, int] | None, float]] = {}
-        self._read_offset = ReadOffsets(getattr(self.app, "without_holes", frozenset()))
+        self._read_offset = ReadOffsets(getattr(self.app, "inputs", frozenset()))
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -172,17 +172,24 @@ class Consumer(driver.Consumer):
             await on_sought(self.committed_offsets)
         return offsets
 
-    async def is_given_again(self, tp: TP, first: int, found: int) -> bool:
+    async def is_given_again(self, tp: TP, first: int, found: int, *, is_hole: Callable[[], Awaitable[bool]]) -> bool:
         """
         Whether records come again, from ``first`` on, that were passed over before ``found``; if not, the log does not have them.
 
-        They are asked for; only if what was found comes once more without them, the log is asked what it has.
+        They are asked for, if the log has them.
+
+        Args:
+            tp: Partition.
+            first: Offset that should have come.
+            found: Offset that came.
+            is_hole: Asks the log whether it has nothing between them.
         """
         asked, at_s = self._asked.get(tp, (None, 0.0))
-        if asked == (first, found) and (await self.earliest_offsets(tp))[tp] >= found:
-            await self._add_gap(tp, first, found)
-            return False
         if asked is None or asked[0] != first or asked[1] == found or monotonic() - at_s > AGAIN_S:
+            if await is_hole():
+                # Faust takes the end of a gap for a part of it; what was found is to be acknowledged when it is durable.
+                await self._add_gap(tp, first, found - 1)
+                return False
             log.warning("records_passed_over", topic=tp.topic, partition=tp.partition, first=first, found=found)
             self._asked[tp] = (first, found), monotonic()
             await self.go_back({tp: first})

@@ -225,6 +225,34 @@ folds.FOLDS["heartbeats"] = folds.replace(folds.FOLDS["heartbeats"], step=_heart
 """
 
 
+def test_a_channel_whose_record_was_passed_over_is_packaged(installation: Installation, tmp_path: Path) -> None:
+    # A folder where Faust drops the first record of `channels` that it fetched, as it may in a rebalance.
+    fault = tmp_path / "fault"
+    fault.mkdir()
+    (fault / "sitecustomize.py").write_text(PASSING)
+    with ControlPlane(installation, tmp_path / "control", PYTHONPATH=str(fault)) as control, Crowd(installation, "p1"):
+        control.ready()
+        for name in ("passed", "found"):
+            go_live(installation, name)
+        until(lambda: {key.split("/")[0] for key in holders(installation)} == {"passed", "found"}, what="assignment of both channels")
+        assert control.stop() == 0
+        assert "records_passed_over" in control.log_path.read_text()
+    assert redecide_log(installation.kafka).is_equal
+
+
+PASSING = """
+import streams.transport as transport
+whole, passed = transport.Consumer.getmany, []
+async def getmany(consumer, timeout):
+    async for tp, message in whole(consumer, timeout):
+        if tp.topic.endswith(".channels") and not passed:
+            passed.append(message)
+        else:
+            yield tp, message
+transport.Consumer.getmany = getmany
+"""
+
+
 def test_what_nobody_needs_any_more_leaves_tables_and_channels_and_a_restart_goes_on(installation: Installation, tmp_path: Path) -> None:
     short = {
         "FINECUT_MEDIA__TARGET_DURATION_MS": "1000",

@@ -10,6 +10,7 @@ from faust.types import TP
 from schemas import topics
 from schemas.settings import ControlSettings, KafkaSettings, Settings
 from streams.app import Control, build
+from streams.log import Outgoing, Stored
 from tests.unit.streams.fake_log import FakeLog
 
 
@@ -43,3 +44,33 @@ async def test_what_was_read_too_far_makes_models_anew_with_the_memories_they_le
     assert worker.pools.of(0) is not before
     assert worker._model(0) is not first
     assert worker._model(0)._pool is worker.pools.of(0)
+
+
+async def test_what_compaction_took_of_channels_is_a_hole_and_what_the_log_has_is_none(tmp_path: Path) -> None:
+    name = topics.CHANNELS.name(KafkaSettings())
+    log = Compacted()
+    for key in ("a", "b", "c"):
+        log.put(Outgoing(topic=name, partition=0, key=key.encode(), value=b""))
+    log.taken = {1}
+    worker = build(Settings(control=ControlSettings(data_dir=tmp_path)), journal_log=log)
+    assert await worker._is_hole(TP(name, 0), 1, 2)
+    assert not await worker._is_hole(TP(name, 0), 0, 2)
+    log.first[name, 0] = 2
+    assert await worker._is_hole(TP(name, 0), 0, 2)
+
+
+async def test_of_what_is_never_compacted_only_what_was_too_old_is_a_hole(tmp_path: Path) -> None:
+    name, log = topics.GOPS.name(KafkaSettings()), FakeLog()
+    worker = build(Settings(control=ControlSettings(data_dir=tmp_path)), journal_log=log)
+    assert not await worker._is_hole(TP(name, 0), 3, 5)
+    log.first[name, 0] = 5
+    assert await worker._is_hole(TP(name, 0), 3, 5)
+
+
+class Compacted(FakeLog):
+    """A log of which compaction took some offsets."""
+
+    taken: set[int]
+
+    async def read(self, topic: str, partition: int, first: int, end: int) -> list[Stored]:
+        return [stored for stored in await super().read(topic, partition, first, end) if stored.offset not in self.taken]
