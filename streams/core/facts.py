@@ -128,6 +128,7 @@ class ChannelFacts:
         gops_max: GOPs in the longest segment that the target duration allows.
         chunks_per_gop: Chunks of one track in one GOP.
         memo: What was worked out of the channel alone, by what it was worked out with: it lasts while the channel is as it is.
+        row_memo: What was worked out of its periods alone, by what it was worked out with: it lasts while they are the same.
     """
 
     channel: str
@@ -144,6 +145,7 @@ class ChannelFacts:
     gops_max: int
     chunks_per_gop: int
     memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    row_memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def bytes_per_s(self) -> float:
@@ -285,6 +287,7 @@ def read(state: State, policy: Policy, *, now: UnixMs) -> Facts:
             gops_min=shortest,
             gops_max=longest,
             chunks_per_gop=chunks,
+            row_memo=before.row_memo if before is not None and is_known else {},
         )
     state.known = channels
     oldest = -((state.memory_ms - now) // DEMAND_INTERVAL_MS)  # the first interval that began after the memory did

@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from schemas.records import Action, Assignment, Packaging, Plan, Queued, Reason
+from schemas.records import Action, Assignment, Level, Packaging, Plan, Queued, Reason
 from schemas.units import Epoch, UnixMs
 from streams.core.assignment import AssignmentMap, Rank, Slice, place
 from streams.core.backlog import is_behind, split
-from streams.core.dealing import is_backlog, takes_all
+from streams.core.dealing import Shape, is_backlog, shapes
 from streams.core.facts import ChannelFacts
 from streams.core.hedging import HEDGES_MAX, hedge
 from streams.core.liveness import Status
 from streams.core.load import usable
 from streams.core.moves import evened_out, yielding
 from streams.core.reshaping import turn_over
-from streams.core.resuming import adjusted, is_finished, resume
+from streams.core.resuming import adjusted, is_finished, resume, tracks_of
 from streams.core.scene import Scene, Source
 from streams.core.standing import NO_LIFE, NOBODY, Standing, assignment_key
 from streams.core.strategies import charged
@@ -101,32 +101,32 @@ def deal(scene: Scene) -> Dealt:
 
 
 def _is_steady(scene: Scene, facts: ChannelFacts, in_force: Mapping[str, Assignment]) -> bool:
-    """Whether a channel that is one slice is seen at a glance to go on as it is: that is so of most, at most times."""
-    if len(in_force) != 1 or scene.is_whole or scene.has_failures:
+    """Whether a channel is seen at a glance to go on as it is: that is so of most, at most times."""
+    if not in_force or scene.is_whole or scene.has_failures or not scene.standing.is_packaged(facts.channel):
         return False
-    ((key, held),) = in_force.items()
-    if key in scene.lateness.behind:
-        return False
-    packager = scene.alive.get(held.packager_id)
-    if packager is None or packager.life != held.life:
-        return False
-    # Mostly neither the channel nor what is in force of it has changed since it was looked at last.
-    followed = held, scene.plans.get(facts.channel), scene.packaging.get(facts.channel)
-    known: tuple[Assignment, Plan | None, Packaging | None, bool] | None = facts.memo.get(_follows)
-    if known is None or known[0] is not followed[0] or known[1] is not followed[1] or known[2] is not followed[2]:
-        known = facts.memo[_follows] = (*followed, _follows(facts, *followed))
-    return known[3] and is_behind(scene, facts, held) is None
+    for key, held in in_force.items():
+        packager = scene.alive.get(held.packager_id)
+        if packager is None or packager.life != held.life or key in scene.lateness.behind:
+            return False
+    # Mostly neither the periods of the channel nor what is in force of it have changed since it was looked at last.
+    followed = tuple(in_force.values()), scene.plans.get(facts.channel), scene.packaging.get(facts.channel)
+    known: tuple[tuple[tuple[Assignment, ...], Plan | None, Packaging | None], bool] | None = facts.row_memo.get(_follows)
+    if known is None or known[0] != followed:
+        known = facts.row_memo[_follows] = followed, _follows(facts, in_force, *followed[1:])
+    return known[1] and all(is_behind(scene, facts, held) is None for held in in_force.values())
 
 
-def _follows(facts: ChannelFacts, held: Assignment, plan: Plan | None, word: Packaging | None) -> bool:
-    """Whether a slice is the whole of its channel, as it is wanted."""
-    period = facts.period
-    is_packaged = word is not None and word.action is Action.START and word.level is held.level and facts.end is None
-    is_whole_channel = plan is not None and (plan.groups, plan.turns, plan.copies) == (1, 1, 1) and period.thumbnails is None
-    is_same = takes_all(held.slice_id) and held.turns == 1 and held.copy == 0 and held.until_msn is None and held.after is None
-    tracks = held.tracks[: len(period.tracks)] == tuple([track.track for track in period.tracks])
-    # An older period may have tracks that the newest has not.
-    return is_packaged and is_whole_channel and is_same and tracks and facts.row.periods[0].first_msn == period.first_msn
+def _follows(facts: ChannelFacts, in_force: Mapping[str, Assignment], plan: Plan | None, word: Packaging | None) -> bool:
+    """Whether the slices of a channel are those that its plan makes of it, each as it is wanted, and none is to end."""
+    if plan is None or word is None or word.action is not Action.START or facts.end is not None:
+        return False
+    wanted = {shape.key: shape for shape in shapes(plan, facts)}
+    return wanted.keys() == in_force.keys() and all(_is_shaped(facts, held, wanted[key], word.level) for key, held in in_force.items())
+
+
+def _is_shaped(facts: ChannelFacts, held: Assignment, shape: Shape, level: Level) -> bool:
+    is_same = (held.until_msn, held.hedges, held.after, held.level) == (None, "", shape.after, level)
+    return is_same and held.tracks == tracks_of(facts, shape.slice_id, shape.tracks, held.tracks, from_msn=held.from_msn)
 
 
 def _deal_channel(scene: Scene, facts: ChannelFacts, in_force: Mapping[str, Assignment], table: _Table) -> None:

@@ -1,10 +1,16 @@
 """The whole system under faults, 200 seeds: whatever goes wrong, the promises hold."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
+from schemas.records import Assignment
 from schemas.topics import ASSIGNMENTS, DECISIONS
+from streams.core import slices
+from streams.core.facts import ChannelFacts
+from streams.core.scene import Scene
 from streams.simulate.faults import Faults
 from streams.simulate.run import CORES, Cast, Run, simulate
 from streams.simulate.world import FINE, POLICY
@@ -57,6 +63,25 @@ def test_tombstones_say_which_decision_they_follow_from() -> None:
     numbers = [entry.decision for entry in run.world.log.entries(ASSIGNMENTS) if entry.record is None]
     assert numbers
     assert None not in numbers
+
+
+@pytest.mark.parametrize("seed", [1, 2, 5])
+def test_a_channel_that_is_seen_at_a_glance_to_go_on_is_dealt_no_otherwise(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    glance, deal_channel, counts = slices._is_steady, slices._deal_channel, Counter[int]()
+
+    def dealt_too(scene: Scene, facts: ChannelFacts, in_force: Mapping[str, Assignment]) -> bool:
+        if not glance(scene, facts, in_force):
+            return False
+        table = slices._Table(moves=1)
+        deal_channel(scene, facts, in_force, table)
+        assert table == slices._Table(moves=1, staying=dict(in_force))
+        counts[len(in_force)] += 1
+        return True
+
+    monkeypatch.setattr(slices, "_is_steady", dealt_too)
+    a_run(seed, has_thumbnails=seed % 5 == 0)
+    assert counts[1] > 0 or seed == 5
+    assert counts.total() > counts[1] or seed == 2
 
 
 # Of `make seeds`: two virtual minutes each.
