@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from infra.clip import ensure_clip
 from infra.kafka import LocalBroker, LocalCluster
 from infra.local import POOL, LiveInput, LocalRun, running
-from infra.processes import Child
+from infra.processes import Child, Supervisor, tail
 from infra.tally import Tally
 from packager.store import DirectoryStore
 from schemas.codec import Codec
@@ -46,6 +46,8 @@ WAIT_S = 90.0
 BY_HAND = 2**40
 ANSWER_S = 20.0
 LISTEN_S = 0.3
+# Of the log of a process that ended by itself so much is told.
+TOLD_LINES = 20
 T = TypeVar("T")
 
 
@@ -54,6 +56,48 @@ def recording(*, preset: str = PRESET) -> Path:
     folder = CACHE / "recording" / f"tests-{RENDITIONS}-{RECORDING_S}{'' if preset == PRESET else f'-{preset}'}"
     make_recording(str(ensure_clip(CACHE)), folder, RECORDING_S, ladder=LADDER[:RENDITIONS], preset=preset)
     return folder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """
+    A process that ended by itself.
+
+    Attributes:
+        name: Its name.
+        status: With what it ended; negative: by that signal.
+        at_unix_ms: When that was seen.
+        log: Where it wrote.
+        told: The last lines of that, before another of its name wrote more.
+    """
+
+    name: str
+    status: int
+    at_unix_ms: int
+    log: Path
+    told: tuple[str, ...] = ()
+
+    @property
+    def last(self) -> str:
+        """
+        The line that says why: the last that continues none before it.
+
+        >>> Ended(name="x", status=1, at_unix_ms=0, log=Path("x.log"), told=("starts", "error: no", "  what to do: this")).last
+        'error: no'
+        """
+        return next((line for line in reversed(self.told) if line and not line[0].isspace()), "")
+
+
+def just_ended(supervisor: Supervisor) -> list[Ended]:
+    """Who ended by itself since children were tended; what it said is to be had now: who comes after it writes to the same log."""
+    return [
+        Ended(
+            name=child.name, status=int(child.popen.returncode), at_unix_ms=time.time_ns() // 1_000_000, log=child.log,
+            told=tuple(tail(child.log, TOLD_LINES).splitlines()),
+        )
+        for child in supervisor.dead()
+        if child.due_s is None
+    ]  # fmt: skip
 
 
 class Line:
@@ -66,6 +110,7 @@ class Line:
         self.onlooker = Onlooker(run.origin_url)
         self.gops: dict[str, Gop] = {}
         """Newest GOP of each channel."""
+        self.ended: list[Ended] = []
         self._encoders = 0
         self._log = follow(run.settings.kafka, QUIET, from_start=True)
         self._producer: Producer | None = None
@@ -108,6 +153,7 @@ class Line:
             if entry is None or time.monotonic() > until_s:
                 break
         if self.revives:
+            self.ended += just_ended(self.run.supervisor)
             self.run.tend(lambda _: None)
         else:
             self.run.check()

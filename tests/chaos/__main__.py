@@ -8,12 +8,14 @@ Prints what each kind of fault did and which promises were kept; the same as JSO
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -42,10 +44,12 @@ def main(words: Sequence[str]) -> int:
     with ExitStack() as stack:
         folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
         verdict = run(folder, size, seed=asked.seed, seconds=asked.minutes * 60, kinds=asked.kinds, say=say, pages=asked.pages)
+        kept = keep_logs(verdict.figures["ended"], asked.result)
     show(verdict, console)
     write(verdict, asked.result)
     draw(verdict, asked.result.with_suffix(".png"))
-    console.print(f"all of it: {asked.result}, its picture: {asked.result.with_suffix('.png')}", highlight=False, soft_wrap=True)
+    logs = f", logs of who ended by itself: {kept}" if verdict.figures["ended"] else ""
+    console.print(f"all of it: {asked.result}, its picture: {asked.result.with_suffix('.png')}{logs}", highlight=False, soft_wrap=True)
     return 0 if verdict.is_kept else 1
 
 
@@ -57,6 +61,20 @@ def run(folder: Path, size: Size, *, seed: int, seconds: float, kinds: Sequence[
         played = play(cast, plan, seconds=seconds, say=say, stage=stage)
         cast.leave()
         return judge(cast, played, say=say)
+
+
+def keep_logs(ended: Sequence[Mapping[str, Any]], result: Path) -> Path:
+    """Folder beside the result with the logs of all that ended by themselves, whole; those of an earlier run are gone."""
+    folder = result.with_suffix(".logs")
+    if folder.exists():
+        shutil.rmtree(folder)
+    for log in {Path(one["log"]) for one in ended}:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in (log.with_suffix(".previous.log"), log):
+            if file.exists():
+                # A broker's log is called as that of every other.
+                shutil.copyfile(file, folder / (file.name if file.parent.name == "logs" else f"{file.parent.name}-{file.name}"))
+    return folder
 
 
 def _arguments() -> argparse.ArgumentParser:

@@ -12,12 +12,12 @@ from typing import Any
 
 from infra.kafka import LocalCluster, prepare
 from infra.kafka.ports import free_ports
-from infra.processes import Child, Readiness
+from infra.processes import Child, Readiness, tail
 from schemas.records import Level
 from streams.ingest import end
 from tests.chaos.audience import Audience, now_ms
 from tests.chaos.stagehand import VARIABLE
-from tests.line import CACHE, WAIT_S, Line, whole_line
+from tests.line import CACHE, TOLD_LINES, WAIT_S, Ended, Line, whole_line
 from tests.unit.ingest.fakes import make_clip
 
 # Viewers of parts: two packagers make the same; viewers of whole segments alone: one does; nobody: none, until somebody asks.
@@ -61,7 +61,6 @@ class Cast:
         encoders: Channels of each encoder process.
         harmed: What something is being done to.
         spared: What nothing may be done to.
-        restarts: What ended by itself and was started again: when, its name, its status.
         problems: What went wrong with the run itself.
     """
 
@@ -74,7 +73,6 @@ class Cast:
     encoders: dict[str, tuple[str, ...]] = field(default_factory=dict)
     harmed: set[str] = field(default_factory=set)
     spared: set[str] = field(default_factory=set)
-    restarts: list[tuple[int, str, int]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     paused: set[int] = field(default_factory=set)
 
@@ -113,17 +111,14 @@ class Cast:
 
     def hear(self) -> None:
         """Take what the log says now; what ended by itself is started again, and told."""
-        supervisor = self.line.run.supervisor
-        before = {name: child.popen for name, child in supervisor.children.items()}
         self.line.hear()
-        for name, popen in before.items():
-            if supervisor.children[name].popen is not popen and popen.returncode is not None:
-                self.restarts.append((now_ms(), name, popen.returncode))
         for number, broker in self.cluster.brokers.items():
             if broker.pid is not None and not broker.is_alive and not self.harmed & {f"broker {number}", "broker all"}:
+                told = tuple(tail(broker.log, TOLD_LINES).splitlines())
                 broker.kill()
                 broker.launch()
-                self.restarts.append((now_ms(), f"broker-{number}", -1))
+                # Its own parent knows its status.
+                self.line.ended.append(Ended(name=f"broker-{number}", status=-1, at_unix_ms=now_ms(), log=broker.log, told=told))
 
     def start_packager(self, name: str, *, process: str = "") -> Child:
         """A packager whose store can be made to fail."""

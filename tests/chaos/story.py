@@ -14,6 +14,7 @@ from tests.chaos.acts import Act, Wait, begin
 from tests.chaos.audience import Heard, now_ms
 from tests.chaos.cast import HOT, PLAIN, PROBLEM_CHARS, Cast
 from tests.chaos.plan import APART_S, QUIET_LAST_S, Fault
+from tests.line import Ended
 from tests.players.stage import Stage
 
 Say = Callable[[str], None]
@@ -48,7 +49,7 @@ class Played:
     begin_unix_ms: int
     done: list[Done] = field(default_factory=list)
     heard: Heard = field(default_factory=Heard)
-    restarts: list[tuple[int, str, int]] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     usage: dict[str, Any] = field(default_factory=dict)
     pages: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -85,7 +86,7 @@ def play(cast: Cast, plan: Sequence[Fault], *, seconds: float, say: Say, stage: 
         cast.wake()
         with problems_told(played):
             audience.stop()
-        played.restarts = cast.restarts
+        played.ended = cast.line.ended
         played.end_unix_ms = now_ms()
         played.usage = {name: {"cpu_s": used.cpu_s, "rss_mb": used.rss_mb} for name, used in cast.line.run.usage().items()}
     return played

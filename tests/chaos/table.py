@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from tests.chaos.verdict import Verdict
 
 # Where no terminal says how wide it is.
 WIDTH = None if sys.stdout.isatty() else 150
+# Of what a process said last so much stands in the table; all of it in the JSON.
+LAST_CHARS = 300
 
 
 def show(verdict: Verdict, console: Console) -> None:
@@ -55,6 +57,23 @@ def quantile(values: Sequence[int], share: float) -> int:
     """
     ordered = sorted(values)
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
+
+
+def ended_told(ended: Sequence[Mapping[str, Any]], *, begin_unix_ms: int) -> list[str]:
+    """
+    Who ended by itself, when, and what it said last.
+
+    >>> ended_told([{"name": "play-1", "status": 1, "at_unix_ms": 4_500, "last": "error: no"}], begin_unix_ms=1_000)
+    ['play-1 ended by itself with status 1 at 3.5 s: error: no']
+    >>> ended_told([], begin_unix_ms=0)
+    ['nobody ended by itself']
+    """
+    lines = [
+        f"{one['name']} ended by itself with status {one['status']} at {(one['at_unix_ms'] - begin_unix_ms) / 1_000:.1f} s: "
+        f"{one['last'][:LAST_CHARS]}"
+        for one in ended
+    ]
+    return lines or ["nobody ended by itself"]
 
 
 def _row(effects: Iterable[Effect]) -> list[str]:
@@ -96,6 +115,5 @@ def _told(verdict: Verdict) -> list[str]:
     for name in ("answers", "failures", "rejects"):
         told: dict[str, Any] = verdict.figures[name]
         lines.append(f"{name}: {', '.join(f'{what} {count}' for what, count in sorted(told.items())) or 'none'}")
-    ended = Counter(f"{name} with {status}" for _, name, status in verdict.figures["restarts"])
-    lines.append(f"ended by themselves: {', '.join(f'{what} x {count}' for what, count in sorted(ended.items())) or 'none'}")
+    lines += ended_told(verdict.figures["ended"], begin_unix_ms=verdict.figures["begin_unix_ms"])
     return lines

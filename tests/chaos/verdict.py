@@ -115,7 +115,8 @@ def judge(cast: Cast, played: Played, *, say: Say) -> Verdict:
         checks.append(Check(name="real players played on", is_kept=is_kept, told=told))
     figures = {
         "rejects": dict(rejects.most_common(REASONS_MAX)), "failures": dict(tally.failures), "answers": dict(played.heard.answers),
-        "played_s": played.heard.played_s, "pages": played.pages, "restarts": played.restarts, "usage": played.usage,
+        "played_s": played.heard.played_s, "pages": played.pages, "ended": [asdict(one) | {"last": one.last} for one in played.ended],
+        "usage": played.usage,
         "begin_unix_ms": played.begin_unix_ms,
         "end_unix_ms": played.end_unix_ms, "periods": len(tally.periods), "looks": len(played.heard.looks),
         "audience_late_s": sum(end - begin for begin, end in played.heard.asleep) / 1_000,

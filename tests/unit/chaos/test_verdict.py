@@ -6,18 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from infra.processes import Supervisor
 from schemas.codec import Codec
 from schemas.records import Assignment, Decision, Level, MarkKind, MediaMark, Reason
 from schemas.topics import DECISIONS
 from schemas.units import Epoch, Msn, UnixMs
 from streams.replay.entries import Entry
 from tests.builders import make_chunks, make_period, make_start
+from tests.chaos.__main__ import keep_logs
 from tests.chaos.account import Account, SegmentId, Word
 from tests.chaos.audience import Look, Stall
 from tests.chaos.effects import Effect, History, explain
 from tests.chaos.plan import KINDS, Fault, make_plan
 from tests.chaos.story import Done
 from tests.chaos.verdict import checks_of, recovered, told_by
+from tests.line import just_ended
 from tests.validator.recut import recut
 
 AVRO = Path(__file__).parents[3] / "schemas" / "avro"
@@ -149,6 +152,23 @@ def test_a_stall_is_the_machines_only_if_the_audience_did_not_run_for_as_long_ju
     assert not is_machine(8, (59_000, 61_500)), "had it run, it would have stood still for 5.5 s"
     assert is_machine(8, (58_000, 61_500), (63_000, 67_600))
     assert not is_machine(2, (48_000, 51_500)), "it had time to fill its buffer again"
+
+
+def test_what_a_process_said_before_it_ended_by_itself_is_told_and_kept_though_it_was_started_again(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path / "logs", {})
+    child = supervisor.start("encode", "encode", ["wrong"], module="json.tool")
+    child.popen.wait()
+    (seen,) = just_ended(supervisor)
+    supervisor.tend(lambda _: None)
+    assert just_ended(supervisor) == [], "told once"
+    supervisor.revive(child).popen.wait()
+    assert (seen.name, seen.status) == ("encode", child.popen.returncode)
+    assert "wrong" in seen.last
+    assert len(seen.told) < len(seen.log.read_text().splitlines()), "another wrote more"
+    kept = keep_logs([{"log": seen.log}], tmp_path / "chaos.json")
+    assert (kept / "encode.log").read_text() == seen.log.read_text()
+    supervisor.kill("encode")
+    assert just_ended(supervisor) == []
 
 
 def test_a_plan_has_every_kind_before_any_comes_again_and_ends_before_the_story_does() -> None:
