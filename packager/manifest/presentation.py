@@ -162,6 +162,9 @@ class Presentation:
         if self._is_stale:
             self._advance()
             self._view = self._build()
+            if self._view is None:
+                self._next = None  # until something is shown, what comes may still let it begin earlier
+            self._trim()
             self._is_stale = False
         return self._view
 
@@ -179,7 +182,7 @@ class Presentation:
             self._parts.pop(self._next, None)
             self._next += 1
         self._conclude()
-        self._trim()
+        _within_buffer(self._segments)
 
     def _conclude(self) -> None:
         """Keeps what is listed of a channel that ended and came back before its last segments were reported."""
@@ -197,21 +200,13 @@ class Presentation:
 
     def _first(self) -> int | None:
         """
-        Where the run begins: at the start's number, or at the oldest segment that nothing can be missing of. What lies before that
-        and is whole all the same is listed, too.
+        Where the run begins: at the start's number, or at the oldest segment that nothing can be missing of. One before it may be whole
+        by what was heard, and yet have been declared lost before: others list it as a gap.
         """
         assert self._packaging is not None  # noqa: S101
-        wanted = self._packaging.from_msn
         if self._known.from_msn is None:
             return None
-        first = max(wanted, self._known.from_msn)
-        while first > wanted and self._is_whole(first - 1):
-            first -= 1
-        return first
-
-    def _is_whole(self, msn: int) -> bool:
-        period = self._period_of(msn)
-        return period is not None and self._is_reported(msn, period)
+        return max(self._packaging.from_msn, self._known.from_msn)
 
     def _period_of(self, msn: int) -> Period | None:
         for fact in self._facts.get(msn, {}).values():
@@ -270,8 +265,7 @@ class Presentation:
             yield parts[index]
 
     def _trim(self) -> None:
-        """Drops what lies a whole time shift buffer behind the edge, and what was remembered of it."""
-        _within_buffer(self._segments)
+        """Drops what is remembered of what is listed, or lies a whole time shift buffer behind the newest."""
         if self._next is not None:
             floor = self._next
         elif self.periods:

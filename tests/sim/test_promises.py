@@ -88,6 +88,8 @@ def test_a_channel_that_is_seen_at_a_glance_to_go_on_is_dealt_no_otherwise(seed:
 FOUND = {
     1: "both copies of a slice lost their holders at once, and one packager was filled to the brim with both",
     256: "what a packager had been given lately stayed there when its levels rose, more than it could carry, though others had room",
+    827: "an origin listed what it heard of first, and what was made later before that only after its restart",
+    1029: "an origin that began between a segment's loss and its late report listed it, as others did not",
 }
 
 

@@ -178,7 +178,7 @@ def test_an_origin_does_not_wait_for_a_track_that_was_reported_before_it_began_t
     rest = [reported(period, msn, 2 * msn, 2) for msn in range(1, 4)]
     restated = facts.start(level=Level.SEGMENTS, cause="")
     late = fold(period, restated, reported(period, 0, 0, 2, "a0"), *rest, reading=since(2_100))
-    assert numbers(late) == [1, 2, 3]
+    assert numbers(late) == [2, 3]
 
 
 def test_an_origin_that_begins_late_waits_where_the_others_wait() -> None:
@@ -186,9 +186,27 @@ def test_an_origin_that_begins_late_waits_where_the_others_wait() -> None:
     rest = [reported(period, msn, 2 * msn, 2) for msn in (1, 2, 4)]
     restated = facts.start(level=Level.SEGMENTS, cause="")
     late = fold(period, restated, reported(period, 0, 0, 2, "a0"), reported(period, 3, 6, 2, "a0"), *rest, reading=since(2_100))
-    assert numbers(late) == [1, 2]
+    assert numbers(late) == [2]
     late.apply(reported(period, 3, 6, 2))
-    assert numbers(late) == [1, 2, 3, 4]
+    assert numbers(late) == [2, 3, 4]
+
+
+def test_an_origin_lists_nothing_that_may_have_been_declared_lost_before_it_began_to_read() -> None:
+    period = facts.period()
+    rest = [reported(period, msn, 2 * msn, 2) for msn in range(1, 4)]
+    late = fold(period, facts.start(level=Level.SEGMENTS, cause=""), reported(period, 0, 0, 2), *rest, reading=since(2_100))
+    assert numbers(late) == [2, 3]
+
+
+def test_what_is_made_late_is_listed_if_it_comes_before_anything_was_shown() -> None:
+    period = facts.period()
+    announced = [facts.announce(period, [facts.part(period, period.tracks[0], msn, 2 * msn, 2, 0)]) for msn in (3, 1)]
+    late = fold(period, facts.start(level=Level.SEGMENTS, cause=""), announced[0], reading=since(0))
+    assert numbers(late) == []
+    late.apply(announced[1])
+    for msn in (2, 1, 3):
+        late.apply(reported(period, msn, 2 * msn, 2))
+    assert numbers(late) == [1, 2, 3]
 
 
 def test_what_starts_while_an_origin_reads_begins_at_its_own_number_whatever_is_reported_first() -> None:
