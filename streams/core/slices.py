@@ -102,11 +102,11 @@ def deal(scene: Scene) -> Dealt:
 
 def _is_steady(scene: Scene, facts: ChannelFacts, in_force: Mapping[str, Assignment]) -> bool:
     """Whether a channel is seen at a glance to go on as it is: that is so of most, at most times."""
-    if not in_force or scene.is_whole or scene.has_failures or not scene.standing.is_packaged(facts.channel):
+    if not in_force or scene.is_whole or not scene.standing.is_packaged(facts.channel):
         return False
     for key, held in in_force.items():
         packager = scene.alive.get(held.packager_id)
-        if packager is None or packager.life != held.life or key in scene.lateness.behind:
+        if packager is None or packager.life != held.life or key in scene.lateness.behind or key in scene.failures:
             return False
     # Mostly neither the periods of the channel nor what is in force of it have changed since it was looked at last.
     followed = tuple(in_force.values()), scene.plans.get(facts.channel), scene.packaging.get(facts.channel)
