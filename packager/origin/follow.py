@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -71,7 +72,7 @@ class Follower(threading.Thread):
         *,
         since_unix_ms: UnixMs,
         staleness_ms_max: Ms,
-        deliver: Callable[[list[Fact]], None],
+        deliver: Callable[[list[Fact], Callable[[], None]], None],
         reject: Callable[[Topic, Message, str], None],
         broker_now: Callable[[], UnixMs],
         monotonic_s: Callable[[], float] = time.monotonic,
@@ -81,7 +82,7 @@ class Follower(threading.Thread):
             kafka: The cluster.
             since_unix_ms: Broker time from which on ``parts`` and ``reports`` are read.
             staleness_ms_max: Silence of the broker after which what is known counts as stale.
-            deliver: Takes a batch in the order of its topics; called in this thread.
+            deliver: Takes a batch in the order of its topics, called in this thread, and what to call in any thread once it is shown.
             reject: Takes a record that none but origins read and that is none of its topic, with what is wrong; called in this thread.
             broker_now: Time of the broker.
             monotonic_s: Seconds of a clock that only rises.
@@ -98,8 +99,11 @@ class Follower(threading.Thread):
         self._codec = codec_of(kafka)
         self._stopping = threading.Event()
         self._ends: dict[tuple[str, int], int] = {}
+        self._shown_lock = threading.Lock()
+        self._shown: dict[tuple[str, int], int] = {}
+        """Offset of what each partition is shown up to: what was read may lie with who takes it."""
         self._behind: dict[tuple[str, int], int] = {}
-        """Where what is read has to end, of each partition that is not read so far."""
+        """Where what is shown has to end, of each partition that is not shown so far."""
         self._looked_at = 0.0
         self._reached: dict[tuple[str, int], int] = {}
         """Offset of what each partition is read up to."""
@@ -111,7 +115,7 @@ class Follower(threading.Thread):
     def is_ready(self) -> bool:
         """
         Whether everything was read to its end, of no partition is known less than up to a time that is allowed, and nothing kept this
-        process from looking; after that it is not ready before it has read what came meanwhile.
+        process from looking; after that it is not ready before it shows what came meanwhile.
         """
         now = self._monotonic_s()
         is_fresh = now - min(self._fresh_at.values(), default=-math.inf) <= self._staleness_s
@@ -191,6 +195,7 @@ class Follower(threading.Thread):
         consumer.assign(places)
         self._looked_at = now = self._monotonic_s()
         self._reached = {(place.topic, place.partition): place.offset for place in places}
+        self._shown = dict(self._reached)
         self._fresh_at = dict.fromkeys(self._reached, now)
 
     # ------------------------------------------------------------ follow
@@ -199,43 +204,36 @@ class Follower(threading.Thread):
         probe_every_s = self._staleness_s / PROBES_PER_STALENESS
         probed_at = self._monotonic_s()
         while not self._stopping.is_set():
-            if self._monotonic_s() - self._looked_at <= ASLEEP_S or self._look_again(consumer):
-                self._looked_at = self._monotonic_s()
+            now = self._monotonic_s()  # before it looks: it may fall asleep at any moment
+            if now - self._looked_at <= ASLEEP_S or self._look_again(consumer):
+                self._looked_at = now
             messages = self._take(consumer)
             if messages:
-                self._deliver([fact for message in messages if (fact := self._read(message)) is not None])
-                self._settle(messages)
+                self._hand_on(messages)
             if self._monotonic_s() - probed_at >= probe_every_s:
                 self._probe(consumer)
                 probed_at = self._monotonic_s()
 
     def _look_again(self, consumer: Consumer) -> bool:
         """Whether the broker said how far to read after a sleep."""
-        places = [TopicPartition(topic, partition) for topic, partition in sorted(self._ends)]
-        try:
-            ends = [consumer.get_watermark_offsets(place, timeout=PROBE_TIMEOUT_S)[1] for place in places]
-        except KafkaException as error:
-            log.warning("broker_does_not_answer", error=str(error))
+        ends = self._ask_ends(consumer)
+        if ends.keys() != self._shown.keys():
             return False
-        for place, end in zip(consumer.position(places), ends, strict=True):
-            here = place.topic, place.partition
-            if (place.offset if place.offset >= 0 else self._ends[here]) < end:
-                self._behind[here] = end
+        with self._shown_lock:
+            self._behind |= {place: end for place, end in ends.items() if self._shown[place] < end}
         log.warning("slept", seconds=round(self._monotonic_s() - self._looked_at, 1), partitions_behind=len(self._behind))
         return True
 
-    def _settle(self, messages: list[Message]) -> None:
-        """Of what was handed on: which partitions are now read as far as they were to be."""
-        if not self._behind:
-            return
-        for message in messages:
-            here = str(message.topic()), int(message.partition() or 0)
-            # The end of a partition, as told, has the offset that the next record gets.
-            if (error := message.error()) is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-                continue
-            if int(message.offset() or 0) + (error is None) >= self._behind.get(here, math.inf):
-                del self._behind[here]
-        if not self._behind:
+    def _hand_on(self, messages: list[Message]) -> None:
+        facts = [fact for message in messages if (fact := self._read(message)) is not None]
+        self._deliver(facts, partial(self._settle, dict(self._reached)))
+
+    def _settle(self, shown: dict[tuple[str, int], int]) -> None:
+        """All before these offsets is shown: which partitions are so now as far as they were to be."""
+        with self._shown_lock:
+            self._shown, was_behind = shown, bool(self._behind)
+            self._behind = {place: end for place, end in self._behind.items() if shown[place] < end}
+        if was_behind and not self._behind:
             log.info("caught_up", partitions=len(self._ends))
 
     @staticmethod
@@ -286,13 +284,16 @@ class Follower(threading.Thread):
     def _probe(self, consumer: Consumer) -> None:
         """Asks the brokers how long the partitions are: silence means nothing new where all there is was read, and only there."""
         now = self._monotonic_s()
+        for place, end in self._ask_ends(consumer).items():
+            if end <= self._reached[place]:
+                self._fresh_at[place] = now
+
+    def _ask_ends(self, consumer: Consumer) -> dict[tuple[str, int], int]:
+        """Offset of the next record of each partition whose broker says it."""
         wanted = [TopicPartition(topic, partition, OFFSET_END) for topic, partition in self._reached]
         try:
             ends = consumer.offsets_for_times(wanted, timeout=PROBE_TIMEOUT_S)
         except KafkaException as error:
             log.warning("broker_does_not_answer", error=str(error))
-            return
-        for end in ends:
-            here = end.topic, end.partition
-            if end.error is None and 0 <= end.offset <= self._reached[here]:
-                self._fresh_at[here] = now
+            return {}
+        return {(end.topic, end.partition): end.offset for end in ends if end.error is None and end.offset >= 0}

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from confluent_kafka import Producer
@@ -103,9 +103,9 @@ class _Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
 
-        def deliver(facts: list[Fact]) -> None:
+        def deliver(facts: list[Fact], shown: Callable[[], None]) -> None:
             self._slots.acquire()
-            loop.call_soon_threadsafe(self._take, facts)
+            loop.call_soon_threadsafe(self._take, facts, shown)
 
         kafka = settings.kafka
         producer = Producer(kafka.producer() | {"error_cb": COMPLAINTS.take})
@@ -166,7 +166,7 @@ class _Process:
 
     # ------------------------------------------------------------ what the follower reads
 
-    def _take(self, facts: list[Fact]) -> None:
+    def _take(self, facts: list[Fact], shown: Callable[[], None]) -> None:
         self._slots.release()
         if self._failure is not None:
             return  # nothing is folded after what could not be: the process ends
@@ -179,6 +179,8 @@ class _Process:
         except Exception as error:  # noqa: BLE001 - the loop would log it and go on with holes; `main` raises it
             self._failure = error
             self._stop()
+        else:
+            shown()
         self._live.wake(changed)
 
     def _fold(self, fact: Fact) -> set[str]:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,13 +68,14 @@ class Desk:
     now_s: float = 100.0
     lag_ms: int = 0
     rejected: list[tuple[Topic, Any, str]] = field(default_factory=list)
+    delivered: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.follower = Follower(
             KAFKA,
             since_unix_ms=UnixMs(1_000),
             staleness_ms_max=Ms(10_000),
-            deliver=lambda facts: None,
+            deliver=lambda _, shown: self.delivered.append(shown),
             reject=lambda topic, message, error: self.rejected.append((topic, message, error)),
             broker_now=lambda: UnixMs(APPENDED + self.lag_ms),
             monotonic_s=lambda: self.now_s,
@@ -158,6 +160,10 @@ class Ends:
         return [TopicPartition(place.topic, place.partition, said.get(place.topic, OFFSET_INVALID)) for place in places]
 
 
+def hand_on(desk: Desk, *messages: Message) -> None:
+    desk.follower._hand_on(list(messages))  # type: ignore[arg-type]
+
+
 def followed(desk: Desk) -> Any:
     """Two partitions read to their ends, behind offset 7, and their brokers."""
     for topic in (topics.PARTS, topics.REPORTS):
@@ -217,42 +223,49 @@ def test_what_was_read_long_ago_of_one_partition_is_not_made_good_by_another() -
     assert not desk.follower.is_ready
 
 
-@dataclass
-class Log:
-    """Three partitions as a consumer sees them: how far it has read, how long they are."""
-
-    read: dict[str, int]
-    ends: dict[str, int]
-    is_away: bool = False
-
-    def get_watermark_offsets(self, place: TopicPartition, timeout: float) -> tuple[int, int]:
-        if self.is_away:
-            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
-        return 0, self.ends[place.topic]
-
-    def position(self, places: list[TopicPartition]) -> list[TopicPartition]:
-        return [TopicPartition(place.topic, place.partition, self.read[place.topic]) for place in places]
-
-
-def test_an_origin_that_slept_is_not_ready_before_it_has_handed_on_what_came_meanwhile() -> None:
-    desk, parts = Desk(), topics.PARTS.name(KAFKA)
-    names = [topic.name(KAFKA) for topic in (topics.CHANNELS, topics.PARTS, topics.REPORTS)]
-    desk.follower._ends = dict.fromkeys([(name, 1) for name in names], 3)
-    log = Log(read=dict(zip(names, (3, 5, OFFSET_INVALID), strict=True)), ends=dict(zip(names, (3, 8, 3), strict=True)), is_away=True)
-    desk.read(topics.PARTS, CODEC.encode(facts.start()))
-    assert desk.follower.is_ready
+def test_an_origin_that_slept_is_not_ready_before_it_shows_what_came_meanwhile() -> None:
+    desk = Desk()
+    brokers = followed(desk)
+    desk.follower._settle(dict(desk.follower._reached))
     desk.now_s += ASLEEP_S + 0.1
     assert not desk.follower.is_ready, "nobody looked"
-    assert not desk.follower._look_again(log)
-    log.is_away = False
-    assert desk.follower._look_again(log)
+    brokers.away, brokers.of[topics.PARTS] = {topics.REPORTS}, 9
+    assert not desk.follower._look_again(brokers), "of one partition nobody says how long it is"
+    brokers.away = set()
+    assert desk.follower._look_again(brokers)
     desk.follower._looked_at = desk.now_s
-    assert desk.follower._behind == {(parts, 1): 8}
-    old = Message(topics.PARTS, b"", ends_at=5)
-    desk.follower._settle([old])
+    assert not desk.follower.is_ready, "there is more"
+    hand_on(desk, Message(topics.PARTS, None, ends_at=8))
+    desk.delivered.pop()()
     assert not desk.follower.is_ready, "an end that was told before the sleep"
-    desk.follower._settle([Message(topics.PARTS, CODEC.encode(facts.start()))])
+    hand_on(desk, Message(topics.PARTS, None, ends_at=9))
+    assert not desk.follower.is_ready, "it was handed on, and is not shown yet"
+    desk.delivered.pop()()
     assert desk.follower.is_ready
+
+
+def test_an_origin_that_fell_asleep_over_what_it_had_read_is_not_ready_before_it_shows_it() -> None:
+    desk = Desk()
+    brokers = followed(desk)
+    desk.follower._settle(dict.fromkeys(desk.follower._reached, 7))
+    hand_on(desk, Message(topics.PARTS, None, ends_at=8), Message(topics.REPORTS, None, ends_at=8))
+    desk.now_s += ASLEEP_S + 0.1
+    assert desk.follower._look_again(brokers)
+    desk.follower._looked_at = desk.now_s
+    assert not desk.follower.is_ready
+    desk.delivered.pop()()
+    assert desk.follower.is_ready
+
+
+async def test_a_batch_counts_as_shown_once_it_is_folded() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process = _Process(Settings(kafka=KAFKA), "o1", listener, BrokerClock(monotonic_s=lambda: 0.0, wall=lambda: UnixMs(0)))
+    period = facts.period()
+    begun = Fact(record=period, key="k", at_unix_ms=UnixMs(5), is_live=True)
+    known: list[bool] = []
+    process._take([begun], lambda: known.append(process._live.presentations.get(period.channel) is not None))
+    process._take([Fact(record=FOREIGN, key="k", at_unix_ms=UnixMs(5), is_live=True)], lambda: known.append(False))
+    assert known == [True], "what could not be folded never is"
 
 
 def test_any_error_of_the_thread_is_kept_for_the_process_to_end_with(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +282,7 @@ async def test_a_bug_in_a_fold_ends_the_process_instead_of_leaving_holes() -> No
         process = _Process(Settings(kafka=KAFKA), "o1", listener, BrokerClock(monotonic_s=lambda: 0.0, wall=lambda: UnixMs(0)))
         process._slots = threading.Semaphore(0)
         stored = Fact(record=FOREIGN, key="k", at_unix_ms=UnixMs(5), is_live=True)
-        asyncio.get_running_loop().call_soon(process._take, [stored])
+        asyncio.get_running_loop().call_soon(process._take, [stored], lambda: None)
         await asyncio.wait_for(process._stopped.wait(), 5)
     assert isinstance(process._failure, TypeError)
 
