@@ -20,6 +20,9 @@ from streams.core.standing import NO_LIFE, NOBODY, Standing, assignment_key
 from streams.core.strategies import charged
 from streams.core.wants import Want, assigned, bookmark, given, is_worth_placing, piece_of, rank_of, want_again
 
+# Who is one of these keeps what it has.
+GOING_ON = (Status.ALIVE, Status.SUSPECT)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dealt:
@@ -105,8 +108,8 @@ def _is_steady(scene: Scene, facts: ChannelFacts, in_force: Mapping[str, Assignm
     if not in_force or scene.is_whole or not scene.standing.is_packaged(facts.channel):
         return False
     for key, held in in_force.items():
-        packager = scene.alive.get(held.packager_id)
-        if packager is None or packager.life != held.life or key in scene.lateness.behind or key in scene.failures:
+        packager = scene.holder(held)
+        if packager is None or packager.status not in GOING_ON or key in scene.lateness.behind or key in scene.failures:
             return False
     # Mostly neither the periods of the channel nor what is in force of it have changed since it was looked at last.
     followed = tuple(in_force.values()), scene.plans.get(facts.channel), scene.packaging.get(facts.channel)
