@@ -45,6 +45,7 @@ def run(settings: Settings, *, pool: int, packager_id: str, store: Store | None 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, hear)
+    memory.keep_large_apart()
     objects = store or DirectoryStore(settings.store)
     settings = _bounded(settings)
     server, thread = start_http_server(settings.packager.metrics_port, settings.packager.metrics_host)

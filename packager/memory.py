@@ -1,5 +1,6 @@
 """How much memory chunks may take: what this process may use, less what it uses without any."""
 
+import ctypes
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from schemas.errors import UserError
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
+# `M_MMAP_THRESHOLD` of malloc.h, and what it is at first.
+MMAP_THRESHOLD = -3
+LARGE_BYTES = 128 * 1024
 # Two Kafka clients read, each with a queue and an answer that is on its way.
 FETCHED_TIMES = 4
 # Beside what is held is what is just written, and what allocators keep of what was freed.
@@ -17,6 +21,17 @@ TAIL_SHARE = 2
 # The largest record of an open GOP and the one behind it.
 RECORDS_MIN = 2
 MIB = 2**20
+
+
+def keep_large_apart() -> bool:
+    """
+    Whether large buffers will be given back to the system when they are freed.
+
+    Left to itself, glibc raises the bound with every one that is freed, and takes the next from the heap, where what stays is strewn
+    among them: what Kafka's client fetches made it grow by megabytes an hour, of which nothing was in use.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and mallopt(MMAP_THRESHOLD, LARGE_BYTES) == 1
 
 
 def limit_bytes(*, root: Path = CGROUPS, own: Path = OWN) -> int:

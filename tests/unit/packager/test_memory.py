@@ -1,7 +1,10 @@
 """What of the memory that a packager may use is for chunks, and what becomes of it without."""
 
+import ctypes
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -90,3 +93,27 @@ def test_a_packager_that_is_out_of_memory_ends_with_a_status_of_its_own(tmp_path
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == Exit.MEMORY
+
+
+# A large buffer is freed, which raises glibc's bound, and then one between the first bound and that: from where?
+LARGE = """
+import ctypes
+from packager.memory import keep_large_apart
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+class Held(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks count size usmblks fsmblks uordblks fordblks keepcost".split()]
+libc.mallinfo2.restype = Held
+assert keep_large_apart() if {is_kept} else True
+libc.free(libc.malloc(4 << 20))
+before = libc.mallinfo2().count
+libc.malloc(1 << 20)
+print(libc.mallinfo2().count - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="only glibc tells what its heap holds")
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_large_buffers_stay_apart_from_the_heap_also_after_one_was_freed(is_kept: bool) -> None:
+    found = subprocess.run([sys.executable, "-c", LARGE.format(is_kept=is_kept)], capture_output=True, text=True, check=True)
+    assert int(found.stdout) == is_kept
