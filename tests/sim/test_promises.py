@@ -87,7 +87,9 @@ def test_a_channel_that_is_seen_at_a_glance_to_go_on_is_dealt_no_otherwise(seed:
 # Of `make seeds`: two virtual minutes each.
 FOUND = {
     1: "both copies of a slice lost their holders at once, and one packager was filled to the brim with both",
+    165: "a slice of pictures that was far behind left some out, as it may, and the promise held them for owed",
     256: "what a packager had been given lately stayed there when its levels rose, more than it could carry, though others had room",
+    325: "the same, when its holder died",
     827: "an origin listed what it heard of first, and what was made later before that only after its restart",
     1029: "an origin that began between a segment's loss and its late report listed it, as others did not",
 }
