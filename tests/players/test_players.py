@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -126,3 +127,22 @@ def test_other_parsers_read_in_manifests_what_we_wrote(line: Line, tmp_path: Pat
         assert told["hints"] == (1 if path.startswith("ll/") else 0)
     assert found["dash/manifest.mpd"]["representations"] == 2
     assert found["dash/manifest.mpd"]["segments"] >= found["hls/v0.m3u8"]["segments"]
+
+
+def test_a_page_whose_player_gave_up_says_so_and_plays_again_once_the_origin_gives_manifests(line: Line, tmp_path: Path) -> None:
+    watched = {
+        name: {"url": f"{line.run.origin_url}/?{query}", "gives_up": name != "shaka"}  # Shaka Player asks on by itself while it plays
+        for name, query in pages(*PLAIN, channel="delta").items()
+    }
+    (tmp_path / "spec.json").write_text(json.dumps({"chromium": shutil.which("chromium"), "pages": watched}))
+    subprocess.run(["node", HERE / "away.mjs", tmp_path / "spec.json", tmp_path / "seen.json"], check=True, timeout=150)
+    for name, seen in json.loads((tmp_path / "seen.json").read_text()).items():
+        assert "failed" not in seen, (name, seen)
+        assert "asked again in" in seen["refused"]["notice"], (name, seen)
+        # The origin asks for more time than the page would take.
+        waits = [int(told.rpartition(" in ")[2].split()[0]) for told in reversed(seen["asked"]["log"]) if "asked again in" in told]
+        assert waits == [1, 5], (name, seen)
+        assert (seen["first"]["starts"], seen["first"]["notice"]) == (2, ""), (name, seen)
+        assert seen["again"]["starts"] == (3 if watched[name]["gives_up"] else 2), (name, seen)
+        assert seen["again"]["notice"] == "", (name, seen)
+        assert seen["again"]["errors"] >= seen["away"]["errors"] > 0, "what went wrong is not forgotten"

@@ -7,15 +7,17 @@ import { choices, sourceOf, start } from './players.js';
 const ADDRESSES = { hls: 'HLS', ll_hls: 'LL-HLS', dash: 'DASH', ll_dash: 'LL-DASH' }, LABELLED_SHARE = 0.07;
 const LEVELS = { parts: 'parts and segments', segments: 'segments' }, STATES = { off: 'off: nobody asks' };
 const REFRESH_MS = 250, CHANNELS_MS = 1500, LOG_MAX = 60;
+// A player that gave up because nothing came is started again after a wait that grows, and is short again once it has played for a while.
+const AGAIN_S = 1, AGAIN_S_MAX = 30, PLAYED_S = 20, ANSWER_MS = 5000;
 const $ = (id) => document.getElementById(id);
 const video = $('video'), query = new URLSearchParams(location.search);
 const chart = new Chart($('chart'), ['#5eead4', '#fbbf77']);
 const wanted = `${query.get('player') ?? 'hls'}/${query.get('mode') ?? 'plain'}`;
-const state = { choice: choices.includes(wanted) ? wanted : 'hls/plain', channelId: query.get('channel'), channels: [], clockMs: 0, turn: 0 };
+const state = { choice: choices.includes(wanted) ? wanted : 'hls/plain', channelId: query.get('channel'), channels: [], clockMs: 0, turn: 0, waits: 0, isWaiting: false, isSilent: false };
 let player = null, meter = null;
 
 const measured = (window.finecut = { channel: null, player: null, mode: null, version: null, url: null, errors: [], notes: [], stalls: [], jumps: [],
-  switches: 0, startup_s: null, latency_s: null, buffer_s: 0, rendition: null, segment_s: null, choose: (i) => player?.choose(i) });
+  switches: 0, starts: 0, startup_s: null, latency_s: null, buffer_s: 0, rendition: null, segment_s: null, choose: (i) => player?.choose(i) });
 
 function tell(kind, text) {
   const entry = document.createElement('li'), at = document.createElement('time'), what = document.createElement('span');
@@ -32,8 +34,11 @@ function notice(text) {
   $('notice').classList.toggle('shown', Boolean(text));
 }
 
-async function play() {
-  const turn = ++state.turn;
+// What one player saw stays where another goes on for it.
+async function play({ isAgain = false } = {}) {
+  const turn = ++state.turn, before = isAgain ? meter : null;
+  state.isWaiting = false;
+  if (!isAgain) state.waits = 0;
   meter?.stop();
   await player?.stop();
   player = null;
@@ -41,13 +46,16 @@ async function play() {
   if (!channel || turn !== state.turn) return;
   const [name, mode] = state.choice.split('/');
   const url = new URL(sourceOf(state.choice, channel), location.href).href;
-  Object.assign(measured, { channel: channel.channel, player: name, mode, url, errors: [], notes: [], switches: 0, startup_s: null, latency_s: null, rendition: null });
+  Object.assign(measured, { channel: channel.channel, player: name, mode, url, startup_s: null, latency_s: null, rendition: null });
+  if (!isAgain) Object.assign(measured, { errors: [], notes: [], switches: 0, starts: 0 });
+  measured.starts++;
   history.replaceState(null, '', `?channel=${channel.channel}&player=${name}&mode=${mode}`);
-  $('log').replaceChildren();
+  if (!isAgain) $('log').replaceChildren();
   $('rendition').replaceChildren(new Option('automatic', '-1'));
-  chart.clear();
+  if (!isAgain) chart.clear();
   notice(channel.state === 'off' ? 'This channel is not packaged now. It starts because you asked.' : 'Loading');
   meter = new Meter(video, (kind, text) => { if (kind === 'started') notice(''); tell(kind, text); });
+  if (before) Object.assign(meter, { stalls: before.stalls, jumps: before.jumps });
   measured.stalls = meter.stalls;
   measured.jumps = meter.jumps;
   const made = await start(state.choice, video, url, {
@@ -59,6 +67,7 @@ async function play() {
       const isError = error.fatal || meter.startup_s !== null;
       measured[isError ? 'errors' : 'notes'].push({ at_s: +video.currentTime.toFixed(2), ...error });
       tell(isError ? 'bad' : 'note', error.text);
+      if (error.hasGivenUp && turn === state.turn) startAgain(error, url);
     },
     onNote: (text, kind) => {
       if (kind === 'switch') measured.switches++;
@@ -72,12 +81,39 @@ async function play() {
   $('version').textContent = player.version;
 }
 
+// Once the origin answers another player goes on for the one that has given up; what cannot be decoded would only fail again.
+async function startAgain(error, url) {
+  if (state.isWaiting) return;
+  state.isWaiting = true;
+  const { turn } = state;
+  if (performance.now() / 1000 - meter.began > PLAYED_S && meter.startup_s !== null) state.waits = 0;
+  for (let answer = { why: `error ${error.code}`, wait_s: 0 }; answer.why; answer = await ask(url)) {
+    const wait_s = Math.min(AGAIN_S_MAX, Math.max(answer.wait_s, AGAIN_S * 2 ** state.waits++));
+    const told = `Nothing comes (${answer.why}): asked again in ${wait_s} s`;
+    notice(told);
+    tell('note', told);
+    await new Promise((resolve) => setTimeout(resolve, wait_s * 1000));
+    if (turn !== state.turn) return;
+  }
+  if (turn === state.turn) play({ isAgain: true });
+}
+
+// Why a manifest is not to be had, empty if it is, and how long the origin wants to be left alone.
+async function ask(url) {
+  try {
+    const answer = await fetch(url, { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS) });
+    return { why: answer.ok ? '' : `the origin answers ${answer.status}`, wait_s: Number(answer.headers.get('retry-after')) || 0 };
+  } catch {
+    return { why: 'the origin does not answer', wait_s: 0 };
+  }
+}
+
 function refresh() {
   if (!player || !meter) return;
   const at = player.playheadMs(), said = player.latency();
   const latency = video.readyState < 2 ? null : at !== null ? (Date.now() + state.clockMs - at) / 1000 : Number.isFinite(said) ? said : null;
   const rendition = video.videoHeight ? `${video.videoWidth}×${video.videoHeight}` : null;
-  Object.assign(measured, { latency_s: latency, buffer_s: meter.buffer_s, rendition, startup_s: meter.startup_s, playing: meter.startup_s !== null, ended: video.ended });
+  Object.assign(measured, { is_waiting: state.isWaiting, latency_s: latency, buffer_s: meter.buffer_s, rendition, startup_s: meter.startup_s, playing: meter.startup_s !== null, ended: video.ended });
   const seconds = (value, digits = 1) => (value === null ? '–' : `${value.toFixed(digits)}<small> s</small>`);
   $('latency').innerHTML = seconds(latency);
   $('buffer').innerHTML = seconds(meter.startup_s === null ? null : meter.buffer_s);
@@ -147,8 +183,11 @@ async function load() {
     const watched = (channels) => channels.find((c) => c.channel === state.channelId);
     tellPlan(watched(state.channels), watched(answer.channels));
     state.channels = answer.channels;
+    if (state.isSilent && state.turn && !state.isWaiting) notice(meter?.startup_s == null ? 'Loading' : '');
+    state.isSilent = false;
   } catch (error) {
-    notice('The origin does not answer.');
+    state.isSilent = true;
+    if (!state.isWaiting) notice('The origin does not answer.');
     setTimeout(load, CHANNELS_MS);
     return;
   }

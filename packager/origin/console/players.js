@@ -1,4 +1,5 @@
 // The three players behind one face: start(video, url, options) -> {version, latency(), picture(), renditions(), choose(i), stop()}.
+// An error has hasGivenUp if the player asks for nothing more because something did not come; what it cannot decode is another matter.
 // Each sends CMCD version 2 with every request and posts its events to /cmcd; the dialects differ, the origin reads them all.
 
 const EVENTS = ['ps', 'e', 't', 'bc'];
@@ -25,7 +26,7 @@ function startHls(video, url, { lowLatency, session, channel, reports, onError, 
   });
   hls.on(Hls.Events.ERROR, (_, data) => {
     const text = [data.details, data.reason || data.error?.message].filter(Boolean).join(': ');
-    onError({ code: data.details, fatal: data.fatal, text });
+    onError({ code: data.details, fatal: data.fatal, hasGivenUp: data.fatal && data.type === Hls.ErrorTypes.NETWORK_ERROR, text });
   });
   if (lowLatency) for (const event of [Hls.Events.LEVEL_UPDATED, Hls.Events.LEVEL_PTS_UPDATED]) hls.on(event, (_, data) => alignToMicroseconds(data.details));
   hls.on(Hls.Events.LEVEL_SWITCHED, (_, data) => onNote(`rendition ${hls.levels[data.level]?.height}p`, 'switch'));
@@ -53,7 +54,12 @@ function startDash(video, url, { session, channel, reports, onError, onNote }) {
       },
     },
   });
-  player.on('error', (event) => onError({ code: event.error?.code, fatal: true, text: String(event.error?.message ?? event.error) }));
+  // It asks for segments again and again, but not for a manifest.
+  const { DOWNLOAD_ERROR_ID_MANIFEST_CODE, MANIFEST_LOADER_LOADING_FAILURE_ERROR_CODE } = dashjs.MediaPlayer.errors;
+  const last = [DOWNLOAD_ERROR_ID_MANIFEST_CODE, MANIFEST_LOADER_LOADING_FAILURE_ERROR_CODE];
+  player.on('error', (event) => onError({
+    code: event.error?.code, fatal: true, hasGivenUp: last.includes(event.error?.code), text: String(event.error?.message ?? event.error),
+  }));
   player.on('qualityChangeRendered', (event) => {
     if (event.mediaType === 'video' && event.newRepresentation) onNote(`rendition ${event.newRepresentation.height}p`, 'switch');
   });
@@ -110,14 +116,15 @@ async function startShaka(video, url, { lowLatency, session, channel, reports, o
   // channel of three, and plays from 0. It waits for that seek, takes its start for the playhead for ever and loads ten seconds, no more.
   video.addEventListener('loadeddata', () => { if (!video.seeking) video.dispatchEvent(new Event('seeking')); }, { once: true });
   const said = (error) => (error.code ? `Shaka error ${error.code} ${JSON.stringify(error.data ?? '').slice(0, 160)}` : `${error} ${error.stack ?? ''}`.slice(0, 400));
-  const failed = (error) => onError({ code: error.code ?? error.name, fatal: error.severity === 2, text: said(error) });
+  const failed = (error, hasGivenUp = false) => onError({ code: error.code ?? error.name, fatal: error.severity === 2, hasGivenUp, text: said(error) });
   player.addEventListener('error', (event) => failed(event.detail));
   player.addEventListener('gapjumped', () => onNote('gap jumped', 'gap'));
   for (const name of ['adaptation', 'variantchanged']) {
     player.addEventListener(name, (event) => { if (event.newTrack) onNote(`rendition ${event.newTrack.height}p`, 'switch'); });
   }
   const variants = () => player.getVariantTracks().sort((a, b) => a.bandwidth - b.bandwidth);
-  player.load(url).catch(failed);
+  // Once a live channel is loaded it asks on by itself.
+  player.load(url).catch((error) => failed(error, error.category === shaka.util.Error.Category.NETWORK));
   return {
     version: `Shaka Player ${shaka.Player.version.replace(/^v/, '')}`,
     playheadMs: () => player.getPlayheadTimeAsDate()?.getTime() ?? null,
