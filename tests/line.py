@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import threading
 import time
 import urllib.parse
@@ -46,8 +47,12 @@ WAIT_S = 90.0
 BY_HAND = 2**40
 ANSWER_S = 20.0
 LISTEN_S = 0.3
-# Of the log of a process that ended by itself so much is told.
-TOLD_LINES = 20
+# Of the log of a process that ended by itself so many lines are told, out of so many.
+TOLD_LINES, LOOKED_LINES = 20, 400
+# As our logs, our commands and tracebacks tell of one.
+ERROR = re.compile(r'"level": "(error|critical)"|^error: |^[\w.]*(Error|Exception|Interrupt)\b')
+# Of a dump of all threads; those of a traceback end with a comma and the function, and stay.
+FRAME = re.compile(r'  File ".*", line \d+ in ')
 T = TypeVar("T")
 
 
@@ -80,12 +85,21 @@ class Ended:
     @property
     def last(self) -> str:
         """
-        The line that says why: the last that continues none before it.
+        The line that says why: the last that tells of an error, else the last that continues none before it.
 
         >>> Ended(name="x", status=1, at_unix_ms=0, log=Path("x.log"), told=("starts", "error: no", "  what to do: this")).last
         'error: no'
+        >>> Ended(name="x", status=4, at_unix_ms=0, log=Path("x.log"), told=('{"level": "error"}', "Thread 1:", "  File")).last
+        '{"level": "error"}'
         """
-        return next((line for line in reversed(self.told) if line and not line[0].isspace()), "")
+        heads = [line for line in self.told if line and not line[0].isspace()]
+        return next((line for line in reversed(heads) if ERROR.search(line)), heads[-1] if heads else "")
+
+
+def last_words(log: Path) -> tuple[str, ...]:
+    """The last lines of a log, of which a dump of all threads takes a line for each."""
+    lines = tail(log, LOOKED_LINES).splitlines()
+    return tuple(line for line in lines if not FRAME.match(line))[-TOLD_LINES:]
 
 
 def just_ended(supervisor: Supervisor) -> list[Ended]:
@@ -93,7 +107,7 @@ def just_ended(supervisor: Supervisor) -> list[Ended]:
     return [
         Ended(
             name=child.name, status=int(child.popen.returncode), at_unix_ms=time.time_ns() // 1_000_000, log=child.log,
-            told=tuple(tail(child.log, TOLD_LINES).splitlines()),
+            told=last_words(child.log),
         )
         for child in supervisor.dead()
         if child.due_s is None

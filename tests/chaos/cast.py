@@ -12,12 +12,12 @@ from typing import Any
 
 from infra.kafka import LocalCluster, prepare
 from infra.kafka.ports import free_ports
-from infra.processes import Child, Readiness, tail
+from infra.processes import Child, Readiness
 from schemas.records import Level
 from streams.ingest import end
 from tests.chaos.audience import Audience, now_ms
 from tests.chaos.stagehand import VARIABLE
-from tests.line import CACHE, TOLD_LINES, WAIT_S, Ended, Line, whole_line
+from tests.line import CACHE, WAIT_S, Ended, Line, last_words, whole_line
 from tests.unit.ingest.fakes import make_clip
 
 # Viewers of parts: two packagers make the same; viewers of whole segments alone: one does; nobody: none, until somebody asks.
@@ -114,7 +114,7 @@ class Cast:
         self.line.hear()
         for number, broker in self.cluster.brokers.items():
             if broker.pid is not None and not broker.is_alive and not self.harmed & {f"broker {number}", "broker all"}:
-                told = tuple(tail(broker.log, TOLD_LINES).splitlines())
+                told = last_words(broker.log)
                 broker.kill()
                 broker.launch()
                 # Its own parent knows its status.
