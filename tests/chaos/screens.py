@@ -50,9 +50,20 @@ def end(stage: Stage, heard: Heard) -> dict[str, dict[str, Any]]:
 
 
 def told(seen: Mapping[str, Mapping[str, Any]]) -> tuple[bool, str]:
-    """Whether every page played to the end without an error, and what was wrong."""
-    wrong = [f"{name} {_trouble(page)}" for name, page in sorted(seen.items()) if page["errors"] or page["behind"] or not page["started"]]
-    return not wrong, "; ".join(wrong) or f"{len(seen)} pages played on"
+    """
+    Whether every page played to the end, and what went wrong in any.
+
+    What a player told of a time in which nothing came is no fault of what came, if it played on.
+
+    >>> page = {"started": True, "behind": False, "errors": []}
+    >>> told({"dash.js": page, "hls.js": page | {"errors": [{"at_s": 9.5, "code": "levelLoadError", "fatal": True}]}})
+    (True, 'hls.js played on: 1 x levelLoadError (fatal) from 9.5 s')
+    >>> told({"hls.js": page | {"behind": True}})
+    (False, 'hls.js did not play to the end')
+    """
+    odd = [f"{name} {_trouble(page)}" for name, page in sorted(seen.items()) if page["errors"] or page["behind"] or not page["started"]]
+    is_kept = all(page["started"] and not page["behind"] for page in seen.values())
+    return is_kept, "; ".join(odd) or f"{len(seen)} pages played on"
 
 
 def _trouble(page: Mapping[str, Any]) -> str:
