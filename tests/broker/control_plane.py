@@ -152,7 +152,7 @@ class ControlPlane:
         environment: More settings.
 
     Attributes:
-        is_supervised: Whether it is started again if it ends by itself with a fault, as whoever runs it does.
+        is_supervised: Whether it is started again if it ends by itself with any fault, not only if the watchdog ended it.
     """
 
     def __init__(self, installation: Installation, data_dir: Path, *, words: Sequence[str] = ("streams",), **environment: str) -> None:
@@ -171,9 +171,9 @@ class ControlPlane:
             return spawn(words, cwd=ROOT, env=self._environment, stdout=log, stderr=subprocess.STDOUT)
 
     def tend(self) -> None:
-        """See that it runs: it does, or is started again."""
+        """See that it runs. One that Faust left standing, as it may in a rebalance, is started again, as whoever runs it does."""
         status = self.process.poll()
-        if status in (Exit.FAILED, Exit.STUCK) and self.is_supervised:
+        if status == Exit.STUCK or (status == Exit.FAILED and self.is_supervised):
             self.process = self._start()
         else:
             assert status is None, f"the control plane ended with {status}"

@@ -99,8 +99,6 @@ def test_a_restart_goes_on_with_what_stood(installation: Installation, tmp_path:
             getattr(first, how)()
         number = installation.records(topics.DECISIONS)[-1].number
         with ControlPlane(installation, tmp_path / "control") as second:
-            # As whoever runs it does: one that reads nothing after a death, as Faust sometimes does, is ended and begun anew.
-            second.is_supervised = True
             second.ready()
             go_live(installation, "sport")
             until(lambda: len(holders(installation)) == 2, what="assignment of the new channel")

@@ -14,6 +14,7 @@ from infra.kafka import LocalBroker
 from packager.holding import Assigned, Withdrawn
 from packager.receiver import Receiver
 from schemas import topics
+from schemas.errors import Exit
 from schemas.records import Assignment, Level, Period, Reason
 from schemas.units import Epoch, Ms, Msn
 from streams.log import KafkaLog, outgoing
@@ -71,7 +72,10 @@ class Several:
             until(partial(self.is_held, key, pool), what=f"assignment of {key}", timeout_s=LONG_S)
 
     def is_held(self, key: str, pool: int) -> bool:
-        """Whether a slice is somebody's for those who read along."""
+        """Whether a slice is somebody's for those who read along; whom the watchdog ended meanwhile is begun anew."""
+        for worker in self.workers.values():
+            if worker.process.poll() == Exit.STUCK:
+                worker.tend()
         return key in obey(self.installation, pool).held
 
 
