@@ -3,7 +3,8 @@ Thousands of seeds of two virtual minutes each, in the background: `make seeds`.
 
 What was found stands in a file named by the digest of what the sources mean, so that a run goes on where the last one was stopped, and
 begins anew when the code has changed: a comment is no change, nor is a module that no simulation imports. What earlier builds found is
-told beside it. `make seeds ARGS="--seed 17"` repeats one and tells what happened in it.
+told beside it. `make seeds ARGS="--seed 17"` repeats one and tells what happened in it; `ARGS="--keep"` writes the sum of all into
+`tests/sim/seeds.json`, which goes with the code: whoever has the same code need not run those seeds again.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,6 +33,7 @@ from tests.sim.test_promises import a_run
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".finecut" / "seeds"
+KEPT = Path(__file__).with_suffix(".json")
 MINUTES = 2.0
 # Every so many-th run has thumbnails; four kinds of runs differ by the remainder of 4 (`a_run`), which 5 goes through.
 THUMBNAILS_EVERY = 5
@@ -122,24 +125,84 @@ def quantile(sorted_values: list[int], share: float) -> int:
     return sorted_values[max(0, -int(-share * len(sorted_values) // 1) - 1)]
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """What all seeds together tell, for people."""
-    events: Counter[str] = Counter()
-    spans: dict[str, list[int]] = {}
-    for result in results:
-        events.update(result["events"])
+@dataclass
+class Sum:
+    """
+    What seeds together told.
+
+    Attributes:
+        seeds: Those that were run.
+        cpu_s: What they took.
+        events: How often what happened, by kind.
+        takeovers: Milliseconds that a takeover took, to the ten, and how many did, by kind.
+        findings: Promises broken, by seed.
+    """
+
+    seeds: set[int] = field(default_factory=set)
+    cpu_s: float = 0.0
+    events: Counter[str] = field(default_factory=Counter)
+    takeovers: dict[str, Counter[int]] = field(default_factory=dict)
+    findings: dict[int, str] = field(default_factory=dict)
+
+    def add(self, result: dict[str, Any]) -> None:
+        """One seed more."""
+        self.seeds.add(result["seed"])
+        self.cpu_s += result["cpu_s"]
+        self.events.update(result["events"])
         for kind, ms in result["takeovers"]:
-            spans.setdefault(kind, []).append(ms)
-    found = [result for result in results if result["error"]]
-    cpu_s = sum(result["cpu_s"] for result in results)
-    lines = [f"seeds {len(results)}   virtual minutes {len(results) * MINUTES:.0f}   CPU {cpu_s / 60:.0f} min   findings {len(found)}", ""]
-    lines += [f"  {count:>8}  {kind}" for kind, count in events.most_common() if kind != "quiet"]
-    for kind, values in sorted(spans.items()):
-        values.sort()
-        p50, p95, most = (quantile(values, share) for share in (0.5, 0.95, 1.0))
-        lines.append(f"takeover, {kind:<7} {len(values):>7} times   p50 {p50} ms   p95 {p95} ms   max {most} ms")
-    lines += [f'seed {r["seed"]}: {r["error"]}\n    repeat: make seeds ARGS="--seed {r["seed"]}"' for r in found]
-    return "\n".join(lines)
+            self.takeovers.setdefault(kind, Counter())[round(ms, -1)] += 1
+        if result["error"]:
+            self.findings[result["seed"]] = result["error"]
+
+    def table(self) -> str:
+        """All of it for people."""
+        count = len(self.seeds)
+        head = f"seeds {count}   virtual minutes {count * MINUTES:.0f}   CPU {self.cpu_s / 60:.0f} min   findings {len(self.findings)}"
+        lines = [head, "", *(f"  {times:>8}  {kind}" for kind, times in self.events.most_common() if kind != "quiet")]
+        for kind, times in sorted(self.takeovers.items()):
+            values = sorted(times.elements())
+            p50, p95, most = (quantile(values, share) for share in (0.5, 0.95, 1.0))
+            lines.append(f"takeover, {kind:<7} {len(values):>7} times   p50 {p50} ms   p95 {p95} ms   max {most} ms")
+        return "\n".join([*lines, *(f'seed {n}: {why}\n    repeat: make seeds ARGS="--seed {n}"' for n, why in self.findings.items())])
+
+    def keep(self, file: Path, build: str) -> None:
+        """Write it for those who have the same code."""
+        takeovers = {kind: dict(sorted(times.items())) for kind, times in sorted(self.takeovers.items())}
+        told = {
+            "build": build, "seeds": ranges(self.seeds), "cpu_s": round(self.cpu_s), "events": dict(self.events.most_common()),
+            "findings": self.findings, "takeovers": takeovers,
+        }  # fmt: skip
+        file.write_text("{\n" + ",\n".join(f" {json.dumps(name)}: {json.dumps(value)}" for name, value in told.items()) + "\n}\n")
+
+
+def kept(file: Path, build: str) -> Sum:
+    """What was kept of the same code; nothing of any other."""
+    told = json.loads(file.read_text()) if file.exists() else {}
+    if told.get("build") != build:
+        return Sum()
+    return Sum(
+        seeds={seed for first, last in told["seeds"] for seed in range(first, last + 1)},
+        cpu_s=told["cpu_s"],
+        events=Counter(told["events"]),
+        takeovers={kind: Counter({int(ms): count for ms, count in times.items()}) for kind, times in told["takeovers"].items()},
+        findings={int(seed): why for seed, why in told["findings"].items()},
+    )
+
+
+def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """
+    First and last of each run of numbers that follow one another.
+
+    >>> ranges({7, 0, 1, 2, 9, 8})
+    [(0, 2), (7, 9)]
+    """
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
 
 
 def read(file: Path) -> list[dict[str, Any]]:
@@ -165,29 +228,30 @@ def ended_by_sigterm() -> Iterator[None]:
         signal(SIGTERM, before)
 
 
-def run_all(seeds: Iterable[int], file: Path, *, processes: int, seconds: float) -> list[dict[str, Any]]:
-    """Runs what is left of the seeds, and all results."""
-    results = read(file)
-    done = {result["seed"] for result in results}
-    left = [seed for seed in seeds if seed not in done]
-    end, told = monotonic() + seconds, monotonic()
+def run_all(seeds: Iterable[int], file: Path, done: Sum, *, processes: int, seconds: float) -> Sum:
+    """Runs what is left of the seeds, and adds it to what was done."""
+    for result in read(file):
+        if result["seed"] not in done.seeds:
+            done.add(result)
+    left = [seed for seed in seeds if seed not in done.seeds]
+    total, end, told = len(done.seeds) + len(left), monotonic() + seconds, monotonic()
     file.parent.mkdir(parents=True, exist_ok=True)
     with get_context("spawn").Pool(processes, initializer=yielding) as pool, file.open("a") as out, ended_by_sigterm():
         try:
             for result in pool.imap_unordered(attempt, left):
                 out.write(json.dumps(result) + "\n")
                 out.flush()
-                results.append(result)
+                done.add(result)
                 if result["error"]:
                     print(f"seed {result['seed']}: {result['error']}", flush=True)
                 if monotonic() - told > TELL_EVERY_S:
                     told = monotonic()
-                    print(f"{len(results)} of {len(done) + len(left)} seeds", flush=True)
+                    print(f"{len(done.seeds)} of {total} seeds", flush=True)
                 if monotonic() > end:
                     break
         except KeyboardInterrupt:
             print("stopped; the next run goes on from here", flush=True)
-    return results
+    return done
 
 
 def repeat(seed: int) -> int:
@@ -208,16 +272,20 @@ def main(args: list[str]) -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=LIMIT_S, help="end with what is done by then")
     parser.add_argument("--seed", type=int, help="run this one alone and tell what happened")
+    parser.add_argument("--keep", action="store_true", help=f"write the sum of all into {KEPT.relative_to(ROOT)}")
     wanted = parser.parse_args(args)
     if wanted.seed is not None:
         return repeat(wanted.seed)
-    file = FOLDER / f"{digest()}.jsonl"
+    build = digest()
+    file = FOLDER / f"{build}.jsonl"
     print(f"seeds {wanted.first} to {wanted.first + wanted.count - 1}, results in {file.relative_to(ROOT)}", flush=True)
     seeds = range(wanted.first, wanted.first + wanted.count)
-    results = run_all(seeds, file, processes=wanted.processes, seconds=wanted.seconds)
-    print(table(results))
+    done = run_all(seeds, file, kept(KEPT, build), processes=wanted.processes, seconds=wanted.seconds)
+    print(done.table())
     print(told_before(FOLDER, file))
-    return 1 if any(result["error"] for result in results) else 0
+    if wanted.keep:
+        done.keep(KEPT, build)
+    return 1 if done.findings else 0
 
 
 if __name__ == "__main__":
