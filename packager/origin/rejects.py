@@ -1,9 +1,10 @@
 """Writes to ``rejects`` what origins alone read and could not."""
 
 import structlog
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, Message
 
 from packager.origin import metrics
+from packager.origin.renewed import Renewed
 from schemas.records import Reject
 from schemas.registry import codec_of
 from schemas.settings import KafkaSettings
@@ -25,7 +26,7 @@ class Rejects:
         origin_id: Who rejects.
     """
 
-    def __init__(self, kafka: KafkaSettings, producer: Producer, *, origin_id: str) -> None:
+    def __init__(self, kafka: KafkaSettings, producer: Renewed, *, origin_id: str) -> None:
         self._kafka = kafka
         self._producer = producer
         self._origin_id = origin_id

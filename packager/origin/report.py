@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from packager.clock import wall
 from packager.origin import metrics
 from packager.origin.demand import Audience
+from packager.origin.renewed import Renewed
 from schemas.records import ChannelDemand, Demand
 from schemas.registry import codec_of
 from schemas.settings import KafkaSettings
@@ -55,7 +56,7 @@ class DemandReport:
         self,
         kafka: KafkaSettings,
         audience: Audience,
-        producer: Producer,
+        producer: Renewed,
         *,
         origin_id: str,
         pool_of: Callable[[str], int],

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import structlog
-from confluent_kafka import Producer
 
 from packager.clock import BrokerClock, wall
 from packager.complaints import COMPLAINTS
@@ -25,6 +24,7 @@ from packager.origin.latency import Latency
 from packager.origin.live import Live
 from packager.origin.objects import Objects
 from packager.origin.rejects import Rejects
+from packager.origin.renewed import Renewed
 from packager.origin.report import DemandReport, broker_time
 from packager.origin.serving import check_certificate, listen, serve
 from packager.store import DirectoryStore
@@ -108,7 +108,7 @@ class _Process:
             loop.call_soon_threadsafe(self._take, facts, shown)
 
         kafka = settings.kafka
-        producer = Producer(kafka.producer() | {"error_cb": COMPLAINTS.take})
+        producer = Renewed(kafka.producer() | {"error_cb": COMPLAINTS.take})
         follower = Follower(
             kafka,
             since_unix_ms=self._reading.from_unix_ms,
