@@ -72,7 +72,7 @@ class PeriodLog:
         The period that starts at a mark, and where it stands in ``channels``; acknowledged, so that its chunks may follow.
 
         Args:
-            past: As it stands in the log before that mark.
+            past: As it stands in the log before that mark; its end is told.
             first_offset: Of the mark.
             began_unix_ms: Broker time at which its first frame came.
             encoder_ticks: The encoder's clock at its first tick, where the other of a pair has the same.
@@ -85,8 +85,6 @@ class PeriodLog:
         ended = past.ended_unix_ms if past else None
         anchor = UnixMs(began_unix_ms) if ended is None or began_unix_ms - ended > self.gap_ms else ended
         zero = past.period.zero_unix_ms if past else anchor
-        if past:
-            self._send_end(past, channel_ended=False)
         period = Period(
             channel=self.channel,
             period=number,
@@ -113,6 +111,15 @@ class PeriodLog:
         offset, _ = self.link.send_now(CHANNELS, self.pool, period_key(self.channel, number), period)
         return period, offset
 
+    def end_period(self, past: Past) -> UnixMs:
+        """
+        Tell how a period ended that another follows; when that was appended, by the broker's clock.
+
+        Raises:
+            RetryableError: It was not delivered.
+        """
+        return self._send_end(past, channel_ended=False)
+
     def end_channel(self, past: Past) -> None:
         """
         The end of the channel after its newest period, acknowledged.
@@ -132,7 +139,7 @@ class PeriodLog:
         self.link.send_now(MEDIA, self.media_partition, self.channel, mark)
         self._send_end(past, channel_ended=True)
 
-    def _send_end(self, past: Past, *, channel_ended: bool) -> None:
+    def _send_end(self, past: Past, *, channel_ended: bool) -> UnixMs:
         end = PeriodEnd(
             channel=self.channel,
             period=past.period.period,
@@ -140,4 +147,5 @@ class PeriodLog:
             next_msn=past.next_msn,
             channel_ended=channel_ended,
         )
-        self.link.send_now(CHANNELS, self.pool, period_end_key(self.channel, past.period.period), end)
+        _, at = self.link.send_now(CHANNELS, self.pool, period_end_key(self.channel, past.period.period), end)
+        return at

@@ -20,35 +20,49 @@ from streams.ingest.recording import Recording
 LOOK_S = 0.1
 
 
+class _Show:
+    """One channel: when it begins, and its writer."""
+
+    def __init__(self, writer: ChannelWriter, begins_s: float) -> None:
+        self.writer = writer
+        self.begins_s = begins_s
+        self._has_begun = False
+
+    def begin(self) -> None:
+        """Its first sample is written. What held that up, as another channel's opening may, is no reason to be ahead of time for ever."""
+        if not self._has_begun:
+            self._has_begun = True
+            self.begins_s = max(self.begins_s, time.monotonic())
+
+
 class _Reel:
     """One track of one channel: what was written of it so far."""
 
-    def __init__(self, recording: Recording, track: str, writer: ChannelWriter) -> None:
+    def __init__(self, recording: Recording, track: str, show: _Show) -> None:
         self._samples = recording.samples[track]
         self._line = next(t for t in recording.tracks if t.track == track)
         self._track = track
-        self._writer = writer
+        self._show = show
         self._count = 0
 
     @property
-    def early_s(self) -> float:
-        """How much earlier its periods began than they were played: it hurries by that."""
-        return self._writer.early_s
+    def due_s(self) -> float:
+        """When the open chunk ends; a channel hurries by as much as its periods began earlier than they were played."""
+        end = self._show.writer.cut_seconds(self._track)
+        return self._show.begins_s - self._show.writer.early_s + float(self._seconds if end is None else end)
 
     def write_chunk(self) -> None:
-        """Write up to the end of the open chunk; at first one sample, which opens the period."""
-        end = self._writer.cut_seconds(self._track) or Fraction(0)
-        while self._count == 0 or self._seconds < end:
+        """Write up to the end of the open chunk; without one a sample, which opens a period or is where the track joins it."""
+        self._show.begin()
+        end = self._show.writer.cut_seconds(self._track)
+        is_first = end is None
+        while is_first or self._seconds < (end or 0):
+            is_first = False
             turn, number = divmod(self._count, len(self._samples))
             sample = self._samples[number]
             shift = turn * len(self._samples) * self._line.frame_ticks
             self._count += 1
-            self._writer.write(self._track, replace(sample, time_ticks=Ticks(sample.time_ticks + shift)) if shift else sample)
-
-    @property
-    def end_seconds(self) -> Fraction:
-        """When the open chunk ends, in seconds since the channel's start."""
-        return self._writer.cut_seconds(self._track) or Fraction(self._line.frame_ticks, self._line.timescale)
+            self._show.writer.write(self._track, replace(sample, time_ticks=Ticks(sample.time_ticks + shift)) if shift else sample)
 
     @property
     def _seconds(self) -> Fraction:
@@ -86,19 +100,17 @@ def play(
 def _play_all(recording: Recording, writers: Sequence[ChannelWriter], link: Link, stop: Event) -> None:
     now = time.monotonic()
     stagger = float(recording.gop_frames / recording.frame_rate) / len(writers)
-    due: list[tuple[float, int, float, _Reel]] = []
-    for number, writer in enumerate(writers):
-        for order, track in enumerate(recording.tracks):
-            began = now + number * stagger
-            # The first sample opens the period; what follows is due when its chunk ends.
-            due.append((began, number * len(recording.tracks) + order, began, _Reel(recording, track.track, writer)))
+    shows = [_Show(writer, now + number * stagger) for number, writer in enumerate(writers)]
+    reels = [_Reel(recording, track.track, show) for show in shows for track in recording.tracks]
+    # The first sample opens the period; what follows is due when its chunk ends.
+    due = [(reel.due_s, order, reel) for order, reel in enumerate(reels)]
     heapq.heapify(due)
     while not stop.is_set():
-        at, order, began, reel = due[0]
+        at, order, reel = due[0]
         wait = at - time.monotonic()
         if wait > 0:
             link.poll(min(wait, LOOK_S))
             continue
         metrics.BEHIND.set(-wait)
         reel.write_chunk()
-        heapq.heapreplace(due, (began - reel.early_s + float(reel.end_seconds), order, began, reel))
+        heapq.heapreplace(due, (reel.due_s, order, reel))

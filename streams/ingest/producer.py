@@ -322,7 +322,11 @@ class ChannelWriter(Ending):
             first_offset, appended = self._owned.mark_next(past)
         else:
             past, first_offset, appended = self._owned.take_over()
-        began = appended - held_ms - (_steady_ms() - arrived)
+        # How far the broker's clock is ahead of ours, or less: an answer may come long after its record was appended.
+        ahead = appended - _steady_ms()
+        if past:
+            ahead = max(ahead, self._periods.end_period(past) - _steady_ms())
+        began = UnixMs(arrived + ahead - held_ms)
         tracks = [track for track in self._tracks if track.track in self._active]
         ticks = round(start * tracks[0].timescale) if self._is_paired else None
         period, self._owned.place = self._periods.start(past, tracks, first_offset=first_offset, began_unix_ms=began, encoder_ticks=ticks)

@@ -9,9 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from schemas.errors import SupersededError, UserError
-from schemas.records import Level, MarkKind, Track
+from schemas.records import Level, MarkKind, MediaMark, Track
 from schemas.settings import IngestSettings, KafkaSettings, MediaSettings, Settings
-from schemas.topics import MEDIA
+from schemas.topics import MEDIA, Topic
 from schemas.units import Ticks, UnixMs
 from streams.ingest import metrics, ownership, producer, watch
 from streams.ingest.history import Others
@@ -223,6 +223,25 @@ def test_an_encoder_that_falls_behind_for_good_is_anchored_anew_without_losing_i
     assert second.first_msn == link.ends()[0].next_msn
     # Media rule 6: more than a second off for a whole window of 30 s.
     assert 1_000 < second.anchor_unix_ms - first.anchor_unix_ms - link.ends()[0].parts_reached * 500 < 2_500
+
+
+def test_a_period_is_anchored_to_the_time_its_first_frame_came_also_if_its_mark_is_acknowledged_late(
+    link: FakeLink, tracks: tuple[Track, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer, "_steady_ms", lambda: link.now - START_UNIX_MS)
+    writer, send_now = make_writer(link, tracks), link.send_now
+    feed(writer, pictures(0, 50), sound(0, 2))
+
+    def slowly(topic: Topic, partition: int, key: str, record: object) -> tuple[int, UnixMs]:
+        offset, at = send_now(topic, partition, key, record)
+        # As where its leader waited for replicas that were away.
+        link.now += 13_000 if isinstance(record, MediaMark) else 0
+        return offset, at
+
+    monkeypatch.setattr(link, "send_now", slowly)
+    link.now = came = link.periods()[0].anchor_unix_ms + 60_000
+    feed(writer, pictures(0, 25, at_s=Fraction(100)), sound(0, 1, at_s=Fraction(100)))
+    assert link.periods()[1].anchor_unix_ms == pytest.approx(came, abs=10)
 
 
 def test_media_that_comes_ahead_of_its_time_is_alarming_and_no_reason_for_a_period(
