@@ -98,6 +98,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         held = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
         return bool(held) and await super()._commit(held)
 
+    async def _fetch_records(self, consumer: aiokafka.AIOKafkaConsumer, *asked: Any, **limits: Any) -> dict[TP, list[Any]]:
+        """
+        What was fetched; nothing while Faust's flow stands, and then the consumer stays where it was.
+
+        A fetch that waits when a rebalance begins may return what was asked for after the next seek. Faust drops it, and of changelogs it
+        seeks none again: a recovery would wait for ever for the rows.
+        """
+        records = cast(dict[TP, list[Any]], await super()._fetch_records(consumer, *asked, **limits))
+        if self.consumer.flow_active:
+            return records
+        for tp, batch in records.items():
+            if batch and tp in consumer.assignment():
+                consumer.seek(tp, batch[0].offset)
+        return {}
+
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """
         Seek every source partition to its committed offset, and one without a commit to its beginning.

@@ -1,6 +1,7 @@
 """Cures for what aiokafka and Faust make of a first record, of a rebalance, and of a broker that has just started or is not there."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -204,6 +205,52 @@ def test_a_control_plane_that_finds_no_kafka_says_so_and_ends_with_a_fault(tmp_p
     with capture_logs() as lines:
         assert run(settings) == Exit.FAILED
     assert [line["status"] for line in lines if line["event"] == "kafka_unreachable"] == [Exit.FAILED]
+
+
+class Fetching:
+    """aiokafka's consumer, of which a fetch returns two rows of a changelog just after it was sought to its beginning."""
+
+    def __init__(self, *, stands: bool) -> None:
+        self.positions = {CHANGELOG: 0}
+        self._closed = False
+        self._fetcher = SimpleNamespace(
+            _closed=False, _subscriptions=SimpleNamespace(fetch_context=nullcontext), fetched_records=self.fetched_records
+        )
+        self._stands = stands
+        self.flow = SimpleNamespace(flow_active=True)
+
+    async def fetched_records(self, *_: Any, **__: Any) -> dict[TP, list[Any]]:
+        # A rebalance began while the fetch waited.
+        self.flow.flow_active = not self._stands
+        self.positions[CHANGELOG] = 2
+        return {CHANGELOG: [SimpleNamespace(offset=0), SimpleNamespace(offset=1)]}
+
+    def assignment(self) -> set[TP]:
+        return {CHANGELOG}
+
+    def seek(self, tp: TP, offset: int) -> None:
+        self.positions[tp] = offset
+
+
+async def fetched(kind: type[Any], *, stands: bool) -> tuple[int, int]:
+    """How many rows came of a fetch, and the position after it."""
+    consumer = Fetching(stands=stands)
+    thread: Any = object.__new__(kind)
+    thread.consumer = consumer.flow
+    records = await thread._fetch_records(consumer, {CHANGELOG}, timeout=1.0, max_records=10)
+    return len(records.get(CHANGELOG, ())), consumer.positions[CHANGELOG]
+
+
+async def test_rows_that_are_fetched_while_the_flow_stands_are_fetched_again() -> None:
+    assert await fetched(ConsumerThread, stands=True) == (0, 0)
+
+
+async def test_faust_alone_would_drop_them_for_good() -> None:
+    assert await fetched(driver.AIOKafkaConsumerThread, stands=True) == (2, 2)
+
+
+async def test_rows_that_are_fetched_while_it_flows_are_given() -> None:
+    assert await fetched(ConsumerThread, stands=False) == (2, 2)
 
 
 class Passing(OurConsumer):
