@@ -27,9 +27,11 @@ from schemas.errors import RetryableError, SupersededError, UserError
 from schemas.records import Chunk, Gop, Level, MarkKind, MediaMark, Period, PeriodEnd, Plan, Track
 from schemas.settings import IngestSettings, KafkaSettings, Settings
 from schemas.topics import CHANNELS, GOPS, MEDIA, PLANS, REJECTS, Topic
+from schemas.units import UnixMs
 from streams.ingest import end, metrics, registry
 from streams.ingest.bridge import Bridge
 from streams.ingest.encode import run
+from streams.ingest.history import Past
 from streams.ingest.link import Acked, Link
 from streams.ingest.periods import PeriodLog
 from streams.ingest.producer import ChannelWriter
@@ -45,6 +47,7 @@ PLAYER = """
 import sys
 from schemas.settings import load
 from streams.ingest.encode import run
+from streams.ingest.history import Past
 sys.exit(run(load(), sys.argv[1], sys.argv[2:]))
 """
 
@@ -291,15 +294,24 @@ def test_who_comes_between_the_mark_of_another_and_its_period_begins_none_of_tha
     first.flush()
     first.close()
     second, third = log.writer(is_paired=is_paired), log.writer(is_paired=is_paired)
-    start, wait_for = PeriodLog.start, registry.Registry.wait_for
+    start, end_period, wait_for = PeriodLog.start, PeriodLog.end_period, registry.Registry.wait_for
     written: list[tuple[Period, int]] = []
+    ended: list[Past] = []
+
+    def end_late(self: PeriodLog, past: Past) -> UnixMs:
+        if self.life != second.life:
+            return end_period(self, past)
+        ended.append(past)
+        return UnixMs(time.time_ns() // 1_000_000)
 
     def start_late(self: PeriodLog, *given: Any, **named: Any) -> tuple[Period, int]:
         if self.life != second.life:
             return start(self, *given, **named)
 
         def come(registry: registry.Registry, channel: str, number: int, *, timeout_s: float) -> bool:
-            written.extend([] if written else [start(self, *given, **named)])
+            if not written:
+                end_period(self, ended[0])
+                written.append(start(self, *given, **named))
             return wait_for(registry, channel, number, timeout_s=timeout_s)
 
         with monkeypatch.context() as patch:
@@ -308,6 +320,7 @@ def test_who_comes_between_the_mark_of_another_and_its_period_begins_none_of_tha
                 feed(third, pictures(0, 30), sound(0, 1))
         return written[0]
 
+    monkeypatch.setattr(PeriodLog, "end_period", end_late)
     monkeypatch.setattr(PeriodLog, "start", start_late)
     with nullcontext() if is_paired else pytest.raises(SupersededError):
         for at in range(1 if is_paired else TOLD_WITHIN_S):  # it hears of the other's period when it comes
