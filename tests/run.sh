@@ -24,10 +24,6 @@ tests_in() {
     $bin/python -m pytest --junit-xml="$results/$1.xml" "${@:2}"
 }
 
-total() {
-    grep -ohE "<testsuite [^>]*" "$results"/*.xml 2> /dev/null | grep -oE " $1=\"[0-9]+" | awk -F '"' '{ n += $2 } END { print n + 0 }'
-}
-
 seconds_since() {
     local us=$((${EPOCHREALTIME/[.,]/} - ${1/[.,]/}))
     printf '%d.%d' $((us / 1000000)) $((us / 100000 % 10))
@@ -45,7 +41,5 @@ done
 
 printf '\n== all legs\n'
 printf '%s\n' "${closing[@]}"
-bad=$(($(total failures) + $(total errors)))
-printf '==== %d passed, %d failed, %d skipped in %s s ====\n' \
-    $(($(total tests) - bad - $(total skipped))) "$bad" "$(total skipped)" "$(seconds_since "$start")"
+$bin/python -m tests.summary "$results" "$(seconds_since "$start")"
 exit $failed

@@ -1,0 +1,20 @@
+"""The end of a run names what failed, so that a log of which only the end is kept tells it."""
+
+from tests.summary import counts, failures
+
+LEG = """<testsuites><testsuite tests="4">
+<testcase classname="tests.broker.test_a" name="test_one" />
+<testcase classname="tests.broker.test_a" name="test_two[x]"><failure message="AssertionError: assert 1 == 2
+ +  where 1 = f()">trace</failure></testcase>
+<testcase classname="tests.broker.test_b" name="test_three"><error message="failed on setup">trace</error></testcase>
+<testcase classname="tests.broker.test_b" name="test_four"><skipped message="no"/></testcase>
+</testsuite></testsuites>"""
+
+
+def test_what_failed_is_named_with_its_reason_in_one_line(tmp_path):
+    (tmp_path / "broker.xml").write_text(LEG)
+    assert list(failures(tmp_path)) == [
+        ("broker", "tests.broker.test_a::test_two[x]", "AssertionError: assert 1 == 2 + where 1 = f()"),
+        ("broker", "tests.broker.test_b::test_three", "failed on setup"),
+    ]
+    assert counts(tmp_path) == {"passed": 1, "failed": 2, "skipped": 1}
