@@ -80,7 +80,13 @@ async def _decide(settings: Settings, metrics: Metrics, guard: LoopGuard, journa
         )
     )
     reading = asyncio.create_task(
-        watch_reading(positions=control.positions, ends=control.ends, metrics=metrics, stuck_after_ms=settings.control.stuck_after_ms)
+        watch_reading(
+            positions=control.positions,
+            ends=control.ends,
+            go_back=control.go_back,
+            metrics=metrics,
+            stuck_after_ms=settings.control.stuck_after_ms,
+        )
     )
     ends = [asyncio.create_task(told.wait()), asyncio.create_task(control.shell.failed.wait()), watching, reading]
     try:

@@ -183,6 +183,10 @@ class Control:
         committed, handled = self.consumer.committed_offsets, self.shell.handled
         return {tp: max(handled.get(tp, 0), committed.get(tp, 0)) for tp in self._inputs()}
 
+    async def go_back(self, begin: Mapping[TP, int]) -> None:
+        """Read inputs again from these offsets on; what was folded of them is dropped."""
+        await self.consumer.go_back(begin)
+
     async def ends(self) -> dict[TP, int]:
         """The offsets after the last records of them; none while they are not read or Kafka does not say."""
         if not self.app.started or self.recovery_left() is not None:

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
@@ -16,7 +17,10 @@ from schemas.units import UnixMs
 from streams import patience
 from streams.transport import security
 
+log = structlog.get_logger()
+
 READ_TIMEOUT_MS = 1_000
+CLOSE_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,10 +127,12 @@ class KafkaLog:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._producer is not None:
-            await self._producer.stop()
-        if self._asking is not None:
-            await self._asking.stop()
+        for client in filter(None, (self._producer, self._asking)):
+            try:
+                await asyncio.wait_for(client.stop(), CLOSE_TIMEOUT_S)
+            except TimeoutError:
+                # It waits for acknowledgements; whoever closes the log waits for none.
+                log.warning("log_close_timed_out", after_s=CLOSE_TIMEOUT_S)
 
     async def append(self, records: Sequence[Outgoing]) -> list[Ack]:
         """Write records in order; returns once all are acknowledged by all in-sync replicas."""

@@ -57,31 +57,31 @@ class Awake:
 
 class Stall:
     """
-    How long nothing was read of something that has more.
+    How long nothing was read of each of those that have more.
 
     Who is far behind reads by turns, and of each partition long nothing: while others get on, time counts a fifth.
 
     >>> stall = Stall()
     >>> stall.of({"a": 5, "b": 3}, {"a": 9, "b": 3}, now_s=10.0)
-    0.0
+    {'a': 0.0}
     >>> stall.of({"a": 5, "b": 3}, {"a": 9, "b": 4}, now_s=12.0)
-    2.0
+    {'a': 2.0, 'b': 0.0}
     >>> stall.of({"a": 6, "b": 3}, {"a": 9, "b": 4}, now_s=17.0)
-    1.0
+    {'a': 0.0, 'b': 1.0}
     """
 
     def __init__(self) -> None:
         self._stood: dict[Any, tuple[int, float]] = {}
         self._looked_s = 0.0
 
-    def of(self, positions: dict[Any, int], ends: dict[Any, int], *, now_s: float) -> float:
-        """Seconds, of the one that stands longest; 0 when all get on or are at their ends."""
+    def of(self, positions: dict[Any, int], ends: dict[Any, int], *, now_s: float) -> dict[Any, float]:
+        """Seconds, by what is not at its end; 0 for one that gets on."""
         before, behind = self._stood, {key: positions.get(key, 0) for key, end in ends.items() if positions.get(key, 0) < end}
         gets_on = any(positions.get(key, 0) > at for key, (at, _) in before.items())
         more_s = (now_s - self._looked_s) * (AMONG_OTHERS if gets_on else 1.0)
         self._looked_s = now_s
         self._stood = {key: (at, before[key][1] + more_s if before.get(key, (-1, 0.0))[0] == at else 0.0) for key, at in behind.items()}
-        return max((stood_s for _, stood_s in self._stood.values()), default=0.0)
+        return {key: stood_s for key, (_, stood_s) in self._stood.items()}
 
 
 class CommitAge:
@@ -196,14 +196,23 @@ async def watch(
 
 
 async def watch_reading(
-    *, positions: Callable[[], dict[Any, int]], ends: Callable[[], Awaitable[dict[Any, int]]], metrics: Metrics, stuck_after_ms: int
+    *,
+    positions: Callable[[], dict[Any, int]],
+    ends: Callable[[], Awaitable[dict[Any, int]]],
+    go_back: Callable[[dict[Any, int]], Awaitable[None]],
+    metrics: Metrics,
+    stuck_after_ms: int,
 ) -> None:
     """
     See that what is to be read is read, and return never.
 
+    A record that was passed over in a rebalance is missed when the next one comes; after the last one there is none. So what stands still
+    from one look to the next is asked for again.
+
     Args:
         positions: Offset of the next record, of each partition that is read.
         ends: The offset after the last record of each of them; empty while there is nothing to read, or nobody to tell.
+        go_back: Has them read from these offsets on.
 
     Raises:
         StuckError: There are records, and none of them is read.
@@ -213,8 +222,12 @@ async def watch_reading(
         await asyncio.sleep(ENDS_S)
         found = await ends()
         read = positions()
-        stalled_s = stall.of(read, found, now_s=awake())
+        stood = stall.of(read, found, now_s=awake())
+        stalled_s = max(stood.values(), default=0.0)
         metrics.stalled_s.set(stalled_s)
+        behind = {str(key): f"{read.get(key, 0)} of {found[key]}" for key in stood}
         if stalled_s * 1_000 > stuck_after_ms:
-            behind = {str(key): f"{read.get(key, 0)} of {end}" for key, end in found.items() if read.get(key, 0) < end}
             raise StuckError(f"nothing was read for {stalled_s:.0f} s though there is more: {behind}")
+        if again := {key: read.get(key, 0) for key, stood_s in stood.items() if stood_s >= ENDS_S}:
+            log.warning("records_asked_again", read=behind)
+            await go_back(again)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -48,14 +49,41 @@ async def test_a_recovery_of_tables_with_as_much_left_as_before_is_stuck() -> No
         await asyncio.wait_for(watched(handled={}, committed={}, left=(1, (("changelog", 7),))), 5)
 
 
+async def reading(
+    positions: Callable[[], dict[Any, int]], ends: Callable[[], Awaitable[dict[Any, int]]], asked: list[dict[Any, int]]
+) -> None:
+    async def go_back(begin: dict[Any, int]) -> None:
+        asked.append(begin)
+
+    await watch_reading(positions=positions, ends=ends, go_back=go_back, metrics=Metrics(), stuck_after_ms=20)
+
+
+class EndOfTestError(Exception):
+    pass
+
+
 async def test_a_consumer_that_is_not_given_what_there_is_is_stuck() -> None:
     async def ends() -> dict[Any, int]:
         return {"gops": 9, "demand": 3}
 
+    asked: list[dict[Any, int]] = []
     with pytest.raises(StuckError, match="nothing was read"):
-        await asyncio.wait_for(
-            watch_reading(positions=lambda: {"gops": 5, "demand": 3}, ends=ends, metrics=Metrics(), stuck_after_ms=20), 5
-        )
+        await asyncio.wait_for(reading(lambda: {"gops": 5, "demand": 3}, ends, asked), 5)
+    assert asked[0] == {"gops": 5}, "it is asked for again before that"
+
+
+async def test_the_last_record_that_was_passed_over_is_read_when_it_is_asked_for_again() -> None:
+    asked: list[dict[Any, int]] = []
+    looks = iter(range(20))
+
+    async def ends() -> dict[Any, int]:
+        if next(looks, None) is None:
+            raise EndOfTestError
+        return {"gops": 9, "demand": 3}
+
+    with pytest.raises(EndOfTestError):
+        await reading(lambda: {"gops": 9 if asked else 8, "demand": 3}, ends, asked)
+    assert asked == [{"gops": 8}]
 
 
 async def test_a_worker_that_gets_on_or_has_read_all_is_left_alone() -> None:
@@ -66,9 +94,7 @@ async def test_a_worker_that_gets_on_or_has_read_all_is_left_alone() -> None:
             raise EndOfTestError
         return {"gops": 2 * look, "demand": 3}
 
-    class EndOfTestError(Exception):
-        pass
-
-    read = iter(range(1_000))
+    read, asked = iter(range(1_000)), list[dict[Any, int]]()
     with pytest.raises(EndOfTestError):
-        await watch_reading(positions=lambda: {"gops": next(read), "demand": 3}, ends=ends, metrics=Metrics(), stuck_after_ms=20)
+        await reading(lambda: {"gops": next(read), "demand": 3}, ends, asked)
+    assert not asked
