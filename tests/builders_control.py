@@ -227,6 +227,4 @@ def gops(channel: str = "news", *, count: int, per_segment: int = 4, at: int = T
     """GOPs of a channel from an ordinal on, stamped with segments of one length, each durable when it ends."""
     for gop in range(first, first + count):
         msn = gop // per_segment
-        yield a_gop(
-            channel, gop=gop, msn=msn, first_gop=msn * per_segment, gop_count=per_segment, durable=at + (gop - first + 1) * 1_000
-        )
+        yield a_gop(channel, gop=gop, msn=msn, first_gop=msn * per_segment, gop_count=per_segment, durable=at + (gop - first + 1) * 1_000)

@@ -12,7 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NPM_LOCKS = ("packager/origin/console/package-lock.json", "tests/players/package-lock.json")
 MADE = {".git", ".venv", ".cache", ".finecut", "node_modules", "vendor", "__pycache__"}
-ADDRESS = re.compile(r"(index-url|registry|repository|mirror)\S*\s*[=:]\s*\S*https?://|pypi\.org|pythonhosted|npmjs\.org|npmjs\.com|repo1\.maven|maven\.org")
+ADDRESS = re.compile(
+    r"(index-url|registry|repository|mirror)\S*\s*[=:]\s*\S*https?://|pypi\.org|pythonhosted|npmjs\.org|npmjs\.com|repo1\.maven|maven\.org"
+)
 
 
 def requirements() -> list[str]:

@@ -1,5 +1,7 @@
 """The end of a run names what failed, so that a log of which only the end is kept tells it."""
 
+from pathlib import Path
+
 from tests.summary import counts, failures
 
 LEG = """<testsuites><testsuite tests="4">
@@ -11,7 +13,7 @@ LEG = """<testsuites><testsuite tests="4">
 </testsuite></testsuites>"""
 
 
-def test_what_failed_is_named_with_its_reason_in_one_line(tmp_path):
+def test_what_failed_is_named_with_its_reason_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "broker.xml").write_text(LEG)
     assert list(failures(tmp_path)) == [
         ("broker", "tests.broker.test_a::test_two[x]", "AssertionError: assert 1 == 2 + where 1 = f()"),

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from schemas.settings import KafkaSettings
 from streams import log
 from streams.log import KafkaLog
@@ -14,7 +16,7 @@ class _Unheard:
         await asyncio.get_running_loop().create_future()
 
 
-async def test_whoever_closes_the_log_does_not_wait_for_brokers_that_are_away(monkeypatch):
+async def test_whoever_closes_the_log_does_not_wait_for_brokers_that_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "CLOSE_TIMEOUT_S", 0.05)
     kafka_log = KafkaLog(KafkaSettings())
     kafka_log._producer = kafka_log._asking = _Unheard()
