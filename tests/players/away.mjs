@@ -1,4 +1,5 @@
-// Pages whose origin gives no manifests for a while: from the beginning (503), and later while they play (nobody answers).
+// Pages whose origin gives no manifests for a while: from the beginning (503), and later while they play (nobody answers). At last their
+// playheads are held, while more and more is listed.
 //   node away.mjs SPEC.json RESULT.json     SPEC: {chromium, pages: {name: {url, gives_up}}}; RESULT: {name: what it showed}
 import { chromium } from 'playwright-core';
 import fs from 'node:fs';
@@ -33,7 +34,12 @@ async function watch(page, { url, gives_up }) {
   const away = await shown(page);
   await page.unroute(MANIFESTS);
   await plays(page);
-  return { refused, asked, first, away, again: await shown(page) };
+  const again = await shown(page);
+  // A player that is started anew plays at the usual rate again.
+  await page.evaluate(() => { document.querySelector('video').playbackRate = 0; });
+  await until(page, (starts) => window.finecut.starts > starts, again.starts);
+  await plays(page);
+  return { refused, asked, first, away, again, stood: await shown(page) };
 }
 
 const browser = await chromium.launch({

@@ -146,3 +146,5 @@ def test_a_page_whose_player_gave_up_says_so_and_plays_again_once_the_origin_giv
         assert seen["again"]["starts"] == (3 if watched[name]["gives_up"] else 2), (name, seen)
         assert seen["again"]["notice"] == "", (name, seen)
         assert seen["again"]["errors"] >= seen["away"]["errors"] > 0, "what went wrong is not forgotten"
+        assert seen["stood"]["starts"] == seen["again"]["starts"] + 1, (name, seen)
+        assert any("the player stands still" in told for told in seen["stood"]["log"]), (name, seen)

@@ -9,11 +9,14 @@ const LEVELS = { parts: 'parts and segments', segments: 'segments' }, STATES = {
 const REFRESH_MS = 250, CHANNELS_MS = 1500, LOG_MAX = 60;
 // A player that gave up because nothing came is started again after a wait that grows, and is short again once it has played for a while.
 const AGAIN_S = 1, AGAIN_S_MAX = 30, PLAYED_S = 20, ANSWER_MS = 5000;
+// So is one that stands still, without a word, while so many target durations more were listed: one that joined while nothing came may wait for
+// ever for a segment that was never made (dash.js does). Three may pass before a player begins.
+const STANDS_TARGETS = 5;
 const $ = (id) => document.getElementById(id);
 const video = $('video'), query = new URLSearchParams(location.search);
 const chart = new Chart($('chart'), ['#5eead4', '#fbbf77']);
 const wanted = `${query.get('player') ?? 'hls'}/${query.get('mode') ?? 'plain'}`;
-const state = { choice: choices.includes(wanted) ? wanted : 'hls/plain', channelId: query.get('channel'), channels: [], clockMs: 0, turn: 0, waits: 0, isWaiting: false, isSilent: false };
+const state = { choice: choices.includes(wanted) ? wanted : 'hls/plain', channelId: query.get('channel'), channels: [], clockMs: 0, turn: 0, waits: 0, isWaiting: false, isSilent: false, stood: null };
 let player = null, meter = null;
 
 const measured = (window.finecut = { channel: null, player: null, mode: null, version: null, url: null, errors: [], notes: [], stalls: [], jumps: [],
@@ -38,6 +41,7 @@ function notice(text) {
 async function play({ isAgain = false } = {}) {
   const turn = ++state.turn, before = isAgain ? meter : null;
   state.isWaiting = false;
+  state.stood = null;
   if (!isAgain) state.waits = 0;
   meter?.stop();
   await player?.stop();
@@ -67,7 +71,7 @@ async function play({ isAgain = false } = {}) {
       const isError = error.fatal || meter.startup_s !== null;
       measured[isError ? 'errors' : 'notes'].push({ at_s: +video.currentTime.toFixed(2), ...error });
       tell(isError ? 'bad' : 'note', error.text);
-      if (error.hasGivenUp && turn === state.turn) startAgain(error, url);
+      if (error.hasGivenUp && turn === state.turn) startAgain(`error ${error.code}`);
     },
     onNote: (text, kind) => {
       if (kind === 'switch') measured.switches++;
@@ -82,12 +86,12 @@ async function play({ isAgain = false } = {}) {
 }
 
 // Once the origin answers another player goes on for the one that has given up; what cannot be decoded would only fail again.
-async function startAgain(error, url) {
+async function startAgain(reason) {
   if (state.isWaiting) return;
   state.isWaiting = true;
-  const { turn } = state;
+  const { turn } = state, { url } = measured;
   if (performance.now() / 1000 - meter.began > PLAYED_S && meter.startup_s !== null) state.waits = 0;
-  for (let answer = { why: `error ${error.code}`, wait_s: 0 }; answer.why; answer = await ask(url)) {
+  for (let answer = { why: reason, wait_s: 0 }; answer.why; answer = await ask(url)) {
     const wait_s = Math.min(AGAIN_S_MAX, Math.max(answer.wait_s, AGAIN_S * 2 ** state.waits++));
     const told = `Nothing comes (${answer.why}): asked again in ${wait_s} s`;
     notice(told);
@@ -106,6 +110,13 @@ async function ask(url) {
   } catch {
     return { why: 'the origin does not answer', wait_s: 0 };
   }
+}
+
+// Looked at whenever the channels are.
+function startAgainIfItStands(channel) {
+  const { currentTime: at, paused, ended } = video;
+  if (paused || ended || !player || !channel || state.isWaiting || !state.stood?.edge || state.stood.at !== at) state.stood = { at, edge: channel?.edge_unix_ms };
+  else if (channel.edge_unix_ms - state.stood.edge > STANDS_TARGETS * channel.target_duration_s * 1000) startAgain('the player stands still');
 }
 
 function refresh() {
@@ -198,6 +209,7 @@ async function load() {
   if (!player && !state.turn && state.channels.some((c) => c.channel === state.channelId)) play();
   else if (!state.turn) notice(query.get('channel') ? `There is no channel ${query.get('channel')} yet.` : 'No channel yet. Start one with: finecut encode');
   showChannels();
+  startAgainIfItStands(state.channels.find((c) => c.channel === state.channelId));
   setTimeout(load, CHANNELS_MS);
 }
 
