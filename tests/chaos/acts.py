@@ -4,6 +4,7 @@ Each kind of fault as an act: a generator that does harm, yields what to wait fo
 Whoever plays it takes it on when the condition holds or its time is over, and closes it in any case: what was stopped goes on then.
 """
 
+import resource
 import signal
 import socket
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 
+import psutil
 from confluent_kafka import KafkaException
 
 from infra.kafka import LocalBroker, LocalKafkaError
@@ -131,6 +133,19 @@ def _twin(cast: Cast, name: str, seconds: float) -> Act:
             cast.revive(name)
 
 
+def _starve(cast: Cast, name: str, seconds: float) -> Act:
+    """What it does about it is its own matter; whoever supervises it starts it again, with all the memory there is."""
+    popen = cast.child(name).popen
+    _, hard = resource.prlimit(popen.pid, resource.RLIMIT_AS)
+    resource.prlimit(popen.pid, resource.RLIMIT_AS, (psutil.Process(popen.pid).memory_info().vms, hard))
+    try:
+        yield _for(seconds)
+    finally:
+        with suppress(ProcessLookupError):
+            resource.prlimit(popen.pid, resource.RLIMIT_AS, (hard, hard))
+    yield _ready(cast, name)
+
+
 def _store(word: str, *, of_all: bool = False) -> Callable[[Cast, str, float], Act]:
     def act(cast: Cast, name: str, seconds: float) -> Act:
         files = [cast.words(one) for one in (cast.packagers if of_all else (name,))]
@@ -224,6 +239,7 @@ ACTS: dict[str, Callable[[Cast, str, float], Act]] = {
     "packager-slow": _slow,
     "packager-drain": _drain,
     "packager-twin": _twin,
+    "packager-memory": _starve,
     "store-full": _store("full"),
     "store-readonly": _store("readonly", of_all=True),
     "store-slow": _store(f"slow {SLOW_STORE_S}"),

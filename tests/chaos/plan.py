@@ -42,6 +42,7 @@ KINDS: Mapping[str, Kind] = {
         Kind(name="packager-slow", role=PACKAGER, about="stopped four fifths of the time", least_s=6, most_s=12),
         Kind(name="packager-drain", role=PACKAGER, about="SIGTERM, started again when it left", least_s=4, most_s=12),
         Kind(name="packager-twin", role=PACKAGER, about="a second one with the same name", least_s=5, most_s=10),
+        Kind(name="packager-memory", role=PACKAGER, about="given no more memory than it has", least_s=5, most_s=10),
         Kind(name="store-full", role=STORE, about="no space left for one packager", least_s=3, most_s=10),
         Kind(name="store-readonly", role=STORE, about="read-only for all packagers", least_s=2, most_s=6),
         Kind(name="store-slow", role=STORE, about="every object takes one packager 0.4 s longer", least_s=5, most_s=12),
