@@ -162,7 +162,11 @@ class Registry:
             found = self._consumer.list_topics(name, timeout=ANSWER_S).topics[name]
         except KafkaException as error:
             raise away(self._kafka, error) from error
-        if found.error or not found.partitions:
+        if found.error and found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise UserError(f"topic {name} may not be read by this user: {found.error.str()}", do="give the user the ACLs of its role")
+        if found.error and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise away(self._kafka, KafkaException(found.error))  # its leader is being elected
+        if not found.partitions:
             raise UserError(
                 f"topic {name} does not exist at {self._kafka.bootstrap_servers}", do="create the topics: finecut topics create"
             )

@@ -1,16 +1,20 @@
 """What a writer makes of what it follows; no broker."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
 
 from schemas import topics
 from schemas.codec import Codec
+from schemas.errors import UserError
 from schemas.records import Demand, Level, Plan
 from schemas.settings import KafkaSettings
 from schemas.topics import Topic
 from schemas.units import UnixMs
+from streams.ingest.reading import KafkaAwayError
 from streams.ingest.registry import Registry
 from tests.builders import make_period
 
@@ -74,3 +78,31 @@ def test_tombstones_tell_nothing_and_records_are_known() -> None:
     assert desk.rejected == []
     assert desk.registry.newest("news") == make_period("news")
     assert desk.registry._plans["news"].gops_per_segment == 3
+
+
+class Answers:
+    """A consumer that knows a topic only by an error."""
+
+    def __init__(self, error: int) -> None:
+        self._error = KafkaError(error)
+
+    def list_topics(self, name: str, timeout: float) -> Any:
+        return SimpleNamespace(topics={name: SimpleNamespace(error=self._error, partitions={})})
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, (UserError, "does not exist")),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, (UserError, "may not be read")),
+        (KafkaError.LEADER_NOT_AVAILABLE, (KafkaAwayError, "127.0.0.1:1")),
+    ],
+    ids=["no topic", "no right", "its leader is being elected"],
+)
+def test_a_topic_that_cannot_be_looked_at_is_said_to_be_what_it_is(error: int, told: tuple[type[Exception], str]) -> None:
+    registry = Desk().registry
+    registry.close()
+    registry._consumer = Answers(error)  # type: ignore[assignment]
+    kind, text = told
+    with pytest.raises(kind, match=text):
+        registry._partition_count(topics.CHANNELS)
