@@ -47,6 +47,8 @@ FINAL = frozenset(
     }
 )
 
+WHERE_UNKNOWN = "it took an earlier attempt, whose answer was lost, and does not say where the record stands"
+
 
 def _ignore(_offset: int, _unix_ms: UnixMs) -> None:
     return
@@ -140,7 +142,7 @@ class Link:
             self._failure = KafkaError(KafkaError._MSG_TIMED_OUT)  # noqa: SLF001
             self._producer.purge()
         if self._failure:
-            problem = f"Kafka at {self.settings.kafka.bootstrap_servers} did not take a record: {self._failure.str()}"
+            problem = f"Kafka at {self.settings.kafka.bootstrap_servers} did not acknowledge a record: {self._failure.str()}"
             if self._failure.code() in FINAL or self._failure.fatal():
                 raise UserError(problem, do="put that right, then start the encoder again: it continues where the log ends")
             raise RetryableError(problem, retry_after_ms=self.settings.ingest.retry_ms)
@@ -197,6 +199,10 @@ class Link:
             metrics.LOST.inc(size)
             if error.code() != KafkaError._PURGE_QUEUE and error.code() != KafkaError._PURGE_INFLIGHT:  # noqa: SLF001
                 self._failure = self._failure or error
+            return
+        if message.offset() is None:
+            # It was written by an earlier attempt. What follows is written only after the log was read: by offsets that are known.
+            self._failure = self._failure or KafkaError(KafkaError.DUPLICATE_SEQUENCE_NUMBER, WHERE_UNKNOWN)
             return
         if not self._reachable:
             self._reachable = True

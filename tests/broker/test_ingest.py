@@ -432,7 +432,7 @@ def test_a_record_that_is_not_delivered_is_an_error_at_a_later_call(own_kafka: L
         try:
             writer.poll(0.05)
         except RetryableError as error:
-            return "did not take a record" in str(error)
+            return "did not acknowledge a record" in str(error)
         return False
 
     until(fails)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE
 
 from schemas.codec import Codec
 from schemas.errors import RetryableError
@@ -54,3 +55,24 @@ def test_what_waits_when_a_connection_is_let_go_is_counted_as_lost_once(away: Li
     assert lost() - before == waiting == away.settings.ingest.queue_bytes_max
     away.close()
     assert lost() - before == waiting
+
+
+class Message:
+    """A record as librdkafka tells of it that was written by an attempt whose answer was lost."""
+
+    def offset(self) -> int | None:
+        return None
+
+    def timestamp(self) -> tuple[int, int]:
+        return TIMESTAMP_NOT_AVAILABLE, -1
+
+
+def test_a_record_of_which_kafka_does_not_say_where_it_stands_has_the_log_read_again(away: Link) -> None:
+    told: list[int] = []
+    away.queued_bytes, before = 5, lost()
+    away._delivered(None, Message(), 5, lambda offset, _: told.append(offset))
+    with pytest.raises(RetryableError, match="does not say where the record stands"):
+        away.poll()
+    assert not told
+    assert (away.queued_bytes, lost()) == (0, before)
+    away.close()
