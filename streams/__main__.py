@@ -14,7 +14,7 @@ from schemas.settings import KafkaSettings, Settings, load
 from streams.app import build
 from streams.log import KafkaLog
 from streams.metrics import Metrics
-from streams.watchdog import LoopGuard, StuckError, watch, watch_reading
+from streams.watchdog import LoopGuard, StuckError, beat, watch, watch_reading
 
 log = structlog.get_logger()
 
@@ -58,20 +58,23 @@ async def _serve(settings: Settings, metrics: Metrics, guard: LoopGuard, journal
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
+    # From the start on: to open the log takes long while brokers are away.
+    beating = asyncio.create_task(beat(guard, metrics))
     try:
         async with journal_log:
-            return await _decide(settings, metrics, guard, journal_log, told)
+            return await _decide(settings, metrics, journal_log, told)
     except KafkaError as error:
         # Its own kind says why, and whoever supervises us starts us again: a traceback through three libraries adds nothing.
         log.error("kafka_unreachable", bootstrap_servers=settings.kafka.bootstrap_servers, error=repr(error), status=int(Exit.FAILED))
         return Exit.FAILED
+    finally:
+        beating.cancel()
 
 
-async def _decide(settings: Settings, metrics: Metrics, guard: LoopGuard, journal_log: KafkaLog, told: asyncio.Event) -> int:
+async def _decide(settings: Settings, metrics: Metrics, journal_log: KafkaLog, told: asyncio.Event) -> int:
     control = build(settings, journal_log=journal_log, metrics=metrics)
     watching = asyncio.create_task(
         watch(
-            guard=guard,
             metrics=metrics,
             handled=control.shell.handled,
             committed=lambda: control.consumer.committed_offsets if control.app.started else {},

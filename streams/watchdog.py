@@ -158,9 +158,17 @@ class LoopGuard:
                 return
 
 
+async def beat(guard: LoopGuard, metrics: Metrics) -> None:
+    """Tell the guard that the loop turns, measure how late it does, and return never."""
+    while True:
+        asked = monotonic()
+        guard.beat()
+        await asyncio.sleep(WATCH_S)
+        metrics.loop_lag_s.set(max(0.0, monotonic() - asked - WATCH_S))
+
+
 async def watch(
     *,
-    guard: LoopGuard,
     metrics: Metrics,
     handled: dict[Any, int],
     committed: Callable[[], dict[Any, int]],
@@ -168,7 +176,7 @@ async def watch(
     stuck_after_ms: int,
 ) -> None:
     """
-    Keep the guard content, measure, and return never.
+    See that commits and recoveries get on, and return never.
 
     Args:
         busy_recovering: What recovery has left to do, None when there is none; the same answer for too long means it is stuck.
@@ -180,11 +188,8 @@ async def watch(
     awake = Awake(LATE_MAX * WATCH_S)
     left, left_since = busy_recovering(), awake()
     while True:
-        asked = monotonic()
         await asyncio.sleep(WATCH_S)
         now = awake()
-        guard.beat()
-        metrics.loop_lag_s.set(max(0.0, monotonic() - asked - WATCH_S))
         commit_age = age.of(handled, committed(), now_s=now)
         metrics.commit_age_s.set(commit_age)
         if commit_age > limit_s:

@@ -27,8 +27,6 @@ from tests.promises import assert_epochs_rise, assert_playlists_never_contradict
 QUIET = (CHANNELS, *(topic for topic in TOPICS if topic not in {MEDIA, CHANNELS}))
 # Reasons for rejects that are told; a broken process may have one for every record.
 REASONS_MAX = 5
-# Of two origins one may show so much less than the other: a target, within which players reload.
-BEHIND_S = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +92,7 @@ def judge(cast: Cast, played: Played, *, say: Say) -> Verdict:
         elif isinstance(entry.record, Reports | Void):
             reports.append(entry.record)
     say("every chunk is cut again")
+    stale_s = line.run.settings.origin.staleness_ms_max / 1_000
     stalls = explain(played.heard.stalls, played.done, asleep=played.heard.asleep)
     account, stored = count(cast, tally, said, reports), _inits(cast, tally)
     found = effects(history, played.done, stalls, cast.encoders)
@@ -104,7 +103,7 @@ def judge(cast: Cast, played: Played, *, say: Say) -> Verdict:
         Check(name="init segments are those of the log", is_kept=not stored, told=named(stored)),
         Check(name="no name was given two contents", is_kept=not tally.conflicts, told=named(sorted(tally.conflicts))),
         _check("playlists never contradicted", lambda: told_by(played.heard.looks)),
-        _check("nor did one origin after the other", lambda: told_in_turn(played.heard.in_turn)),
+        _check("nor did one origin after the other", lambda: told_in_turn(played.heard.in_turn, behind_s=stale_s)),
         Check(name="what is listed is there", is_kept=not played.heard.missing, told=named(played.heard.missing)),
         _check("decisions are contiguous, epochs rise", lambda: _decided(said)),
         _check("decisions are made again, equal", lambda: _redecided(cast)),
@@ -173,11 +172,15 @@ def told_by(looks: Sequence[Look]) -> str:
     return f"{len(looks)} playlists of {len({look.origin_id for look in looks})} origins"
 
 
-def told_in_turn(looks: Sequence[Look]) -> str:
+def told_in_turn(looks: Sequence[Look], *, behind_s: float) -> str:
     """
     How far playlists went back for somebody who asked another origin each time.
 
-    An origin hears of a segment a moment after another, so that both ends may fall by what one may be behind, a target; never contents.
+    An origin may hear of a segment later than another, so that both ends may fall by what one may be behind; contents never change.
+
+    Args:
+        looks: What was seen, in time.
+        behind_s: How old that may be which an origin shows.
 
     Raises:
         AssertionError: One contradicts another, or went back by more.
@@ -195,7 +198,7 @@ def told_in_turn(looks: Sequence[Look]) -> str:
         newest[where] = max(head_seen, listed.first), max(end_seen, end)
         for what, now, seen in (("first segment", listed.first, head_seen), ("end", end, end_seen)):
             fell_s = sum(seconds[look.channel, msn] for msn in range(now, seen))
-            assert fell_s <= max(BEHIND_S, seconds.get((look.channel, seen - 1), 0.0)), (
+            assert fell_s <= behind_s + seconds.get((look.channel, seen - 1), 0.0), (
                 f"{look.channel}/{look.track} at {look.at_unix_ms}: the {what} fell from {seen} to {now}, {fell_s:.1f} s"
             )
             back_s.append(fell_s)

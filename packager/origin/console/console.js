@@ -10,7 +10,8 @@ const REFRESH_MS = 250, CHANNELS_MS = 1500, LOG_MAX = 60;
 // A player that gave up because nothing came is started again after a wait that grows, and is short again once it has played for a while.
 const AGAIN_S = 1, AGAIN_S_MAX = 30, PLAYED_S = 20, ANSWER_MS = 5000;
 // So is one that stands still, without a word, while so many target durations more were listed: one that joined while nothing came may wait for
-// ever for a segment that was never made (dash.js does). Three may pass before a player begins.
+// ever for a segment that was never made (dash.js does), one whose playlists were refused for a while may ask for none any more (Shaka Player
+// does). Three may pass before a player begins.
 const STANDS_TARGETS = 5;
 const $ = (id) => document.getElementById(id);
 const video = $('video'), query = new URLSearchParams(location.search);
@@ -112,10 +113,11 @@ async function ask(url) {
   }
 }
 
-// Looked at whenever the channels are.
+// Looked at whenever the channels are. A player that has nothing may move its playhead on and on (Shaka Player, behind a window that it knows no more of).
 function startAgainIfItStands(channel) {
-  const { currentTime: at, paused, ended } = video;
-  if (paused || ended || !player || !channel || state.isWaiting || !state.stood?.edge || state.stood.at !== at) state.stood = { at, edge: channel?.edge_unix_ms };
+  const { currentTime: at, paused, ended, readyState } = video;
+  const plays = state.stood?.at !== at && readyState >= HTMLMediaElement.HAVE_FUTURE_DATA;
+  if (paused || ended || !player || !channel || state.isWaiting || !state.stood?.edge || plays) state.stood = { at, edge: channel?.edge_unix_ms };
   else if (channel.edge_unix_ms - state.stood.edge > STANDS_TARGETS * channel.target_duration_s * 1000) startAgain('the player stands still');
 }
 

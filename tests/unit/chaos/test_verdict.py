@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tests.chaos.audience import Look, Stall
 from tests.chaos.effects import Effect, History, explain
 from tests.chaos.plan import KINDS, Fault, make_plan
 from tests.chaos.story import Done
-from tests.chaos.verdict import checks_of, recovered, told_by
+from tests.chaos.verdict import checks_of, recovered, told_by, told_in_turn
 from tests.line import just_ended
 from tests.validator.recut import recut
 
@@ -53,6 +54,18 @@ def broken(made: Account) -> dict[str, str]:
 def look(text: str) -> Look:
     """A playlist that somebody saw."""
     return Look(origin_id="o", channel="news", track="v0", low_latency=True, at_unix_ms=0, packed=zlib.compress(text.encode()))
+
+
+def segment(msn: int) -> str:
+    """Of 4 s, as it is listed."""
+    at = datetime.fromtimestamp(4 * msn, UTC).isoformat(timespec="milliseconds")
+    return f"#EXT-X-PROGRAM-DATE-TIME:{at}\n#EXTINF:4.0,\n{msn}.m4s\n"
+
+
+def listed(first: int, *, origin: str) -> Look:
+    """Ten segments of 4 s as an origin lists them."""
+    head = f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n"
+    return replace(look(head + "".join(map(segment, range(first, first + 10)))), origin_id=origin)
 
 
 def effect(kind: str, takeover_ms: int | None) -> Effect:
@@ -202,3 +215,13 @@ def test_who_held_a_slice_at_a_time_is_known_from_decisions_however_long_ago() -
     held = [(history.held_by("p1", at), history.held_by("p2", at)) for at in (0, 1, 2, 3, 4)]
     a, b = ("a", "v0"), ("b", "v0")
     assert held == [(set(), set()), ({a, b}, set()), ({b}, {a}), (set(), {a}), (set(), set())]
+
+
+@pytest.mark.parametrize(("back", "is_kept"), [(3, True), (4, False)])
+def test_an_origin_may_show_what_is_as_old_as_it_may_be_and_no_older(back: int, is_kept: bool) -> None:
+    looks = [listed(20, origin="quick"), listed(20 - back, origin="slow")]
+    if is_kept:
+        assert "12.0 s at most" in told_in_turn(looks, behind_s=10.0)
+    else:
+        with pytest.raises(AssertionError, match=r"the first segment fell from 20 to 16, 16\.0 s"):
+            told_in_turn(looks, behind_s=10.0)

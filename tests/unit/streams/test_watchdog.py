@@ -10,7 +10,7 @@ import pytest
 from schemas.errors import Exit
 from streams import watchdog
 from streams.metrics import Metrics
-from streams.watchdog import LoopGuard, StuckError, watch, watch_reading
+from streams.watchdog import LoopGuard, StuckError, beat, watch, watch_reading
 
 
 @pytest.fixture(autouse=True)
@@ -32,11 +32,17 @@ def test_a_loop_that_stands_still_ends_the_process(capfd: pytest.CaptureFixture[
     assert "Thread" in capfd.readouterr().err, "the stacks tell where it stands"
 
 
+async def test_a_loop_that_turns_is_left_alone_while_nothing_else_has_begun() -> None:
+    ended = threading.Event()
+    with LoopGuard(200, end=lambda _: ended.set()) as guard:
+        beating = asyncio.create_task(beat(guard, Metrics()))
+        assert not await asyncio.to_thread(ended.wait, 0.5)
+        beating.cancel()
+        assert await asyncio.to_thread(ended.wait, 5)
+
+
 async def watched(*, handled: dict[Any, int], committed: dict[Any, int], left: object) -> None:
-    with LoopGuard(60_000) as guard:
-        await watch(
-            guard=guard, metrics=Metrics(), handled=handled, committed=lambda: committed, busy_recovering=lambda: left, stuck_after_ms=20
-        )
+    await watch(metrics=Metrics(), handled=handled, committed=lambda: committed, busy_recovering=lambda: left, stuck_after_ms=20)
 
 
 async def test_a_worker_that_folds_and_does_not_commit_is_stuck() -> None:
