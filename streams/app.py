@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import cached_property
 from pathlib import Path
 from time import monotonic
 from typing import Any, cast
@@ -10,8 +11,10 @@ from uuid import uuid4
 import faust
 import structlog
 from aiokafka.errors import KafkaError
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from mode.supervisors import CrashingSupervisor
+from mode.utils.queues import FlowControlEvent
 
 from schemas import topics
 from schemas.records import Reject
@@ -23,7 +26,7 @@ from streams.agents.models import Models
 from streams.agents.periods import Periods
 from streams.agents.planner import InputEnds, Planner
 from streams.changelogs import Changelogs
-from streams.log import Log, outgoing
+from streams.log import Log, Reading, outgoing
 from streams.metrics import Metrics
 from streams.pace import Pace
 from streams.pools import Pools
@@ -44,6 +47,19 @@ POLL_RECORDS_MAX = 500
 CHANGELOG_LINGER_S = 0.01
 
 
+class FlowControl(FlowControlEvent):
+    """
+    Whether agents are given anything, as Faust tells it.
+
+    After a recovery Faust resumes what is resumed already, which empties the agents' queues: what was read since would be passed over.
+    """
+
+    def resume(self) -> None:
+        """Agents are given what comes from now on; nothing, if they are already."""
+        if not self.is_active():
+            super().resume()
+
+
 class App(faust.App):
     """
     A Faust app that tells how a rebalance gets on.
@@ -57,6 +73,11 @@ class App(faust.App):
     on_sought: Callable[[Mapping[TP, int]], Awaitable[None]] | None = None
     inputs: frozenset[str] = frozenset()
     on_settled: Callable[[], None] | None = None
+
+    @cached_property
+    def flow_control(self) -> FlowControl:
+        """What stops and resumes the agents' queues."""
+        return FlowControl()
 
     def on_rebalance_end(self) -> None:
         """The worker is ready for the partitions it was given."""
@@ -188,7 +209,7 @@ class Control:
         await self.consumer.go_back(begin)
 
     async def ends(self) -> dict[TP, int]:
-        """The offsets after the last records of them; none while they are not read or Kafka does not say."""
+        """The offsets after the last records of those that hold any; none while they are not read or Kafka does not say."""
         if not self.app.started or self.recovery_left() is not None:
             return {}
         ends: dict[TP, int] = {}
@@ -196,12 +217,19 @@ class Control:
             for number in sorted(self._assigned()):
                 names = [topic.name(self.settings.kafka) for topic in topics.INPUTS]
                 try:
-                    found = await reading.ends(names, number)
+                    found = zip(names, await reading.ends(names, number), strict=True)
+                    ends |= {TP(name, number): end for name, end in found if not await self._is_empty(reading, TP(name, number), end)}
                 except KafkaError as error:
                     log.warning("ends_unknown", pool=number, error=repr(error))
                     return {}
-                ends |= {TP(name, number): end for name, end in zip(names, found, strict=True)}
         return ends
+
+    async def _is_empty(self, reading: Reading, tp: TP, end: int) -> bool:
+        """Whether all before the end is too old to be read, though not all was; looked at only where that may be."""
+        if self.positions().get(tp, end) >= end:
+            return False
+        first, end = await reading.bounds(tp.topic, tp.partition)
+        return first >= end
 
     def _inputs(self) -> list[TP]:
         return [TP(topic.name(self.settings.kafka), number) for number in sorted(self._assigned()) for topic in topics.INPUTS]
@@ -234,7 +262,10 @@ class Control:
 
     def _assigned(self) -> set[int]:
         name = topics.HEARTBEATS.name(self.settings.kafka)
-        return {tp.partition for tp in self.consumer.assignment() if tp.topic == name}
+        try:
+            return {tp.partition for tp in self.consumer.assignment() if tp.topic == name}
+        except ConsumerNotStarted:
+            return set()  # a broker that is asked first may take its time
 
     def _settle(self) -> None:
         assigned = self._assigned()

@@ -48,7 +48,11 @@ async function play({ isAgain = false } = {}) {
   await player?.stop();
   player = null;
   const channel = state.channels.find((c) => c.channel === state.channelId);
-  if (!channel || turn !== state.turn) return;
+  if (turn !== state.turn) return;
+  if (!channel) {
+    if (isAgain) startAgain('the origin does not list the channel');
+    return;
+  }
   const [name, mode] = state.choice.split('/');
   const url = new URL(sourceOf(state.choice, channel), location.href).href;
   Object.assign(measured, { channel: channel.channel, player: name, mode, url, startup_s: null, latency_s: null, rendition: null });
@@ -117,7 +121,8 @@ async function ask(url) {
 function startAgainIfItStands(channel) {
   const { currentTime: at, paused, ended, readyState } = video;
   const plays = state.stood?.at !== at && readyState >= HTMLMediaElement.HAVE_FUTURE_DATA;
-  if (paused || ended || !player || !channel || state.isWaiting || !state.stood?.edge || plays) state.stood = { at, edge: channel?.edge_unix_ms };
+  // A player that never began counts as paused until it has something to play.
+  if ((paused && meter?.startup_s !== null) || ended || !player || !channel || state.isWaiting || !state.stood?.edge || plays) state.stood = { at, edge: channel?.edge_unix_ms };
   else if (channel.edge_unix_ms - state.stood.edge > STANDS_TARGETS * channel.target_duration_s * 1000) startAgain('the player stands still');
 }
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from schemas import topics
@@ -44,6 +45,40 @@ async def test_what_was_read_too_far_makes_models_anew_with_the_memories_they_le
     assert worker.pools.of(0) is not before
     assert worker._model(0) is not first
     assert worker._model(0)._pool is worker.pools.of(0)
+
+
+async def test_agents_keep_what_they_were_given_when_what_runs_is_resumed(worker: Control) -> None:
+    queue = worker.app.FlowControlQueue(maxsize=10, clear_on_resume=True)
+    queue.put_nowait("of before")
+    worker.app.flow_control.resume()
+    assert queue.empty()
+    queue.put_nowait("read since")
+    worker.app.flow_control.resume()
+    assert queue.get_nowait() == "read since"
+
+
+async def test_what_is_too_old_to_be_read_is_not_missed(worker: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker.app, "_started", SimpleNamespace(is_set=lambda: True))
+    monkeypatch.setattr(worker, "recovery_left", lambda: None)
+    worker.consumer.committed_offsets = {}
+    log, gops, demand = worker._log, *(TP(topic.name(worker.settings.kafka), 0) for topic in (topics.GOPS, topics.DEMAND))
+    for tp in (gops, demand):
+        log.put(Outgoing(topic=tp.topic, partition=0, key=b"", value=b""))  # type: ignore[attr-defined]
+    log.first[demand.topic, 0] = 1  # type: ignore[attr-defined]
+    ends = await worker.ends()
+    assert ends[gops] == 1
+    assert demand not in ends
+
+
+async def test_before_faust_reads_there_is_nothing_to_miss(worker: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_started() -> None:
+        raise ConsumerNotStarted
+
+    monkeypatch.setattr(worker.app, "_started", SimpleNamespace(is_set=lambda: True))
+    monkeypatch.setattr(worker, "recovery_left", lambda: None)
+    monkeypatch.setattr(worker.consumer, "assignment", not_started, raising=False)
+    worker.consumer.committed_offsets = {}
+    assert await worker.ends() == worker.positions() == {}
 
 
 async def test_what_compaction_took_of_channels_is_a_hole_and_what_the_log_has_is_none(tmp_path: Path) -> None:
