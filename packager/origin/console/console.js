@@ -117,13 +117,14 @@ async function ask(url) {
   }
 }
 
-// Looked at whenever the channels are. A player that has nothing may move its playhead on and on (Shaka Player, behind a window that it knows no more of).
+// Looked at whenever the channels are. A player that has nothing may move its playhead on and on (Shaka Player, behind a window that it has lost).
 function startAgainIfItStands(channel) {
-  const { currentTime: at, paused, ended, readyState } = video;
-  const plays = state.stood?.at !== at && readyState >= HTMLMediaElement.HAVE_FUTURE_DATA;
-  // A player that never began counts as paused until it has something to play.
-  if ((paused && meter?.startup_s !== null) || ended || !player || !channel || state.isWaiting || !state.stood?.edge || plays) state.stood = { at, edge: channel?.edge_unix_ms };
-  else if (channel.edge_unix_ms - state.stood.edge > STANDS_TARGETS * channel.target_duration_s * 1000) startAgain('the player stands still');
+  const { currentTime: at, paused, ended, readyState } = video, edge = channel?.edge_unix_ms;
+  const hasMedia = readyState >= HTMLMediaElement.HAVE_FUTURE_DATA, plays = hasMedia && state.stood?.at !== at;
+  // By its viewer, or by a browser that shows it to nobody. What has nothing to begin with counts as paused as well, and is meant here.
+  const isPaused = paused && (hasMedia || meter?.startup_s !== null);
+  if (isPaused || ended || plays || !player || !edge || !state.stood?.edge || state.isWaiting) state.stood = { at, edge };
+  else if (edge - state.stood.edge > STANDS_TARGETS * channel.target_duration_s * 1000) startAgain('the player stands still');
 }
 
 function refresh() {
