@@ -5,7 +5,7 @@ A process that was paused, or cut off from its broker, is not asked: its work is
 and to come back as another life.
 """
 
-from schemas.settings import LivenessSettings
+from schemas.settings import GAP_BEATS, LivenessSettings
 from schemas.units import UnixMs
 
 # Packagers of a pool whose heartbeats are remembered; beyond it those heard longest ago are forgotten.
@@ -23,6 +23,7 @@ class Presence:
         """
         self._us = packager_id
         self._suspect_ms = liveness.suspect_after_ms
+        self._gap_ms = GAP_BEATS * liveness.heartbeat_ms
         self._dead_ms = liveness.dead_after_ms
         self._began: UnixMs | None = None
         self._ours: UnixMs | None = None
@@ -30,10 +31,10 @@ class Presence:
 
     def hear(self, name: str, at: UnixMs) -> int | None:
         """
-        How long we were silent, if the planner may have declared us dead for it; None if it cannot.
+        How long we were silent, if a planner that has read as far may have declared us dead for it; None if it cannot.
 
-        It may if we were silent for as long as that takes, while another who was heard without a gap bore witness that heartbeats do
-        arrive. When nobody is heard, as while the broker is away, nobody is dead.
+        It may once another, who was heard without a gap for as long as that takes, was heard so long after us: heartbeats do arrive. When
+        nobody is heard, as while the broker is away, nobody is dead; and what we said since counts only from where it lies in the log.
 
         Args:
             name: Who beats; our own heartbeats count from the first of this life.
@@ -45,21 +46,16 @@ class Presence:
         >>> [presence.hear("p2", at) for at in (4_000, 4_900)]
         [None, 2500]
         """
-        silence = self._silence(at)
         if name == self._us:
             self._ours, self._began = at, at if self._began is None else self._began
-        else:
-            # Who was there before us may have been heard for long.
-            was_there = self._began is None or at - self._began < self._suspect_ms
-            since, last = self._others.pop(name, (UnixMs(0) if was_there else at, at))
-            self._others[name] = (since if at - last < self._suspect_ms else at, at)
-            if len(self._others) > NAMES_MAX:
-                del self._others[next(iter(self._others))]
-        return silence
-
-    def _silence(self, now: UnixMs) -> int | None:
-        if self._ours is None or now - self._ours < self._dead_ms:
             return None
-        dead_at = self._ours + self._dead_ms
-        was_seen = any(max(dead_at, since + self._dead_ms) < min(now + 1, last + self._suspect_ms) for since, last in self._others.values())
-        return now - self._ours if was_seen else None
+        # Who was there before us may have been heard for long.
+        was_there = self._began is None or at - self._began < self._suspect_ms
+        since, last = self._others.pop(name, (UnixMs(0) if was_there else at, at))
+        self._others[name] = (since if at - last <= self._gap_ms else at, at)
+        if len(self._others) > NAMES_MAX:
+            del self._others[next(iter(self._others))]
+        if self._ours is None or at - self._ours < self._dead_ms:
+            return None
+        is_seen = any(at - last < self._suspect_ms and at - since >= self._dead_ms for since, last in self._others.values())
+        return at - self._ours if is_seen else None

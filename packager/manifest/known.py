@@ -7,7 +7,7 @@ not of another, which they could wait for in vain.
 
 from typing import NamedTuple
 
-from schemas.records import Packaging, Part, SegmentReport
+from schemas.records import Packaging, Part, Period, SegmentReport
 from schemas.units import UnixMs
 
 
@@ -24,7 +24,8 @@ class Reading(NamedTuple):
     began_unix_ms: UnixMs
 
 
-ALL = Reading(UnixMs(0), UnixMs(0))
+UNTOLD = UnixMs(0)
+ALL = Reading(UNTOLD, UNTOLD)
 
 
 class Known:
@@ -45,6 +46,11 @@ class Known:
         """
         self._reading = reading
         self.from_msn: int | None = None if reading.from_unix_ms else 0
+
+    def hear_period(self, period: Period, at: UnixMs) -> None:
+        """A period, appended before anything that is said of its segments."""
+        if at >= self._reading.from_unix_ms:
+            self._lower(period.first_msn)
 
     def hear_part(self, part: Part) -> None:
         """A part, made once its last chunk was durable: its segment ends behind it, or with it."""

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from packager.manifest.known import ALL, Known, Reading
+from packager.manifest.levels import Levels
 from packager.manifest.pictures import Pictures
 from packager.manifest.view import Segment, TrackSegment, View
 from schemas.records import Action, Level, Outcome, Packaging, Part, Period, PeriodEnd, Reason, SegmentReport, Void
 from schemas.timeline import PART_SUFFIX, object_name
-from schemas.units import Ms, Msn, ms_from_ticks
+from schemas.units import Ms, Msn, UnixMs, ms_from_ticks
 
 __all__ = ["PART_TARGETS", "Presentation", "Segment", "TrackSegment", "View"]
 
@@ -43,6 +44,7 @@ class Presentation:
         self.channel = channel
         self.periods: dict[int, Period] = {}
         self._known = Known(reading)
+        self._levels = Levels()
         self._ends: dict[int, PeriodEnd] = {}
         self._packaging: Packaging | None = None
         self._decision = -1
@@ -57,8 +59,9 @@ class Presentation:
 
     # ------------------------------------------------------------ facts
 
-    def add_period(self, period: Period) -> None:
-        """A period's configuration; the first one stands."""
+    def add_period(self, period: Period, at: UnixMs) -> None:
+        """A period's configuration, and when it was appended; the first one stands."""
+        self._known.hear_period(period, at)
         if self.periods.setdefault(period.period, period) is period and period.thumbnails:
             self._sort_out(period.period, period.thumbnails.track)
         self._is_stale = True
@@ -122,6 +125,7 @@ class Presentation:
         self._decision = packaging.decision
         if packaging.reason is Reason.CHANNEL_ENDED:
             return
+        self._levels.hear(packaging)
         if packaging.action is Action.START:
             self._known.hear_start(packaging)
         continues = packaging.action is Action.START and self._next is not None and packaging.from_msn <= self._next
@@ -146,10 +150,6 @@ class Presentation:
         if self._packaging is None or self._packaging.action is Action.STOP:
             return Level.OFF
         return self._packaging.level
-
-    def _has_parts(self, msn: int) -> bool:
-        """Whether a segment is packaged in parts: parts of others, which another start asked for, are not listed."""
-        return self.level is Level.PARTS and self._packaging is not None and msn >= self._packaging.parts_from_msn
 
     @property
     def is_over(self) -> bool:
@@ -237,7 +237,7 @@ class Presentation:
         first = tracks[period.tracks[0].track]
         timescale = period.tracks[0].timescale
         end_ms = ms_from_ticks(first.start_ticks + first.duration_ticks, timescale)
-        lacks_parts = self._has_parts(msn) and not all(track.parts or track.is_void for track in tracks.values())
+        lacks_parts = self._levels.has_parts(msn) and not all(track.parts or track.is_void for track in tracks.values())
         if lacks_parts and not self._is_far_behind(end_ms + PART_TARGETS * period.target_duration_ms):
             return None
         start_ms = ms_from_ticks(first.start_ticks, timescale)
@@ -252,7 +252,7 @@ class Presentation:
         return any((self._end_ms(msn) or 0) >= instant_ms for msn in self._facts)
 
     def _with_parts(self, msn: int, track: str, segment: TrackSegment) -> TrackSegment:
-        parts = tuple(self._run(msn, track)) if self._has_parts(msn) else ()
+        parts = tuple(self._run(msn, track)) if self._levels.has_parts(msn) else ()
         if segment.is_void or sum(part.duration_ticks for part in parts) != segment.duration_ticks:
             return segment
         return segment._replace(parts=parts)
@@ -277,7 +277,9 @@ class Presentation:
         for facts in (self._facts, self._parts):
             for msn in [msn for msn in facts if msn < floor]:
                 del facts[msn]
-        self._pictures.trim(self._segments[0].msn if self._segments else floor)
+        listed = self._segments[0].msn if self._segments else floor
+        self._pictures.trim(listed)
+        self._levels.trim(listed)
 
     # ------------------------------------------------------------ the view
 
@@ -294,7 +296,7 @@ class Presentation:
         if last is None and not any(open_parts.values()):
             return None
         is_ended = self._is_ended()
-        has_parts = self._has_parts(self._next)
+        has_parts = self._levels.has_parts(self._next)
         hints = {} if is_ended or not has_parts else dict(self._hints(open_period, open_parts, last))
         return View(
             channel=self.channel,
@@ -312,7 +314,7 @@ class Presentation:
 
     def _open_parts(self, period: Period) -> dict[str, tuple[Part, ...]]:
         assert self._next is not None  # noqa: S101
-        if not self._has_parts(self._next):
+        if not self._levels.has_parts(self._next):
             return {}
         facts = self._facts.get(self._next, {})
         live = [t.track for t in period.tracks if not (t.track in facts and facts[t.track].segment.is_void)]

@@ -1,8 +1,9 @@
 """The presentations of all channels: gives each record to the channels it speaks of."""
 
-from packager.manifest.known import ALL, Reading
+from packager.manifest.known import ALL, UNTOLD, Reading
 from packager.manifest.presentation import Presentation
 from schemas.records import Packaging, Part, Parts, Period, PeriodEnd, Reports, Void
+from schemas.units import UnixMs
 
 
 class Presentations:
@@ -16,9 +17,13 @@ class Presentations:
         self._reading = reading
         self.channels: dict[str, Presentation] = {}
 
-    def apply(self, record: object) -> set[str]:
+    def apply(self, record: object, at: UnixMs = UNTOLD) -> set[str]:
         """
         Folds one record.
+
+        Args:
+            record: It.
+            at: Broker time of it; without it a period is no evidence of what is known.
 
         Returns:
             Channels it may have changed.
@@ -28,7 +33,7 @@ class Presentations:
         """
         match record:
             case Period():
-                self._of(record.channel).add_period(record)
+                self._of(record.channel).add_period(record, at)
             case PeriodEnd():
                 self._of(record.channel).add_end(record)
             case Parts():

@@ -205,7 +205,7 @@ class _Process:
                 self._wanted_since.pop(fact.record.channel, None)
             case Reports():
                 self._check_bandwidth(fact.record)
-        return presentations.apply(fact.record)
+        return presentations.apply(fact.record, fact.at_unix_ms)
 
     def _forget(self, key: str) -> None:
         channel, _, rest = key.partition("/")

@@ -241,6 +241,7 @@ def _packaging(
                 from_msn=held.from_msn,
                 since_unix_ms=held.since_unix_ms,
                 parts_from_msn=seen.next_unopened if rises else Msn(0),
+                parts_until_msn=Msn(0) if rises else seen.next_unopened,
             )
         sources[channel] = source
     return words, sources

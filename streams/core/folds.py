@@ -25,7 +25,7 @@ from schemas.records import (
     Reports,
     Void,
 )
-from schemas.settings import MINUTE_MS
+from schemas.settings import GAP_BEATS, MINUTE_MS
 from schemas.timeline import frames_per_gop, gops_per_segment_max
 from schemas.units import UnixMs
 from streams.core.rows import (
@@ -58,8 +58,6 @@ FAILURES_MAX = 1_024
 INTERVAL_MS = 10_000
 # Demand is counted per minute and origin: five of them in a memory of five minutes.
 DEMAND_INTERVAL_MS = MINUTE_MS
-# Heartbeats missing in a row that make a gap.
-GAP_BEATS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,7 +137,7 @@ def _gops(row: GopsRow | None, gop: Gop, offset: int, at: UnixMs, since: UnixMs)
                 size=last.size + size,
                 chunk_count=last.chunk_count + chunks,
                 tail_offset=gop.first_offset,
-                durable_unix_ms=gop.durable_unix_ms,
+                durable_unix_ms=max(at, gop.durable_unix_ms),
             )
             segments = (*segments[:-1], grown)
     elif gop.gop == gop.first_gop and (last is None or gop.period > last.period or gop.msn > last.msn):
@@ -155,7 +153,7 @@ def _gops(row: GopsRow | None, gop: Gop, offset: int, at: UnixMs, since: UnixMs)
             first_offset=gop.first_offset,
             tail_offset=gop.first_offset,
             opened_unix_ms=at,
-            durable_unix_ms=gop.durable_unix_ms,
+            durable_unix_ms=max(at, gop.durable_unix_ms),
         )
         # A segment left empty by a period's end gives its number to the next period.
         segments = (*(s for s in segments if s.msn < gop.msn), opened)[-SEGMENTS_MAX:]

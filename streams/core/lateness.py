@@ -1,9 +1,9 @@
 """
 Segments that are late, and whom that speaks against.
 
-A segment is due when its last GOP is folded, by that GOP's broker time, and late its allowance after. Who is late speaks for a packager
-that cannot keep up, or for a pool that cannot: only who is late while others are in time is blamed, and nobody is while work waits for
-capacity. A holder that just began has one target duration for what the log had before, since it begins near the live edge.
+A segment is due when its last GOP is folded, by the broker time of that index entry, and late its allowance after. Who is late speaks for
+a packager that cannot keep up, or for a pool that cannot: only who is late while others are in time is blamed, and nobody is while work
+waits for capacity. A holder that just began has one target duration for what the log had before, since it begins near the live edge.
 """
 
 from collections.abc import Iterable, Mapping

@@ -2,7 +2,9 @@
 Heartbeats, and what is held against who sends them, to alive, suspect, draining or dead.
 
 Only death is remembered (in decisions). The rest follows from the last heartbeats and the time. A packager is declared dead for silence
-only while another, heard without a gap for as long, bears witness that heartbeats do arrive: when nobody is heard, the fault is ours.
+only while another, heard without a gap for as long, bears witness that heartbeats do arrive: when nobody is heard, the fault is ours. That
+silence ends with the newest heartbeat that was read, not with the time: what was not read yet may break it. So death follows from the log
+alone, and who died of it reads it there.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -138,9 +140,12 @@ def judge(
     living = [pulse for pulse in pulses if _key(pulse) not in dead]
     replaced_by = _replaced(living)
     open_lives = [p for p in living if _key(p) not in replaced_by and p.heartbeat.state is not PackagerState.GONE]
-    silent_after = _silent_after(open_lives, settings, now)
+    heard = max((pulse.at_unix_ms for pulse in open_lives), default=UnixMs(0))
+    silent_after = _silent_after(open_lives, settings, heard=heard, now=now)
     signs = {
-        _key(pulse): Sign.REPLACED if _key(pulse) in replaced_by else _charged(pulse, _sign(pulse, settings, silent_after, now), charges)
+        _key(pulse): Sign.REPLACED
+        if _key(pulse) in replaced_by
+        else _charged(pulse, _sign(pulse, settings, silent_after, heard=heard, now=now), charges)
         for pulse in pulses
     }
     if not any(sign is Sign.BEAT and key not in dead for key, sign in signs.items()):
@@ -214,12 +219,12 @@ def _replaced(living: list[Pulse]) -> dict[str, Pulse]:
     return {_key(p): youngest[p.heartbeat.packager_id] for p in living if p is not youngest[p.heartbeat.packager_id]}
 
 
-def _silent_after(lives: list[Pulse], settings: LivenessSettings, now: UnixMs) -> int | None:
+def _silent_after(lives: list[Pulse], settings: LivenessSettings, *, heard: UnixMs, now: UnixMs) -> int | None:
     """Silence after which a life is dead; None while nobody bears witness."""
     witnesses = [
         pulse
         for pulse in lives
-        if now - pulse.at_unix_ms < settings.suspect_after_ms and now - pulse.steady_unix_ms >= settings.dead_after_ms
+        if heard - pulse.at_unix_ms < settings.suspect_after_ms and heard - pulse.steady_unix_ms >= settings.dead_after_ms
     ]
     if not witnesses:
         return None
@@ -249,12 +254,11 @@ def _charged(pulse: Pulse, sign: Sign, charges: Charges) -> Sign:
     return Sign.RESTING if pulse.heartbeat.packager_id in charges.resting else Sign.BEAT
 
 
-def _sign(pulse: Pulse, settings: LivenessSettings, silent_after: int | None, now: UnixMs) -> Sign:
+def _sign(pulse: Pulse, settings: LivenessSettings, silent_after: int | None, *, heard: UnixMs, now: UnixMs) -> Sign:
     if pulse.heartbeat.state is PackagerState.GONE:
         return Sign.LEAVE
-    silence = now - pulse.at_unix_ms
-    if silent_after is not None and silence >= silent_after:
+    if silent_after is not None and heard - pulse.at_unix_ms >= silent_after:
         return Sign.SILENT
-    if silence >= settings.suspect_after_ms:
+    if now - pulse.at_unix_ms >= settings.suspect_after_ms:
         return Sign.MISSED
     return Sign.DRAIN if pulse.heartbeat.state is PackagerState.DRAINING else Sign.BEAT

@@ -55,7 +55,7 @@ class Segment:
         first_offset: Offset in `media` at which it begins.
         tail_offset: Offset in `media` at which its newest GOP begins.
         opened_unix_ms: Broker time of the index entry of its first GOP.
-        durable_unix_ms: Broker time of the last chunk of its newest GOP.
+        durable_unix_ms: Broker time of the index entry of its newest GOP: one that the end of its period cut short was whole no sooner.
     """
 
     msn: Msn

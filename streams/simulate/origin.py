@@ -105,7 +105,7 @@ class Origin(Process):
         if isinstance(record, Parts):
             self.presentations.add_parts(record)
         else:
-            self.presentations.apply(record)
+            self.presentations.apply(record, UnixMs(entry.at))
 
     # ------------------------------------------------------------ playlists
 

@@ -308,7 +308,7 @@ def test_a_bug_while_folding_ends_the_origin(stage: Stage, tmp_path: Path) -> No
 
 FAULT = """
 from packager.manifest.presentation import Presentation
-def add_period(self, period):
+def add_period(self, period, at):
     raise ZeroDivisionError("a bug of ours")
 Presentation.add_period = add_period
 """

@@ -1,6 +1,6 @@
 """All promises, over one simulated run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from schemas.records import Action, Assignment, Chunk, Decision, Load, Period, Reason
@@ -131,10 +131,9 @@ def assert_journal_recovers(journal: Sequence[Entry]) -> None:
 
 def assert_settled(run: Run, standing: Standing) -> None:
     """Nothing waits but copies, all that is packaged is held by who lives, and nobody is overloaded while another has room."""
-    # Copies are made while the pool has room for them: that may lie in pieces of which none is large enough.
-    waiting = sorted(key for key, queued in standing.queued.items() if not queued.copy)
-    assert not waiting, f"still in the queue: {waiting}"
     lives = {life_key(p.packager_id, p.life) for p in run.packagers.values() if p.is_up}
+    waiting = waiting_alone(standing, lives)
+    assert not waiting, f"still in the queue: {waiting}"
     assert not lives & standing.dead.keys(), f"declared dead, and they go on: {sorted(lives & standing.dead.keys())}"
     for key, held in standing.assignments.items():
         assert life_key(held.packager_id, held.life) in lives, f"{key} is held by {held.packager_id}/{held.life}, who is gone"
@@ -147,6 +146,17 @@ def assert_settled(run: Run, standing: Standing) -> None:
                 assert not missing, f"{track} of {channel}/{missing} is packaged by nobody: {given}"
             assert given, f"{channel} is packaged by nobody"
     assert_balanced(run, standing)
+
+
+def waiting_alone(standing: Standing, lives: Collection[str]) -> list[str]:
+    """
+    What waits for a packager though nobody makes it.
+
+    Another copy of what somebody makes waits until the pool has room for it: that may lie in pieces of which none is large enough, or
+    with who makes the other.
+    """
+    made = {held.slice_id for held in standing.assignments.values() if life_key(held.packager_id, held.life) in lives}
+    return sorted(key for key, queued in standing.queued.items() if queued.slice_id not in made)
 
 
 def makes(held: Assignment, msn: int, track: str) -> bool:

@@ -63,11 +63,11 @@ def test_lives_that_died_lately_stay_dead_however_many_they_are() -> None:
     for number in range(400):
         plane.add("heartbeats", a_heartbeat(f"p{number % 100}", life=f"l{number:03}", state=PackagerState.READY))
         plane.log.pass_ms(100)
-    beats(plane, "q", count=20)
+    beats(plane, "q", count=24)
     plane.settle()
     assert len(plane.standing.dead) > 300
     plane.log.pass_ms(1_000)
-    beats(plane, "q", count=8, start=8)
+    beats(plane, "q", count=8, start=24)
     made = plane.settle()
     assert not [dead for decision in made for dead in decision.dead], "the same lives die again and again"
 
