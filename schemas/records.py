@@ -824,7 +824,7 @@ class Packaging:
         cause: Record that led to it, ``topic/partition/offset``; empty for a restatement.
         since_unix_ms: When it was decided: nothing of a channel that starts is late before; 0 when that was not recorded.
         parts_from_msn: First segment with parts, where the level rose to parts after the start; 0: from the start.
-        parts_until_msn: First segment without parts, where the level fell from parts after the start; 0: from the start.
+        parts_until_msn: First segment that may be without parts, where the level fell after the start; 0: from the start.
     """
 
     channel: str

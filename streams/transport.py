@@ -1,5 +1,6 @@
 """Our Faust transport, scheme ``finecut://``: the fetch wait is a setting, no first record is lost, and commits can be watched."""
 
+import asyncio
 import ssl
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -172,6 +173,8 @@ class Consumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.committed_offsets: dict[TP, int] = {}
+        self._committing = asyncio.Lock()
+        """One commit at a time: what is committed once more must not follow what was committed since."""
         self.committed_at: float = monotonic()
         self._asked: dict[TP, tuple[tuple[int, int] | None, float]] = {}
         self._read_offset = ReadOffsets(getattr(self.app, "inputs", frozenset()))
@@ -220,10 +223,15 @@ class Consumer(driver.Consumer):
 
         One of which nothing was ever committed cannot be asked for: it counts as ours.
         """
-        offsets = {tp: offset for tp, offset in self.committed_offsets.items() if tp.partition == partition and offset}
-        return not offsets or await self._commit(offsets)
+        async with self._committing:
+            offsets = {tp: offset for tp, offset in self.committed_offsets.items() if tp.partition == partition and offset}
+            return not offsets or await self._commit_next(offsets)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        async with self._committing:
+            return await self._commit_next(offsets)
+
+    async def _commit_next(self, offsets: Mapping[TP, int]) -> bool:
         done = await super()._commit(offsets)
         if done:
             self.committed_offsets.update(offsets)

@@ -29,17 +29,17 @@ seconds_since() {
     printf '%d.%d' $((us / 1000000)) $((us / 100000 % 10))
 }
 
-start=$EPOCHREALTIME closing=() failed=0
+start=$EPOCHREALTIME closing=() failed=()
 for name in "$@"; do
     printf '\n== %s\n' "$name"
     begin=$EPOCHREALTIME
     leg "$name"
     status=$?
-    [ $status = 0 ] || failed=1
+    [ $status = 0 ] || failed+=("$name")
     closing+=("$(printf '%-8s %-7s %7s s' "$name" "$([ $status = 0 ] && echo ok || echo FAILED)" "$(seconds_since "$begin")")")
 done
 
 printf '\n== all legs\n'
 printf '%s\n' "${closing[@]}"
-$bin/python -m tests.summary "$results" "$(seconds_since "$start")"
-exit $failed
+$bin/python -m tests.summary "$results" "$(seconds_since "$start")" "${failed[@]}"
+exit $((${#failed[@]} > 0))

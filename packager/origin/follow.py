@@ -172,9 +172,15 @@ class Follower(threading.Thread):
 
     def _assign(self, consumer: Consumer) -> None:
         known = consumer.list_topics(timeout=START_TIMEOUT_S).topics
+        for name in self._topics:
+            if name in known and known[name].error and known[name].error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise KafkaException(known[name].error)  # its leader is being elected
         missing = [name for name in self._topics if name not in known or known[name].error]
         if missing:
-            raise UserError(f"no topic {', '.join(missing)} on {self._kafka.bootstrap_servers}", do="run `finecut topics create`")
+            raise UserError(
+                f"no topic {', '.join(missing)} on {self._kafka.bootstrap_servers} that this user may read",
+                do="run `finecut topics create`, or give the user the ACLs of its role",
+            )
         places: list[TopicPartition] = []
         for name, topic in self._topics.items():
             partitions = sorted(known[name].partitions)

@@ -6,7 +6,7 @@ from math import ceil
 
 from schemas.records import Action, Assignment, DeadLife, Decision, Level, Load, Packaging, Plan, Queued, Reason, Scaling, Void
 from schemas.units import Msn, UnixMs
-from streams.core.dealing import is_backlog
+from streams.core.dealing import is_backlog, is_derived
 from streams.core.facts import ChannelFacts, Facts, read
 from streams.core.failing import failing
 from streams.core.granularity import SESSIONS_EXPECTED, Granted, choose_plans
@@ -17,7 +17,7 @@ from streams.core.policy import Policy
 from streams.core.progress import Progress, start_msn
 from streams.core.scaling import choose_wanted, packagers_worth, worth_with_spare
 from streams.core.slices import Dealt, Scene, Source, deal
-from streams.core.standing import NOBODY, Projection, Standing, apply, life_key, orphans, projections
+from streams.core.standing import NOBODY, Projection, Standing, apply, assignment_key, life_key, orphans, projections
 from streams.core.state import State
 
 # Plain players hold back three target durations: a channel that starts is packaged from there.
@@ -166,7 +166,7 @@ def _changes(state: State, standing: Standing, policy: Policy, now: UnixMs, *, i
         ended_channels=_ended_channels(scene, dealt),
         assignments=dealt.assignments,
         ended_slices=dealt.ended,
-        packaging=tuple(packaging[channel] for channel in sorted(packaging)),
+        packaging=tuple(_until_where_parts(packaging[channel], standing, dealt) for channel in sorted(packaging)),
         voids=scene.voids,
         dead=deaths,
         queued=dealt.queued,
@@ -241,10 +241,19 @@ def _packaging(
                 from_msn=held.from_msn,
                 since_unix_ms=held.since_unix_ms,
                 parts_from_msn=seen.next_unopened if rises else Msn(0),
-                parts_until_msn=Msn(0) if rises else seen.next_unopened,
             )
         sources[channel] = source
     return words, sources
+
+
+def _until_where_parts(word: Packaging, standing: Standing, dealt: Dealt) -> Packaging:
+    """A change of level with where parts end, if it fell: each holder makes whole segments alone from where its assignment begins now."""
+    held = standing.packaging.get(word.channel)
+    if not (standing.is_packaged(word.channel) and held and held.level is Level.PARTS and word.level is Level.SEGMENTS):
+        return word
+    given = {assignment_key(a): a for a in (*standing.assignments.values(), *dealt.assignments) if a.channel == word.channel}
+    going_on = (a.from_msn for key, a in given.items() if key not in dealt.ended and a.until_msn is None and not is_derived(a.slice_id))
+    return replace(word, parts_until_msn=min(going_on, default=Msn(0)))
 
 
 def _source(state: State, facts: Facts, seen: ChannelFacts, plan: Plan, *, idle_ms: int) -> Source:

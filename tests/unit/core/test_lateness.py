@@ -169,6 +169,19 @@ def test_a_stalled_encoder_blames_nobody() -> None:
     assert not line.dead()
 
 
+def test_what_the_end_of_its_period_made_whole_long_after_its_last_chunk_is_late_for_nobody() -> None:
+    line = Line().run(1_000)
+    assert line.plane.state.rows("gops")["news"].segments[-1].seen_gops == 3
+    line.is_encoding = False
+    last_ms = line.plane.now
+    line.run(15_000)
+    line.plane.add("gops", a_gop("news", gop=11, msn=2, first_gop=8, durable=last_ms))
+    made = line.plane.settle()
+    assert not [void for decision in made for void in decision.voids]
+    assert not line.hedges()
+    assert not line.dead()
+
+
 def test_a_new_life_of_who_was_late_rests_while_there_are_others_and_then_gets_work() -> None:
     line = Line()
     late = line.holder("news")

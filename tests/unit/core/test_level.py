@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from schemas.records import Action, ChannelDemand, Level, Reason
+from schemas.records import Action, Assignment, ChannelDemand, Level, Reason
 from schemas.settings import GranularitySettings, PlannerSettings
 from streams.core.policy import Policy
-from tests.builders_control import ControlPlane, a_demand, a_forecast, a_gop, a_period, beats, some_forecasts
+from tests.builders_control import ControlPlane, a_demand, a_forecast, a_gop, a_period, a_report, beats, some_forecasts
 
 AUTO = Policy(granularity=GranularitySettings(level="auto"))
 IDLE_MS = AUTO.granularity.idle_ms
@@ -32,6 +32,11 @@ def see(plane: ControlPlane, **seen: Any) -> Level:
     """A second of demand, and what it makes of the level."""
     plane.add("demand", a_demand(channels=[ChannelDemand(channel="news", **seen)]))
     return settled(plane)
+
+
+def held(plane: ControlPlane) -> Assignment:
+    (assignment,) = plane.standing.assignments.values()
+    return assignment
 
 
 def settled(plane: ControlPlane) -> Level:
@@ -83,6 +88,19 @@ def test_parts_fall_to_segments_a_while_after_the_last_who_followed_them() -> No
     assert wait(plane, 10_000, whole_sessions=5, requests=5) is Level.SEGMENTS
     word = plane.standing.packaging["news"]
     assert (word.action, word.level, word.parts_from_msn) == (Action.START, Level.SEGMENTS, 0)
+    assert word.parts_until_msn == held(plane).from_msn
+
+
+def test_parts_end_where_holders_begin_to_make_whole_segments_alone() -> None:
+    plane = a_line()
+    see(plane, part_sessions=1, whole_sessions=5, requests=1)
+    wait(plane, IDLE_MS - 5_000, whole_sessions=5, requests=5)
+    open_msn = plane.log.offsets["gops"] // 4
+    plane.add("reports", *(a_report(msns=[msn], epoch=held(plane).epoch, packager=held(plane).packager_id) for msn in range(open_msn)))
+    assert wait(plane, 10_000, whole_sessions=5, requests=5) is Level.SEGMENTS
+    word = plane.standing.packaging["news"]
+    assert word.parts_until_msn == held(plane).from_msn == open_msn
+    assert held(plane).level is Level.SEGMENTS
 
 
 def test_whoever_is_expected_finds_what_the_pools_viewers_fetch() -> None:

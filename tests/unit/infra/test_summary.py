@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.summary import counts, failures
+from tests.summary import counts, failures, untold
 
 LEG = """<testsuites><testsuite tests="4">
 <testcase classname="tests.broker.test_a" name="test_one" />
@@ -20,3 +20,10 @@ def test_what_failed_is_named_with_its_reason_in_one_line(tmp_path: Path) -> Non
         ("broker", "tests.broker.test_b::test_three", "failed on setup"),
     ]
     assert counts(tmp_path) == {"passed": 1, "failed": 2, "skipped": 1}
+
+
+def test_a_leg_that_failed_without_a_test_that_did_is_told(tmp_path: Path) -> None:
+    (tmp_path / "broker.xml").write_text(LEG)
+    (tmp_path / "unit.xml").write_text(LEG[: LEG.index("<failure")] + "</testcase></testsuite></testsuites>")
+    assert untold(tmp_path, ["lint", "broker", "unit", "sim"]) == ["lint", "sim", "unit"]
+    assert untold(tmp_path, []) == []

@@ -1,5 +1,6 @@
 """Cures for what aiokafka and Faust make of a first record, of a rebalance, and of a broker that has just started or is not there."""
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import nullcontext
 from itertools import islice
@@ -138,6 +139,32 @@ async def committed(kind: type[Any], assigned: set[TP]) -> tuple[bool, bool]:
     thread._consumer, thread.log, crashes = consumer, SimpleNamespace(exception=lambda *_: None), Crashes()
     thread.crash, thread.tp_last_committed_at, thread._ensure_consumer = crashes.crash, {}, lambda: consumer
     return await thread._commit({SOURCE: 5}), crashes.has_crashed
+
+
+class Slow:
+    """The thread of a consumer, that ends each commit when it is told to."""
+
+    def __init__(self) -> None:
+        self.done: list[int] = []
+        self.may_end = asyncio.Event()
+
+    async def commit(self, offsets: Mapping[TP, int]) -> bool:
+        await self.may_end.wait()
+        self.done.append(offsets[SOURCE])
+        return True
+
+
+async def test_what_is_committed_once_more_to_see_whose_it_is_takes_back_nothing_committed_meanwhile() -> None:
+    consumer: Any = object.__new__(OurConsumer)
+    consumer.committed_offsets, consumer._committing, consumer._thread = {SOURCE: 5}, asyncio.Lock(), Slow()
+    later = asyncio.create_task(consumer._commit({SOURCE: 9}))
+    await asyncio.sleep(0)
+    asked = asyncio.create_task(consumer.confirms(SOURCE.partition))
+    await asyncio.sleep(0)
+    consumer._thread.may_end.set()
+    assert all(await asyncio.gather(later, asked))
+    assert consumer._thread.done == [9, 9]
+    assert consumer.committed_offsets == {SOURCE: 9}
 
 
 OTHER = TP("gops", 1)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from packager.origin.follow import ASLEEP_S, Fact, Follower
 from packager.origin.server import _Process
 from schemas import topics
 from schemas.codec import Codec
-from schemas.errors import UnreachableError
+from schemas.errors import UnreachableError, UserError
 from schemas.records import Demand
 from schemas.settings import KafkaSettings, Settings
 from schemas.topics import Topic
@@ -298,3 +299,17 @@ def test_a_broker_that_does_not_lead_its_partitions_yet_is_asked_again(monkeypat
     follower.start()
     follower.join()
     assert isinstance(follower.failure, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("told", "raised"),
+    [(None, UserError), (KafkaError.UNKNOWN_TOPIC_OR_PART, UserError), (KafkaError.LEADER_NOT_AVAILABLE, KafkaException)],
+    ids=["no topic", "no topic either", "its leader is being elected"],
+)
+def test_a_topic_that_is_not_there_is_told_from_one_whose_leader_is_being_elected(told: int | None, raised: type[Exception]) -> None:
+    follower = Desk().follower
+    topic = SimpleNamespace(error=None if told is None else KafkaError(told), partitions={})
+    known = {} if told is None else dict.fromkeys(follower._topics, topic)
+    consumer: Any = SimpleNamespace(list_topics=lambda **_: SimpleNamespace(topics=known))
+    with pytest.raises(raised):
+        follower._assign(consumer)
