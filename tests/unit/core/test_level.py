@@ -88,7 +88,7 @@ def test_parts_fall_to_segments_a_while_after_the_last_who_followed_them() -> No
     assert wait(plane, 10_000, whole_sessions=5, requests=5) is Level.SEGMENTS
     word = plane.standing.packaging["news"]
     assert (word.action, word.level, word.parts_from_msn) == (Action.START, Level.SEGMENTS, 0)
-    assert word.parts_until_msn == min(a.from_msn for a in plane.standing.assignments.values())
+    assert word.parts_until_msn == plane.standing.assignments["news/all/0/0"].from_msn
 
 
 def test_parts_end_where_holders_begin_to_make_whole_segments_alone() -> None:
