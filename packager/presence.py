@@ -27,6 +27,7 @@ class Presence:
         self._dead_ms = liveness.dead_after_ms
         self._began: UnixMs | None = None
         self._ours: UnixMs | None = None
+        self._heard = UnixMs(0)
         self._others: dict[str, tuple[UnixMs, UnixMs]] = {}  # since when without a gap, and last heard
 
     def hear(self, name: str, at: UnixMs) -> int | None:
@@ -46,16 +47,17 @@ class Presence:
         >>> [presence.hear("p2", at) for at in (4_000, 4_900)]
         [None, 2500]
         """
+        self._heard = max(self._heard, at)
         if name == self._us:
             self._ours, self._began = at, at if self._began is None else self._began
             return None
         # Who was there before us may have been heard for long.
-        was_there = self._began is None or at - self._began < self._suspect_ms
+        was_there = self._began is None or at - self._began <= self._gap_ms
         since, last = self._others.pop(name, (UnixMs(0) if was_there else at, at))
         self._others[name] = (since if at - last <= self._gap_ms else at, at)
         if len(self._others) > NAMES_MAX:
             del self._others[next(iter(self._others))]
-        if self._ours is None or at - self._ours < self._dead_ms:
+        if self._ours is None or self._heard - self._ours < self._dead_ms:
             return None
-        is_seen = any(at - last < self._suspect_ms and at - since >= self._dead_ms for since, last in self._others.values())
-        return at - self._ours if is_seen else None
+        steady = (last for since, last in self._others.values() if self._heard - since >= self._dead_ms)
+        return self._heard - self._ours if any(self._heard - last < self._suspect_ms for last in steady) else None

@@ -125,7 +125,7 @@ class Presentation:
         self._decision = packaging.decision
         if packaging.reason is Reason.CHANNEL_ENDED:
             return
-        self._levels.hear(packaging)
+        self._levels.hear(packaging, self._was_reported)
         if packaging.action is Action.START:
             self._known.hear_start(packaging)
         continues = packaging.action is Action.START and self._next is not None and packaging.from_msn <= self._next
@@ -223,6 +223,12 @@ class Presentation:
         scales = {track.track: track.timescale for track in period.tracks}
         spans = ((scales[track], fact.segment) for track, fact in self._facts[msn].items() if track in scales)
         return max((ms_from_ticks(s.start_ticks + s.duration_ticks, scale) for scale, s in spans), default=None)
+
+    def _was_reported(self, msn: int) -> bool:
+        if self._next is not None and msn < self._next:
+            return True
+        period = self._period_of(msn)
+        return period is not None and self._is_reported(msn, period)
 
     def _is_reported(self, msn: int, period: Period) -> bool:
         facts = self._facts.get(msn, {})

@@ -6,6 +6,7 @@ from math import ceil
 
 from schemas.records import Action, Assignment, DeadLife, Decision, Level, Load, Packaging, Plan, Queued, Reason, Scaling, Void
 from schemas.units import Msn, UnixMs
+from streams.core.assignment import Rank
 from streams.core.dealing import is_backlog, is_derived
 from streams.core.facts import ChannelFacts, Facts, read
 from streams.core.failing import failing
@@ -166,7 +167,7 @@ def _changes(state: State, standing: Standing, policy: Policy, now: UnixMs, *, i
         ended_channels=_ended_channels(scene, dealt),
         assignments=dealt.assignments,
         ended_slices=dealt.ended,
-        packaging=tuple(_until_where_parts(packaging[channel], standing, dealt) for channel in sorted(packaging)),
+        packaging=tuple(_until_where_parts(packaging[channel], scene, dealt) for channel in sorted(packaging)),
         voids=scene.voids,
         dead=deaths,
         queued=dealt.queued,
@@ -204,10 +205,10 @@ def _heard(state: State, packager: Packager) -> Source:
 
 
 def _waiting(standing: Standing, facts: Facts) -> dict[str, UnixMs]:
-    """Channels of which a slice waits for capacity, and since when; not copies, nor what no packager could carry."""
+    """Channels of which a slice waits for capacity, and since when; not spare copies, nor what no packager could carry."""
     if not standing.queued or (standing.scaling and standing.scaling.unfit_slices):
         return {}
-    since = ((queued.slice_id.split("/")[0], queued.since_unix_ms) for queued in standing.queued.values() if not queued.copy)
+    since = ((queued.slice_id.split("/")[0], queued.since_unix_ms) for queued in standing.waiting_alone())
     return {channel: at for channel, at in since if facts.now - at >= WAITING_MS}
 
 
@@ -246,14 +247,21 @@ def _packaging(
     return words, sources
 
 
-def _until_where_parts(word: Packaging, standing: Standing, dealt: Dealt) -> Packaging:
-    """A change of level with where parts end, if it fell: each holder makes whole segments alone from where its assignment begins now."""
-    held = standing.packaging.get(word.channel)
-    if not (standing.is_packaged(word.channel) and held and held.level is Level.PARTS and word.level is Level.SEGMENTS):
+def _until_where_parts(word: Packaging, scene: Scene, dealt: Dealt) -> Packaging:
+    """
+    A change of level with where parts end, if it fell: holders make whole segments alone from where their assignments begin now.
+
+    Where somebody works on a slice, nothing is made by who died with another copy of it, or is to have that once there is room.
+    """
+    standing, channel = scene.standing, word.channel
+    held = standing.packaging.get(channel)
+    if not (standing.is_packaged(channel) and held and held.level is Level.PARTS and word.level is Level.SEGMENTS):
         return word
-    given = {assignment_key(a): a for a in (*standing.assignments.values(), *dealt.assignments) if a.channel == word.channel}
-    going_on = (a.from_msn for key, a in given.items() if key not in dealt.ended and a.until_msn is None and not is_derived(a.slice_id))
-    return replace(word, parts_until_msn=min(going_on, default=Msn(0)))
+    given = {assignment_key(a): a for a in (*standing.assignments.values(), *dealt.assignments) if a.channel == channel}
+    going_on = [a for key, a in given.items() if key not in dealt.ended and a.until_msn is None and not is_derived(a.slice_id)]
+    worked_on = {a.slice_id for a in going_on if scene.is_working(a)}
+    ends = (a.from_msn for a in going_on if a.slice_id not in worked_on or scene.is_working(a))
+    return replace(word, parts_until_msn=min(ends, default=Msn(0)))
 
 
 def _source(state: State, facts: Facts, seen: ChannelFacts, plan: Plan, *, idle_ms: int) -> Source:
@@ -296,7 +304,7 @@ def _scaling(scene: Scene, dealt: Dealt, granted: Granted, alive: Sequence[Load]
         loads.append(scene.load(channel) if is_same else channel_load(seen, facts.cost, gops_per_segment=gops, level=level))
     budget = policy.assignment.part_ms_budget
     # What is late already is caught up with what the pool has: nobody starts for it who would be sent away again.
-    waiting = [piece.load for piece in dealt.waiting if not piece.copy and not is_backlog(piece.slice_id)]
+    waiting = [piece.load for piece in dealt.waiting if not piece.copy and piece.rank is not Rank.SPARE and not is_backlog(piece.slice_id)]
     rooms = {usable(c, utilisation=policy.assignment.utilisation_max, part_ms_budget=budget) for c in alive}
     fit = [load for load in waiting if not rooms or any(share(load, room) <= 1.0 for room in rooms)]
     missing = packagers_worth(fit, alive, policy.scaling, part_ms_budget=budget)

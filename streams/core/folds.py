@@ -161,7 +161,8 @@ def _gops(row: GopsRow | None, gop: Gop, offset: int, at: UnixMs, since: UnixMs)
 
 
 def _opened(segments: tuple[Segment, ...], since: UnixMs) -> tuple[Segment, ...]:
-    cut = 0
+    # What was reported of one that opened in an interval that began before the memory is forgotten (`_whole_intervals`).
+    cut, since = 0, UnixMs(-(-since // INTERVAL_MS) * INTERVAL_MS)
     while cut < len(segments) and segments[cut].opened_unix_ms < since:
         cut += 1
     return segments[cut:] if cut else segments

@@ -163,7 +163,7 @@ def _is_short(standing: Standing) -> bool:
     """Whether work waits that a larger pool would carry: then late is nobody's fault."""
     if standing.scaling and standing.scaling.unfit_slices:
         return False
-    return any(not q.copy and not is_backlog(q.slice_id) and not is_derived(q.slice_id) for q in standing.queued.values())
+    return any(not is_backlog(waiting.slice_id) and not is_derived(waiting.slice_id) for waiting in standing.waiting_alone())
 
 
 def _stuck(facts: Facts, standing: Standing, blamed: Mapping[str, int], settings: LivenessSettings) -> str | None:

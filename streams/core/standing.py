@@ -69,6 +69,17 @@ class Standing:
         packaging = self.packaging.get(channel)
         return packaging is not None and packaging.action is Action.START
 
+    def waiting_alone(self) -> list[Queued]:
+        """Slices that wait and that nobody makes: another copy of what somebody makes is a spare one, whatever its number."""
+        if not self.queued:
+            return []
+        made = {
+            a.slice_id
+            for a in self.assignments.values()
+            if a.packager_id != NOBODY and life_key(a.packager_id, a.life) not in self.dead and a.until_msn is None and not a.hedges
+        }
+        return [queued for queued in self.queued.values() if queued.slice_id not in made]
+
 
 def life_key(packager_id: str, life: str) -> str:
     """

@@ -155,7 +155,8 @@ def waiting_alone(standing: Standing, lives: Collection[str]) -> list[str]:
     Another copy of what somebody makes waits until the pool has room for it: that may lie in pieces of which none is large enough, or
     with who makes the other.
     """
-    made = {held.slice_id for held in standing.assignments.values() if life_key(held.packager_id, held.life) in lives}
+    going_on = (held for held in standing.assignments.values() if held.until_msn is None and not held.hedges)
+    made = {held.slice_id for held in going_on if life_key(held.packager_id, held.life) in lives}
     return sorted(key for key, queued in standing.queued.items() if queued.slice_id not in made)
 
 

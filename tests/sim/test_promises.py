@@ -92,6 +92,7 @@ FOUND = {
     325: "the same, when its holder died",
     827: "an origin listed what it heard of first, and what was made later before that only after its restart",
     1029: "an origin that began between a segment's loss and its late report listed it, as others did not",
+    1188: "an index remembered segments for a little longer than their reports, which were declared late though published",
     1969: "an origin that restarted shortly after a channel had started began later than its next life, which heard of what was made late",
     3781: "a segment that its period's end cut short was late by its last chunk, not by the end that made it whole",
     4087: "parts ended and began again at once: an origin that read of it before the last segment with parts listed that without them",

@@ -128,3 +128,15 @@ def test_a_channel_whose_gops_are_longer_than_its_target_is_refused() -> None:
         state.fold("channels", a_period(gop_frames=250), offset=0, at=T0)
     assert not state.rows("channels")
     assert state.next_offset("channels") == 1
+
+
+def test_of_no_segment_in_the_index_the_reports_are_forgotten() -> None:
+    state = State(0, 60_000)
+    for second in range(90):
+        at = UnixMs(T0 + 1_000 * second)
+        state.fold("gops", a_gop(gop=second, msn=second, gop_count=1, durable=at), offset=second, at=at)
+        state.fold("reports", a_report(msns=[second]), offset=second, at=at)
+    for now in range(T0 + 89_000, T0 + 110_000, 1_700):
+        (index,) = state.recent("gops", UnixMs(now)).values()
+        (told,) = state.recent("reports", UnixMs(now)).values()
+        assert index.segments[0].msn >= min(run.first_msn for run in told.runs)
