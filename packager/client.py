@@ -114,7 +114,7 @@ class Client:
                 "error_cb": check,
             }
         )
-        self._receiver = Receiver(settings.kafka, settings.liveness, self._codec, pool=pool, packager_id=packager_id, life=self.life)
+        self._receiver = Receiver(settings.kafka, self._codec, pool=pool, packager_id=packager_id, life=self.life)
         self._source = Source(settings.kafka, settings.packager, client_id=f"{packager_id}-{self.life}")
         self._warm_up()
         for resource, amount in asdict(self._capacity).items():

@@ -12,7 +12,8 @@ from packager.cuts import Told
 from packager.scope import Scope
 from packager.slicing import SliceCutter
 from schemas.errors import RejectedError
-from schemas.records import Assignment, Reason, SliceProgress
+from schemas.records import Assignment, SliceProgress
+from schemas.topics import life_key
 from schemas.units import Msn
 
 # Slices whose newest decision is remembered after they ended, so that a stale planner's record stays unheard.
@@ -41,12 +42,15 @@ class Withdrawn:
     Attributes:
         key: ``slice/copy``.
         from_msn: First segment that somebody else makes; absent if nobody does.
-        by_death: Whether it was taken from us as from the dead.
     """
 
     key: str
     from_msn: Msn | None
-    by_death: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Died:
+    """We were declared dead: what was ours is given away, and nothing is given to this life any more."""
 
 
 class Inbox:
@@ -59,16 +63,17 @@ class Inbox:
             life: Our run.
         """
         self._us = packager_id, life
+        self._name = life_key(packager_id, life)
         self._ours: set[str] = set()
         self._newest: dict[str, int] = {}
 
-    def fold(self, key: str, record: object, *, decision: int | None = None) -> Assigned | Withdrawn | None:
+    def fold(self, key: str, record: object, *, decision: int | None = None) -> Assigned | Withdrawn | Died | None:
         """
         What the next record of the topic changes for us; None if nothing, as when it is older than one seen for its key.
 
         Args:
-            key: ``slice/copy``.
-            record: The assignment; None ends the slice.
+            key: ``slice/copy``, or ``packager/life``.
+            record: The assignment; None ends the slice, or the life.
             decision: What ended it, if a tombstone says so; one that does not is obeyed.
 
         Raises:
@@ -76,6 +81,8 @@ class Inbox:
         """
         if record is not None and not isinstance(record, Assignment):
             raise RejectedError(f"a {type(record).__name__} under the key {key} is no assignment")
+        if record is None and key == self._name:
+            return Died()
         number = decision if record is None else record.decision
         if number is not None:
             if number < self._newest.get(key, 0):
@@ -90,9 +97,7 @@ class Inbox:
         if key not in self._ours:
             return None
         self._ours.discard(key)
-        if record is None:
-            return Withdrawn(key=key, from_msn=None)
-        return Withdrawn(key=key, from_msn=record.from_msn, by_death=record.reason is Reason.PACKAGER_DEAD)
+        return Withdrawn(key=key, from_msn=record.from_msn if record else None)
 
 
 class Job(Protocol):

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from packager.holding import Assigned, Inbox, Withdrawn
-from packager.presence import Presence
+from packager.holding import Assigned, Died, Inbox, Withdrawn
 from packager.source import check
 from schemas import topics
 from schemas.codec import Codec
 from schemas.errors import DisplacedError, LifeOverError, RejectedError, UnreachableError, UserError
 from schemas.records import Heartbeat, Period
-from schemas.settings import KafkaSettings, LivenessSettings
-from schemas.units import UnixMs
+from schemas.settings import KafkaSettings
 
 log = structlog.get_logger()
 
@@ -41,11 +39,10 @@ class Unreadable:
 class Receiver:
     """The control topics of a pool as one packager sees them."""
 
-    def __init__(self, kafka: KafkaSettings, liveness: LivenessSettings, codec: Codec, *, pool: int, packager_id: str, life: str) -> None:
+    def __init__(self, kafka: KafkaSettings, codec: Codec, *, pool: int, packager_id: str, life: str) -> None:
         """
         Args:
             kafka: The cluster.
-            liveness: When silence is death.
             codec: Reads the records.
             pool: Partition of the control topics.
             packager_id: Our name.
@@ -58,7 +55,6 @@ class Receiver:
         self._life = life
         self._own_offset: int | None = None
         self._inbox = Inbox(packager_id, life)
-        self._presence = Presence(packager_id, liveness)
         self._channels = topics.CHANNELS.name(kafka)
         self._assignments = topics.ASSIGNMENTS.name(kafka)
         self._heartbeats = topics.HEARTBEATS.name(kafka)
@@ -147,22 +143,20 @@ class Receiver:
     def _fold(self, message: Message) -> Assigned | Withdrawn | Unreadable | None:
         key, value = (message.key() or b"").decode(errors="replace"), message.value()
         is_beat = message.topic() == self._heartbeats
+        if is_beat and key != self._packager_id:
+            return None
         try:
-            # Of others' heartbeats all that matters is when they came.
-            record = None if value is None or (is_beat and key != self._packager_id) else self._codec.decode(value)
+            record = None if value is None else self._codec.decode(value)
             ended_by = topics.decision_of(dict(message.headers() or ()).items()) if value is None else None
             event = self._inbox.fold(key, record, decision=ended_by) if message.topic() == self._assignments else None
         except RejectedError as error:
             return Unreadable(message=message, error=str(error))
-        if is_beat:
-            if isinstance(record, Heartbeat):
-                self._watch_name(record, message.offset() or 0)
-            if not isinstance(record, Heartbeat) or record.life == self._life:
-                self._watch_presence(key, UnixMs(message.timestamp()[1]))
+        if isinstance(event, Died):
+            raise LifeOverError(f"life {self._life} of packager {self._packager_id} was declared dead by decision {ended_by}")
+        if isinstance(record, Heartbeat):
+            self._watch_name(record, message.offset() or 0)
         elif message.topic() == self._channels:
             self._configure(key, record)
-        elif isinstance(event, Withdrawn) and event.by_death:
-            raise LifeOverError(f"life {self._life} of packager {self._packager_id} was declared dead: {key} was given away as the dead's")
         return event
 
     def _configure(self, key: str, record: object) -> None:
@@ -174,11 +168,6 @@ class Receiver:
                 self.periods[channel].pop(int(period), None)
                 if not self.periods[channel]:
                     del self.periods[channel]
-
-    def _watch_presence(self, name: str, at: UnixMs) -> None:
-        silent_ms = self._presence.hear(name, at)
-        if silent_ms is not None:
-            raise LifeOverError(f"life {self._life} of packager {self._packager_id} counts as dead: it was not heard for {silent_ms} ms")
 
     def _watch_name(self, beat: Heartbeat, offset: int) -> None:
         """A life is younger than ours if its first heartbeat follows our first in the log."""

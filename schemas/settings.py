@@ -16,8 +16,6 @@ from schemas.records import Level
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
-# Heartbeats missing in a row that make a gap.
-GAP_BEATS = 3
 # A broker that is back is found within a second; by default it may take ten.
 RECONNECT_MS_MAX = 1_000
 # Leaders that moved are seen at the first error; this is for clients that ask for nothing meanwhile.

@@ -108,8 +108,8 @@ PLANS = Topic(
     retention="", about="granularity in force of each channel",
 )  # fmt: skip
 ASSIGNMENTS = Topic(
-    title="assignments", key="slice/copy", records=(records.Assignment,), spread=Spread.POOL, cleanup=Cleanup.COMPACT,
-    retention="", about="slices given to packagers",
+    title="assignments", key="slice/copy or packager/life", records=(records.Assignment,), spread=Spread.POOL, cleanup=Cleanup.COMPACT,
+    retention="", about="slices given to packagers; a tombstone for each life declared dead",
 )  # fmt: skip
 PARTS = Topic(
     title="parts", key="packager", records=(records.Parts,), spread=Spread.POOL, cleanup=Cleanup.DELETE,
@@ -173,6 +173,16 @@ def slice_key(slice_id: str, copy: int) -> str:
     'news/all/0/1'
     """
     return f"{slice_id}/{copy}"
+
+
+def life_key(packager_id: str, life: str) -> str:
+    """
+    Key of one run of a packager.
+
+    >>> life_key("p1", "f00d")
+    'p1/f00d'
+    """
+    return f"{packager_id}/{life}"
 
 
 def decision_headers(number: int) -> tuple[tuple[str, bytes], ...]:

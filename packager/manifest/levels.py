@@ -37,7 +37,7 @@ class Levels:
             self._start, self._changes = word.from_msn, [(0, has_parts if from_msn == 0 else not has_parts)]
         elif self._said == before:
             return
-        elif not has_parts:
+        else:
             while is_reported(from_msn):
                 from_msn += 1
         self._changes = [change for change in self._changes if change[0] < from_msn] + [(from_msn, has_parts)]

@@ -60,25 +60,30 @@ def _ranges(
     count = max(1, min(pieces, len(scene.alive), room, span))
     firsts = [Msn(from_msn + span * i // count) for i in range(count)]
     return [
-        replace(
-            held,
-            slice_id=backlog_of(held.slice_id, first),
-            copy=0,
-            epoch=Epoch(scene.number),
-            packager_id=NOBODY,
-            life=NO_LIFE,
-            from_msn=first,
-            until_msn=end,
-            first_offset=max(first_offset, read_from(facts, first)),
-            after=None,
-            decision=scene.number,
-            reason=Reason.LATE,
-            cause="",
-            cause_unix_ms=UnixMs(0),
-            since_unix_ms=UnixMs(0),
-        )
+        range_of(scene, held, first, end, max(first_offset, read_from(facts, first)))
         for first, end in zip(firsts, [*firsts[1:], until], strict=True)
     ]
+
+
+def range_of(scene: Scene, held: Assignment, from_msn: Msn, until_msn: Msn, first_offset: int) -> Assignment:
+    """Some segments of a slice by themselves, given to nobody yet."""
+    return replace(
+        held,
+        slice_id=backlog_of(held.slice_id, from_msn),
+        copy=0,
+        epoch=Epoch(scene.number),
+        packager_id=NOBODY,
+        life=NO_LIFE,
+        from_msn=from_msn,
+        until_msn=until_msn,
+        first_offset=first_offset,
+        after=None,
+        decision=scene.number,
+        reason=Reason.LATE,
+        cause="",
+        cause_unix_ms=UnixMs(0),
+        since_unix_ms=UnixMs(0),
+    )
 
 
 def is_behind(scene: Scene, facts: ChannelFacts, held: Assignment) -> tuple[Msn, int] | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from schemas.records import Action, Assignment, DeadLife, Decision, Level, Load, Packaging, Plan, Queued, Reason, Scaling, Void
+from schemas.topics import life_key
 from schemas.units import Msn, UnixMs
 from streams.core.assignment import Rank
 from streams.core.dealing import is_backlog, is_derived
@@ -18,7 +19,7 @@ from streams.core.policy import Policy
 from streams.core.progress import Progress, start_msn
 from streams.core.scaling import choose_wanted, packagers_worth, worth_with_spare
 from streams.core.slices import Dealt, Scene, Source, deal
-from streams.core.standing import NOBODY, Projection, Standing, apply, assignment_key, life_key, orphans, projections
+from streams.core.standing import NOBODY, Projection, Standing, apply, assignment_key, orphans, projections
 from streams.core.state import State
 
 # Plain players hold back three target durations: a channel that starts is packaged from there.

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from schemas.records import Fault
+from schemas.topics import life_key
 from streams.core.progress import Progress
 from streams.core.rows import HeartbeatRow
-from streams.core.standing import life_key
 
 # One segment may be the log's own fault, two an accident.
 FAILED_MAX = 3

@@ -25,7 +25,7 @@ from schemas.records import (
     Reports,
     Void,
 )
-from schemas.settings import GAP_BEATS, MINUTE_MS
+from schemas.settings import MINUTE_MS
 from schemas.timeline import frames_per_gop, gops_per_segment_max
 from schemas.units import UnixMs
 from streams.core.rows import (
@@ -51,6 +51,8 @@ PERIODS_MAX = 8
 SEGMENTS_MAX = 300
 CHANNELS_MAX = 2_000
 LIVES_MAX = 4
+# Heartbeats missing in a row that make a gap.
+GAP_BEATS = 3
 RUNS_MAX = 4_096
 # What retention took fails a segment per chunk read: more than a packager reads between two ticks.
 FAILURES_MAX = 1_024

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 from schemas.records import Assignment, DeadLife, Reason
 from schemas.settings import LivenessSettings
-from schemas.topics import slice_key
+from schemas.topics import life_key, slice_key
 from schemas.units import Msn, UnixMs
 from streams.core.dealing import is_backlog, is_derived, takes_all
 from streams.core.facts import ChannelFacts, Facts
 from streams.core.liveness import MASS_COUNT, MASS_SHARE
 from streams.core.progress import Progress
 from streams.core.rows import HeartbeatRow
-from streams.core.standing import NOBODY, Standing, life_key
+from streams.core.standing import NOBODY, Standing
 
 # Who is behind by less than this share of what makes late is in time: between the two nobody is blamed, and nobody bears witness.
 IN_TIME = 0.5

@@ -13,9 +13,9 @@ from enum import StrEnum
 
 from schemas.records import DeadLife, Load, PackagerState, Reason
 from schemas.settings import LivenessSettings
+from schemas.topics import life_key
 from schemas.units import UnixMs
 from streams.core.rows import HeartbeatRow, Pulse
-from streams.core.standing import life_key
 
 # A silence of this share of a pool, and of this many, is a fault of ours until `mass_hold_ms` has passed.
 MASS_COUNT = 3

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field, replace
 
 from schemas.records import Action, Assignment, Reason
 from schemas.units import Epoch, Msn, UnixMs
+from streams.core.backlog import range_of
 from streams.core.dealing import Shape, is_backlog, is_derived, shapes, takes_all
 from streams.core.facts import ChannelFacts
 from streams.core.progress import read_from
 from streams.core.resuming import newest_tracks, part_of, resume, tracks_of
 from streams.core.scene import Scene, Source
+from streams.core.standing import assignment_key
 from streams.core.wants import Want, want_new
 
 
@@ -122,14 +124,25 @@ def _begun(scene: Scene, facts: ChannelFacts, held: Mapping[str, Assignment], *,
             )
         else:
             over.held[key] = _taken_up_again(scene, facts, shape, before, from_msn, reason=word.reason, source=source)
+            if left := _left(scene, facts, before, from_msn):
+                over.held.setdefault(assignment_key(left), left)
     return over
+
+
+def _left(scene: Scene, facts: ChannelFacts, held: Assignment, start: Msn) -> Assignment | None:
+    """What is left of a slice that ended before the segment that its channel starts from again: nobody wants what lies between."""
+    if held.until_msn is None or held.until_msn >= start or held.copy or is_derived(held.slice_id):
+        return None
+    open_msn = scene.progress.first_open(facts, from_msn=scene.floor(held), until_msn=held.until_msn, **part_of(held))
+    return None if open_msn is None else range_of(scene, held, open_msn, held.until_msn, read_from(facts, open_msn))
 
 
 def _taken_up_again(
     scene: Scene, facts: ChannelFacts, shape: Shape, held: Assignment, start: Msn, *, reason: Reason, source: Source
 ) -> Assignment:
     """A slice that was to end and does not: it goes on from the start, or from what was left open."""
-    open_msn = scene.progress.first_open(facts, from_msn=scene.floor(held), until_msn=held.until_msn, **part_of(held))
+    is_apart = held.until_msn is not None and held.until_msn < start
+    open_msn = None if is_apart else scene.progress.first_open(facts, from_msn=scene.floor(held), until_msn=held.until_msn, **part_of(held))
     from_msn = Msn(min(start, start if open_msn is None else open_msn))
     return replace(
         held,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from schemas.records import Action, Assignment, Level, Load, Packaging, Plan, Void
+from schemas.topics import life_key
 from schemas.units import Msn, UnixMs
 from streams.core.dealing import WHOLE, is_backlog, is_derived
 from streams.core.facts import ChannelFacts, Facts
@@ -14,7 +15,7 @@ from streams.core.load import channel_load, share, slice_load, usable
 from streams.core.policy import Policy
 from streams.core.progress import Progress
 from streams.core.rows import Failure
-from streams.core.standing import NOBODY, Standing, assignment_key, life_key
+from streams.core.standing import NOBODY, Standing, assignment_key
 from streams.core.strategies import Seat
 from streams.core.voids import broken, late, room
 

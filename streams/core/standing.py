@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schemas.records import Action, Assignment, DeadLife, Decision, Packaging, Plan, Queued, Reason, Reject, Scaling, Void
-from schemas.topics import ASSIGNMENTS, MEDIA, PLANS, REJECTS, REPORTS, SCALING, Topic, slice_key
+from schemas.topics import ASSIGNMENTS, MEDIA, PLANS, REJECTS, REPORTS, SCALING, Topic, life_key, slice_key
 from schemas.units import Epoch, UnixMs
 
 # A dead life is remembered until this many have died after it; for longer than memories of heartbeats last, which would show it as
@@ -79,16 +79,6 @@ class Standing:
             if a.packager_id != NOBODY and life_key(a.packager_id, a.life) not in self.dead and a.until_msn is None and not a.hedges
         }
         return [queued for queued in self.queued.values() if queued.slice_id not in made]
-
-
-def life_key(packager_id: str, life: str) -> str:
-    """
-    Key of one run of a packager.
-
-    >>> life_key("p1", "f00d")
-    'p1/f00d'
-    """
-    return f"{packager_id}/{life}"
 
 
 def assignment_key(assignment: Assignment) -> str:
@@ -190,6 +180,8 @@ def projections(decision: Decision, standing_before: Standing) -> list[Projectio
     sent = [put(PLANS, plan.channel, plan) for plan in decision.plans]
     # A start is told before the first segment that follows from it can be reported.
     sent += [put(REPORTS, word.channel, tell(word)) for word in decision.packaging]
+    died = (life_key(dead.packager_id, dead.life) for dead in decision.dead)
+    sent += [Projection(topic=ASSIGNMENTS, key=key, record=None) for key in died if key not in standing_before.dead]
     sent += [put(ASSIGNMENTS, assignment_key(assignment), assignment) for assignment in decision.assignments]
     sent += [put(REPORTS, void.channel, void) for void in decision.voids]
     fresh = [void for void in decision.voids if void.decision == number]

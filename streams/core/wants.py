@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from schemas.records import Assignment, Fault, Reason
+from schemas.topics import life_key
 from schemas.units import Epoch, Msn, UnixMs
 from streams.core.assignment import Rank, Slice
 from streams.core.dealing import Shape, is_backlog, is_derived
@@ -11,7 +12,7 @@ from streams.core.facts import ChannelFacts
 from streams.core.liveness import Status
 from streams.core.resuming import end_of, resume, tracks_of
 from streams.core.scene import Scene, Source
-from streams.core.standing import NO_LIFE, NOBODY, assignment_key, life_key
+from streams.core.standing import NO_LIFE, NOBODY, assignment_key
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from schemas.records import Action, Assignment, Decision, Level, Packaging, Plan, Queued, Reason
-from schemas.topics import slice_key
+from schemas.topics import life_key, slice_key
 from schemas.units import UnixMs
-from streams.core.standing import Standing, apply, counts, life_key
+from streams.core.standing import Standing, apply, counts
 
 from .entries import Entry
 from .explain import clock

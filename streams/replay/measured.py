@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from math import ceil
 
 from schemas.records import Action, Decision, Demand, Heartbeat, Outcome, Reason, Reports, Void
+from schemas.topics import life_key
 from schemas.units import UnixMs
-from streams.core.standing import Standing, apply, counts, life_key
+from streams.core.standing import Standing, apply, counts
 
 from .entries import Entry
 

@@ -4,6 +4,7 @@ A packager: assignments and chunks in by offset, the real cutter, objects, parts
 It notices as the real one does that it was declared dead, and is another life then.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,8 +12,7 @@ from functools import partial
 from packager.boxes import check_chunk
 from packager.cuts import CutFailed, CutPart, CutReject, CutSegment, Made, Told
 from packager.digest import digest
-from packager.holding import Assigned, Inbox, Withdrawn, Work
-from packager.presence import Presence
+from packager.holding import Assigned, Died, Inbox, Withdrawn, Work
 from packager.scope import Scope
 from packager.slicing import PeriodUnknownError, SliceCutter
 from schemas.errors import ConflictError, RejectedError, RetryableError
@@ -98,8 +98,8 @@ class Packager(Process):
         self.is_refused = False
         self.rejects: list[str] = []
         self.over: Callable[[], None] = lambda: None
-        self._presence = Presence(packager_id, world.policy.liveness)
         self._sent_at = 0
+        self._unsent: deque[tuple[Topic, object]] = deque()
         self._world = world
         self.capacity = capacity
         self._beats = 0
@@ -107,6 +107,7 @@ class Packager(Process):
         self._periods: dict[str, dict[int, Period]] = {}
         self._works: dict[str, _Work] = {}
         self._progress: dict[str, SliceProgress] = {}
+        self._told: tuple[SliceProgress, ...] = ()
         self._inbox = Inbox(packager_id, self.life)
         self.after(world.rng.randint(1, START_MS), self._start)
 
@@ -124,8 +125,6 @@ class Packager(Process):
             for entry in log.compacted(topic, POOL):
                 take(entry)
             Reader(log, self, topic, take, rng=rng, delivery=delivery, partition=POOL, offset=end)
-        heard = len(log.entries(HEARTBEATS, POOL))
-        Reader(log, self, HEARTBEATS, self._hear, rng=rng, delivery=delivery, partition=POOL, offset=heard)
         self._beat_on()
 
     def _beat_on(self) -> None:
@@ -134,6 +133,9 @@ class Packager(Process):
 
     def _beat(self) -> None:
         self._progress |= {key: work.progress for key, work in self._works.items()}
+        if not any(topic is REPORTS for topic, _ in self._unsent):
+            # Who takes a slice over goes by it: what it says is done must be reported, even if we die now.
+            self._told = tuple(self._progress[key] for key in sorted(self._progress))
         beat = Heartbeat(
             packager_id=self.packager_id,
             life=self.life,
@@ -142,16 +144,11 @@ class Packager(Process):
             interval_ms=Ms(self._world.policy.liveness.heartbeat_ms),
             capacity=self.capacity,
             use=Load(),
-            slices=tuple(self._progress[key] for key in sorted(self._progress)),
+            slices=self._told,
         )
         self._beats += 1
         if not self.is_cut_off and self._world.rng.random() >= self._world.drop:
             self._send(HEARTBEATS, beat)
-
-    def _hear(self, entry: Entry) -> None:
-        is_other_life = entry.key == self.packager_id and entry.record.life != self.life
-        if not is_other_life and self._presence.hear(entry.key, entry.at) is not None:
-            self._end()
 
     def _end(self) -> None:
         """Ends this life, which counts as dead: another begins."""
@@ -165,12 +162,14 @@ class Packager(Process):
         now = self.engine.now
         if self._world.lag and self._world.rng.random() < self._world.lag:
             self._sent_at = max(self._sent_at, now) + self._world.rng.randint(*LAG_MS)
-        if self._sent_at > now:
-            self.after(self._sent_at - now, lambda: self._append(topic, record))
+        self._unsent.append((topic, record))
+        if self._sent_at > now or len(self._unsent) > 1:
+            self.after(max(0, self._sent_at - now), self._append)
         else:
-            self._append(topic, record)
+            self._append()
 
-    def _append(self, topic: Topic, record: object) -> None:
+    def _append(self) -> None:
+        topic, record = self._unsent.popleft()
         self._world.log.append(topic, POOL, self.packager_id, record, sender=self.packager_id)
 
     # ------------------------------------------------------------ control topics
@@ -187,7 +186,7 @@ class Packager(Process):
         match self._inbox.fold(entry.key, entry.record, decision=entry.decision):
             case Assigned() as event:
                 self._obey(event.key, event.assignment)
-            case Withdrawn(by_death=True):
+            case Died():
                 self._end()
             case Withdrawn() as event:
                 if work := self._works.get(event.key):

@@ -215,7 +215,7 @@ def test_what_it_wrote_over_was_sent_again_by_the_planner_in_charge(woken: tuple
 
 async def test_a_packager_keeps_its_slice_when_a_tombstone_of_an_older_decision_comes(kafka: LocalBroker, tmp_path: Path) -> None:
     installation = Installation(kafka, tmp_path, pool_count=1)
-    key, liveness = "news/all/0/0", installation.settings.liveness
+    key = "news/all/0/0"
     given = Assignment(
         slice_id="news/all/0", copy=0, epoch=Epoch(8), packager_id="p1", life="l1", channel="news", tracks=("v0",), turn=0, turns=1,
         level=Level.PARTS, from_msn=Msn(0), media_partition=0, first_offset=0, decision=8, reason=Reason.PLACED,
@@ -224,7 +224,7 @@ async def test_a_packager_keeps_its_slice_when_a_tombstone_of_an_older_decision_
     async with KafkaLog(installation.kafka) as log:
         for decision in (7, 9):
             await log.append([outgoing(topics.ASSIGNMENTS, 0, key, None, codec=CODEC, kafka=installation.kafka, decision=decision)])
-    receiver = Receiver(installation.kafka, liveness, CODEC, pool=0, packager_id="p1", life="l1")
+    receiver = Receiver(installation.kafka, CODEC, pool=0, packager_id="p1", life="l1")
     events: list[Any] = []
     while not receiver.is_caught_up:
         events += receiver.read(0.1)

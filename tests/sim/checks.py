@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from schemas.records import Action, Assignment, Chunk, Decision, Load, Period, Reason
 from schemas.timeline import PART_SUFFIX, THUMBNAIL_SUFFIX, object_name
-from schemas.topics import CHANNELS, DECISIONS, INPUTS, MEDIA, REPORTS
+from schemas.topics import CHANNELS, DECISIONS, INPUTS, MEDIA, REPORTS, life_key
 from streams.core.dealing import is_derived
 from streams.core.facts import read
 from streams.core.load import slice_load, usable
-from streams.core.standing import NOBODY, Standing, apply, counts, life_key, since_whole
+from streams.core.standing import NOBODY, Standing, apply, counts, since_whole
 from streams.core.state import State
 from streams.core.strategies import Seat, charged
 from streams.simulate.log import Entry

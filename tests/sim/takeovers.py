@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from schemas.records import Decision, Gop, Reason, Reports, SegmentReport
-from schemas.topics import DECISIONS, GOPS, HEARTBEATS, REPORTS
+from schemas.topics import DECISIONS, GOPS, HEARTBEATS, REPORTS, life_key
 from streams.core.dealing import is_backlog, is_derived
-from streams.core.standing import NOBODY, Standing, apply, assignment_key, counts, life_key
+from streams.core.standing import NOBODY, Standing, apply, assignment_key, counts
 from streams.simulate.run import Run
 from streams.simulate.world import POOL
 

@@ -96,8 +96,13 @@ FOUND = {
     1969: "an origin that restarted shortly after a channel had started began later than its next life, which heard of what was made late",
     3781: "a segment that its period's end cut short was late by its last chunk, not by the end that made it whole",
     4087: "parts ended and began again at once: an origin that read of it before the last segment with parts listed that without them",
+    3432: "a heartbeat overtook the report of what it said was done, and its packager died before the report",
     4159: "a planner that had not read the newest heartbeats yet declared a packager dead that was not, and that could not know it",
     4254: "a slice waited whose other copy was made by the only packager with room, as it may, and the promise held it for lost",
+    5338: "the same as 3432",
+    6624: "a packager was declared dead for being late while nobody had room for its work: nothing told it, and it went on for ever",
+    7893: "a channel started again behind where it had stopped before that was made: what lies between was made, too",
+    8398: "a planner that had not read far raised the level of segments made without parts: an origin that restarted waited for those",
 }
 
 

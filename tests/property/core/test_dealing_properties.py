@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from schemas.records import Action, Assignment, Decision, Level, Outcome, Plan, Reason
 from schemas.settings import GranularitySettings, PlannerSettings
+from schemas.topics import life_key
 from streams.core.dealing import is_backlog, is_derived, shapes, takes_all
 from streams.core.decide import Standing, apply
 from streams.core.facts import ChannelFacts, read
@@ -16,7 +17,7 @@ from streams.core.liveness import Status, judge
 from streams.core.policy import Policy
 from streams.core.scene import Scene, Source
 from streams.core.slices import deal
-from streams.core.standing import NOBODY, life_key
+from streams.core.standing import NOBODY
 from tests.builders_control import TRACKS, ControlPlane, a_period
 from tests.property.core.world import World
 

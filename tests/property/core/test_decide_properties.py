@@ -6,11 +6,12 @@ import pytest
 
 from schemas.codec import from_plain, to_plain
 from schemas.records import Assignment, Decision, Load
+from schemas.topics import life_key
 from streams.core.decide import Standing, apply, decide
 from streams.core.facts import Facts, read
 from streams.core.liveness import Status, judge
 from streams.core.load import share, slice_load, usable
-from streams.core.standing import NOBODY, life_key
+from streams.core.standing import NOBODY
 from streams.core.state import FOLDS, State
 from tests.builders_control import ControlPlane, Entry, fold
 from tests.property.core.world import POLICY, Worker, World

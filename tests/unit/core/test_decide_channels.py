@@ -155,6 +155,29 @@ def test_a_channel_asked_for_again_before_its_slice_ended_goes_on_without_a_gap(
     assert held(plane).epoch > epoch
 
 
+def test_a_channel_asked_for_again_behind_where_it_stopped_leaves_out_what_lies_between() -> None:
+    plane = a_pool()
+    plane.add("channels", a_period())
+    watch(plane)
+    live(plane, seconds=1)
+    plane.settle()
+    live(plane, seconds=33, first=1)
+    plane.settle()
+    assert held(plane).until_msn == 9
+    plane.add("reports", a_report(msns=range(8)))
+    live(plane, seconds=40, first=34)
+    watch(plane, first_request=True)
+    plane.settle()
+    start = plane.standing.packaging["news"].from_msn
+    assert start > 9
+    assert (held(plane).from_msn, held(plane).until_msn) == (start, None)
+    left = plane.standing.assignments["news/back8-all/0/0"]
+    assert (left.from_msn, left.until_msn) == (8, 9)
+    plane.add("reports", a_report(msns=[8], slice_id=left.slice_id))
+    plane.settle()
+    assert set(plane.standing.assignments) == {KEY}
+
+
 def test_a_channel_that_ended_leaves_once_its_last_segment_is_reported() -> None:
     plane = a_pool()
     plane.add("channels", a_period(idle_level=Level.PARTS))

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from schemas.codec import Codec
-from schemas.records import Decision, Level, PackagerState, Packaging, Reason, Reject, Void
+from schemas.records import DeadLife, Decision, Level, PackagerState, Packaging, Reason, Reject, Void
 from schemas.topics import ASSIGNMENTS, PLANS, REJECTS, REPORTS, SCALING
 from schemas.units import Msn, Ticks
-from streams.core.decide import Standing, apply, decide, orphans, projections, whole
+from streams.core.decide import Projection, Standing, apply, decide, orphans, projections, whole
 from streams.core.policy import Policy
 from tests.builders_control import ControlPlane, a_heartbeat, a_period, a_period_end, a_report, beats, gops
 
@@ -113,6 +113,20 @@ def test_what_ended_gets_tombstones_also_when_the_decision_is_whole() -> None:
     assert (decision.ended_channels, decision.ended_slices) == (("news",), ("news/all/0/0",))
     tombstones = {(p.topic.title, p.key) for p in projections(decision, before) if p.record is None}
     assert tombstones == {("plans", "news"), ("assignments", "news/all/0/0")}
+
+
+def test_a_life_that_is_declared_dead_is_told_so_once() -> None:
+    plane = a_story()
+    died = DeadLife(packager_id="p1", life="f00d", at_unix_ms=plane.now, reason=Reason.LATE)
+    decision = Decision(
+        pool=0, number=plane.standing.number + 1, at_unix_ms=plane.now, whole=False, inputs=(), policy="", code_version="", lands_at=0,
+        dead=(died,),
+    )  # fmt: skip
+    assert projections(decision, plane.standing) == [Projection(topic=ASSIGNMENTS, key="p1/f00d", record=None)]
+    after = apply(plane.standing, decision)
+    restated = whole(plane.state, after, plane.policy, now=plane.now, code_version="test")
+    assert restated.dead == (died,)
+    assert "p1/f00d" not in {projection.key for projection in projections(restated, after)}
 
 
 def test_what_no_packager_could_make_is_told_among_the_rejects_once() -> None:

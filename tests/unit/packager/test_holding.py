@@ -6,7 +6,7 @@ import pytest
 
 from packager.boxes import check_chunk
 from packager.cutter import Cut, CutFailed, CutPart, CutSegment, Scope
-from packager.holding import Assigned, Inbox, Withdrawn, Work
+from packager.holding import Assigned, Died, Inbox, Withdrawn, Work
 from packager.slicing import SliceCutter
 from schemas.errors import RejectedError
 from schemas.records import Assignment, Level, Reason
@@ -119,6 +119,14 @@ def test_a_tombstone_of_a_stale_planner_ends_nothing_and_after_one_in_force_a_st
     assert inbox.fold(KEY, None, decision=7) is None
     assert inbox.fold(KEY, None, decision=9) == Withdrawn(key=KEY, from_msn=None)
     assert inbox.fold(KEY, restated) is None
+
+
+def test_a_life_is_told_of_its_death_alone_whatever_it_holds() -> None:
+    inbox = Inbox("p1", "l1")
+    assert inbox.fold("p1/l0", None, decision=4) is None
+    assert inbox.fold("p1/l1", None, decision=4) == Died()
+    inbox.fold(KEY, replace(GIVEN, decision=5))
+    assert inbox.fold("p1/l1", None, decision=4) == Died()
 
 
 def test_a_record_of_another_kind_is_no_withdrawal() -> None:

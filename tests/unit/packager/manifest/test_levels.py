@@ -54,6 +54,25 @@ def test_a_change_of_level_holds_from_its_segment_on_and_changes_none_before(wor
     assert with_parts(*words) == expected
 
 
+@pytest.mark.parametrize(
+    ("before", "change", "reported", "expected"),
+    [
+        ([START], fall(3, 2), 4, [0, 1, 2, 3]),
+        ([START, fall(3, 2)], rise(4, 3), 6, [0, 1, 2, 6, 7]),
+        ([START, fall(3, 2)], rise(4, 3), 4, [0, 1, 2, 4, 5, 6, 7]),
+    ],
+    ids=str,
+)
+def test_what_was_reported_before_a_change_was_read_is_at_the_level_of_before(
+    before: list[Packaging], change: Packaging, reported: int, expected: list[int]
+) -> None:
+    levels = Levels()
+    for word in before:
+        levels.hear(word, lambda _: False)
+    levels.hear(change, lambda msn: msn < reported)
+    assert [msn for msn in range(8) if levels.has_parts(msn)] == expected
+
+
 def test_changes_that_concern_nothing_listed_are_forgotten() -> None:
     levels = Levels()
     for word in (START, fall(3, 2), rise(5, 3)):
