@@ -59,7 +59,7 @@ RULES: Mapping[str, Rules] = {
         writes=(CHANNELS, FORECASTS, DECISIONS, PLANS, ASSIGNMENTS, REPORTS, SCALING, REJECTS),
         is_worker=True,
     ),
-    "packager": Rules(reads=(MEDIA, CHANNELS, ASSIGNMENTS), writes=(HEARTBEATS, PARTS, REPORTS, REJECTS)),
+    "packager": Rules(reads=(MEDIA, CHANNELS, ASSIGNMENTS, HEARTBEATS), writes=(HEARTBEATS, PARTS, REPORTS, REJECTS)),
     "origin": Rules(reads=(CHANNELS, PARTS, REPORTS), writes=(DEMAND, REJECTS)),
     "reader": Rules(reads=tuple(TOPICS)),
 }

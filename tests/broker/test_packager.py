@@ -15,8 +15,7 @@ from packager.cutter import CutPart, CutSegment, Scope
 from packager.minimal import serve
 from packager.slicing import SliceCutter
 from schemas import topics
-from schemas.records import Chunk, Fault, MediaMark, Outcome, PackagerState, Period, Reason
-from schemas.settings import LivenessSettings
+from schemas.records import Chunk, Fault, MediaMark, Outcome, PackagerState, Period
 from schemas.units import Msn, UnixMs
 from tests.broker.packaging import Hall, until
 from tests.builders import make_chunks, make_period, make_start
@@ -213,8 +212,8 @@ def test_of_two_packagers_of_one_name_the_older_ends_and_says_why(make_hall: Mak
     assert younger.poll() is None
 
 
-def test_a_packager_that_was_paused_for_long_comes_back_as_another_life_that_is_given_work(make_hall: MakeHall) -> None:
-    hall = make_hall(liveness=LivenessSettings(heartbeat_ms=100, suspect_after_ms=800, dead_after_ms=1_600))
+def test_a_packager_that_died_of_a_pause_comes_back_as_another_life_that_is_given_work(make_hall: MakeHall) -> None:
+    hall = make_hall()
     period = make_period()
     log: list[Chunk | MediaMark] = [make_start(period), *make_chunks(period, (1, 1, 1, 1))]
     hall.configure(period)
@@ -228,8 +227,7 @@ def test_a_packager_that_was_paused_for_long_comes_back_as_another_life_that_is_
     hall.encode(period, log[12:17])
     hall.assign(period, hall.registered("p2"), epoch=2, from_msn=Msn(1), first_offset=1)
     hall.wait_for_reports(4)
-    heard = len(hall.beats("p2"))
-    until(lambda: len(hall.beats("p2")) > heard + 20, what="silence long enough to be dead of")
+    hall.send(topics.ASSIGNMENTS, topics.life_key("p1", first.life), None)
     paused.send_signal(signal.SIGCONT)
     again = hall.registered("p1", lives=2)
     assert again.life != first.life
@@ -242,14 +240,14 @@ def test_a_packager_that_was_paused_for_long_comes_back_as_another_life_that_is_
     assert after == sorted(after, key=lambda life: life != first.life), "the old life says nothing more"
 
 
-def test_a_packager_whose_work_was_given_away_as_a_dead_ones_comes_back_as_another_life(make_hall: MakeHall) -> None:
-    hall, period = make_hall(), make_period()
-    hall.configure(period)
-    hall.start("p1")
-    hall.assign(period, hall.registered("p1"))
-    until(lambda: hall.beats("p1")[-1].slices, what="slice in hand")
-    hall.assign(period, replace(hall.registered("p1"), packager_id="p2"), epoch=2, reason=Reason.PACKAGER_DEAD)
-    assert hall.registered("p1", lives=2).slices == ()
+def test_a_packager_that_is_told_of_its_death_comes_back_as_another_life_though_it_holds_nothing(make_hall: MakeHall) -> None:
+    hall = make_hall()
+    process = hall.start("p1")
+    life = hall.registered("p1").life
+    hall.send(topics.ASSIGNMENTS, topics.life_key("p1", "another"), None)
+    hall.send(topics.ASSIGNMENTS, topics.life_key("p1", life), None)
+    assert hall.registered("p1", lives=2).life != life
+    assert f"life {life} of packager p1 was declared dead" in hall.log(process, "p1")
 
 
 def test_a_period_that_becomes_known_late_is_packaged_all_the_same(make_hall: MakeHall) -> None:

@@ -3,6 +3,7 @@
 import json
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,14 @@ from infra.kafka.broker import Runtime
 from infra.kafka.ports import free_ports
 from infra.status import describe
 from infra.topics import ensure, reach, wanted_topics
-from schemas.errors import UserError
+from packager.receiver import Receiver
+from schemas.codec import Codec
+from schemas.errors import DisplacedError, UserError
 from schemas.records import Level
 from schemas.settings import KafkaSettings, Settings
 from schemas.topics import DECISIONS, HEARTBEATS, Topic
 from tests.broker.test_ingest import until
+from tests.builders_control import a_heartbeat
 from tests.line import ANSWER_S, Line, whole_line
 
 PASSWORD = "swordfish-0"  # noqa: S105
@@ -135,21 +139,27 @@ def everything_told(line: Line) -> Iterator[tuple[str, str]]:
     yield "metrics of the origin", line.get("/metrics")[1]
 
 
-def test_a_role_may_write_what_is_its_own_and_nothing_else(secured: Secured) -> None:
+def test_a_role_may_read_and_write_what_is_its_own_and_nothing_else(secured: Secured) -> None:
     secured.add_user("carol")
     kafka, keeper = secured.settings("carol"), secured.keeper()
     ensure(keeper, wanted_topics(Settings(kafka=kafka)), replication_factor=1)
     list(allow(keeper, kafka, RULES["packager"], "carol"))
 
-    def write(topic: Topic) -> KafkaError | None:
+    def write(topic: Topic, value: bytes = b"x", key: bytes = b"") -> KafkaError | None:
         told: list[KafkaError | None] = []
         producer = Producer({**kafka.client(), "acks": "all"})  # one that was refused once remembers it
-        producer.produce(topic.name(kafka), b"x", partition=0, on_delivery=lambda error, _: told.append(error))
+        producer.produce(topic.name(kafka), value, key, partition=0, on_delivery=lambda error, _: told.append(error))
         assert producer.flush(20) == 0
         return told[0]
 
     # Brokers learn of new rules a moment later.
     until(lambda: write(HEARTBEATS) is None)
+    codec, receiver = Codec(), Receiver(kafka, Codec(), pool=0, packager_id="p1", life="older")
+    for life in ("older", "younger"):
+        beat = codec.encode(a_heartbeat("p1", life=life))
+        assert write(HEARTBEATS, beat, b"p1") is None
+    with pytest.raises(DisplacedError, match="life younger"), closing(receiver):
+        until(lambda: receiver.read(0.1) is None)
     refused = write(DECISIONS)
     assert refused is not None
     assert refused.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
