@@ -153,7 +153,7 @@ class Receiver:
             return Unreadable(message=message, error=str(error))
         if isinstance(event, Died):
             raise LifeOverError(f"life {self._life} of packager {self._packager_id} was declared dead by decision {ended_by}")
-        if isinstance(record, Heartbeat):
+        if is_beat:
             self._watch_name(record, message.offset() or 0)
         elif message.topic() == self._channels:
             self._configure(key, record)
@@ -169,9 +169,9 @@ class Receiver:
                 if not self.periods[channel]:
                     del self.periods[channel]
 
-    def _watch_name(self, beat: Heartbeat, offset: int) -> None:
+    def _watch_name(self, beat: object, offset: int) -> None:
         """A life is younger than ours if its first heartbeat follows our first in the log."""
-        if beat.packager_id != self._packager_id or beat.number != 0:
+        if not isinstance(beat, Heartbeat) or beat.packager_id != self._packager_id or beat.number != 0:
             return
         if beat.life == self._life:
             self._own_offset = offset
