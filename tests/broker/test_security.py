@@ -2,11 +2,12 @@
 
 import json
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import trustme
@@ -30,6 +31,7 @@ from infra.doctor import examine
 from infra.kafka import LocalBroker
 from infra.kafka.broker import Runtime
 from infra.kafka.ports import free_ports
+from infra.processes import Child, Supervisor
 from infra.status import describe
 from infra.topics import ensure, reach, wanted_topics
 from packager.receiver import Receiver
@@ -44,6 +46,8 @@ from tests.line import ANSWER_S, Line, whole_line
 
 PASSWORD = "swordfish-0"  # noqa: S105
 ROUNDS = 4_096
+# What may be done by each kind of process.
+ROLES = {"encode": "encoder", "control": "control", "packager": "packager", "origin": "origin"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +101,14 @@ def secured(kafka_runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) ->
         yield Secured(broker=broker, port=guarded, ca=folder / "ca.pem")
 
 
-def test_the_whole_line_runs_over_tls_as_a_user_with_the_rights_of_its_roles(secured: Secured, tmp_path: Path) -> None:
+def test_the_whole_line_runs_over_tls_each_part_as_a_user_with_the_rights_of_its_role(secured: Secured, tmp_path: Path) -> None:
     secured.add_user("line")
     kafka = secured.settings("line", prefix="line.")
     keeper = secured.keeper()
-    for role in RULES.values():
-        assert all("User:line may" in line for line in allow(keeper, kafka, role, "line"))
+    for name, role in RULES.items():
+        secured.add_user(name)
+        for user in (name, "line"):
+            assert all(f"User:{user} may" in line for line in allow(keeper, kafka, role, user))
     makes = AclBinding(
         ResourceType.TOPIC, "line.", ResourcePatternType.PREFIXED, "User:line", "*", AclOperation.CREATE, AclPermissionType.ALLOW
     )
@@ -113,8 +119,15 @@ def test_the_whole_line_runs_over_tls_as_a_user_with_the_rights_of_its_roles(sec
         "KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "KAFKA__SASL_USERNAME": "line", "KAFKA__SASL_PASSWORD": PASSWORD,
         "KAFKA__SSL_CA": secured.ca,
     }  # fmt: skip
-    with whole_line(secured.broker, tmp_path, packagers=1, **guarded) as line:
+    start = Supervisor.start
+
+    def start_as_its_role(self: Supervisor, name: str, role: str, arguments: Sequence[str], **how: Any) -> Child:
+        environment = {**(how.pop("environment", None) or {}), "FINECUT_KAFKA__SASL_USERNAME": ROLES.get(role, "line")}
+        return start(self, name, role, arguments, environment=environment, **how)
+
+    with mock.patch.object(Supervisor, "start", start_as_its_role), whole_line(secured.broker, tmp_path, packagers=1, **guarded) as line:
         line.play("news", idle=Level.PARTS)
+        assert ROLES.keys() <= {child.role for child in line.run.supervisor.children.values()}
         line.goes_on("news")
         assert line.get("/news/hls/v0.m3u8")[0] == 200
         where = {place: text for place, text in everything_told(line) if PASSWORD in text}
