@@ -176,10 +176,11 @@ def _reshaped(scene: Scene, facts: ChannelFacts, held: Mapping[str, Assignment],
             )
         else:
             over.ended.append(key)
-            if not any(other.slice_id == assignment.slice_id and scene.is_working(other) for other in held.values()):
-                # Nobody works on it: those that come make what it left, too.
-                left = (assignment.from_msn, assignment.first_offset)
-                left = left if scene.is_bookmark(assignment) else resume(scene, facts, assignment, None)
+            left = (assignment.from_msn, assignment.first_offset)
+            left = left if scene.is_bookmark(assignment) else resume(scene, facts, assignment, None)
+            others = (a for a in held.values() if a.slice_id == assignment.slice_id and scene.is_working(a))
+            if not any(other.from_msn <= left[0] for other in others):
+                # Nobody makes what it left, a copy that began behind that neither: those that come do.
                 first, first_offset = min((first, first_offset), left)
     for key, shape in wanted.items():
         if key in over.held:

@@ -231,8 +231,11 @@ def _place(scene: Scene, table: _Table) -> AssignmentMap:
         for key, held in table.staying.items()
         if key not in table.wants and _is_charged(scene, held)
     )
+    # What it follows may be over: then what is left of it needs to wait for nobody.
+    there = {held.slice_id for held in table.staying.values()} | {want.slice.slice_id for want in table.wants.values()}
+    slices = (want.slice for want in table.wants.values())
     return place(
-        [want.slice for want in table.wants.values()],
+        [piece if piece.after in there else replace(piece, after=None) for piece in slices],
         charged(scene.seats, held),
         strategy=scene.policy.assignment.strategy,
         last=_picked_last(scene.standing) if table.wants else "",

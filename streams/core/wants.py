@@ -85,7 +85,8 @@ def want_again(scene: Scene, facts: ChannelFacts, key: str, held: Assignment, si
             facts,
             held,
             barred=frozenset(barred if others else ()) | {other.packager_id for other in working},
-            rank=Rank.SPARE if working else rank_of(held.slice_id),
+            # A copy that began behind what is open makes none of it.
+            rank=Rank.SPARE if any(other.from_msn <= from_msn for other in working) else rank_of(held.slice_id),
             from_msn=from_msn,
         ),
         held=held,
