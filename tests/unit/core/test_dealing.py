@@ -3,13 +3,15 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from schemas.records import Action, Assignment, ChannelDemand, Level, Load, PackagerState, Reason, Reports, SliceProgress, Thumbnails, Void
 from schemas.settings import GranularitySettings
 from schemas.units import Msn
 from streams.core.assignment import EncodedChannel, Rank, Slice, assign_segments, place
 from streams.core.moves import yielding
 from streams.core.policy import Policy
-from streams.core.standing import VOIDS_MAX
+from streams.core.standing import NO_LIFE, NOBODY, VOIDS_MAX
 from streams.core.strategies import STRATEGIES, Seat
 from tests.builders_control import (
     T0,
@@ -135,6 +137,35 @@ def test_copies_are_apart_and_one_that_is_lost_is_replaced_without_a_word_to_the
     assert again.packager_id not in {first.packager_id, second.packager_id}
 
 
+def test_what_a_dead_holder_left_from_before_its_copy_began_is_made_by_the_slices_that_follow() -> None:
+    plane = a_channel()
+    replan(plane, copies=2)
+    plane.settle()
+    first, second = (plane.standing.assignments[f"news/all/0/{copy}"] for copy in (0, 1))
+    assert second.from_msn == 4
+    plane.add("heartbeats", a_heartbeat(first.packager_id, number=9, state=PackagerState.GONE))
+    replan(plane, turns=2, copies=2)
+    plane.settle()
+    # Segment 3 was open, and the copy began behind it.
+    assert {from_msn for key, (from_msn, _) in slices(plane).items() if "of2" in key} == {3}
+
+
+@pytest.mark.parametrize("is_published", [False, True])
+def test_a_lost_copy_waits_for_capacity_only_if_the_other_does_not_make_what_it_left(is_published: bool) -> None:
+    plane = a_channel("p1", "p2")
+    replan(plane, copies=2)
+    plane.settle()
+    first = plane.standing.assignments["news/all/0/0"]
+    if is_published:
+        publish(plane, range(3, 4), only="all/0")
+    plane.add("heartbeats", a_heartbeat(first.packager_id, number=9, state=PackagerState.GONE))
+    plane.settle()
+    assert "news/all/0/0" in plane.standing.queued
+    scaling = plane.standing.scaling
+    assert scaling is not None
+    assert (scaling.reason is Reason.NO_CAPACITY) is not is_published
+
+
 def test_a_copy_too_many_ends_at_once() -> None:
     plane = a_channel()
     replan(plane, copies=2)
@@ -165,6 +196,18 @@ def test_thumbnails_wait_while_their_source_has_no_holder() -> None:
     plane.settle()
     waiting = plane.standing.queued["news/thumbs/0/0"]
     assert (waiting.full_count, waiting.unavailable_count) == (0, 1)
+
+
+def test_thumbnails_wait_for_no_slice_that_is_over() -> None:
+    plane = a_channel("p1", "p2", thumbnails=PICTURES)
+    source, pictures = (plane.standing.assignments[f"news/{name}/0/0"] for name in ("all", "thumbs"))
+    publish(plane, range(3, 4), only="all/")
+    plane.add("channels", a_period_end(next_msn=4))
+    lost = replace(pictures, packager_id=NOBODY, life=NO_LIFE, from_msn=Msn(3), until_msn=Msn(4), after=source.slice_id)
+    plane.standing = replace(plane.standing, assignments={"news/thumbs/0/0": lost})
+    plane.settle()
+    assert plane.standing.assignments["news/thumbs/0/0"].packager_id in {"p1", "p2"}
+    assert not plane.standing.queued
 
 
 def a_piece(name: str, cores: float, **more: object) -> Slice:
