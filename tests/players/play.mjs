@@ -114,7 +114,7 @@ function judge(samples) {
   const late = played.slice(1).map((s, i) => [s[0], Math.max(0, s[0] - played[i][0] - SAMPLE_MS / 1000 - LATE_S)]);
   const lateWithin = (from, to) => late.reduce((sum, [at, seconds]) => (at >= from && at <= to ? sum + seconds : sum), 0);
   const stalls = [], hitches = [], jumps = [];
-  let still = 0, ahead = Infinity;
+  let still = 0, ahead = Infinity, played_s = 0;
   const goesOn = (before) => {
     if (still >= STALL_S) {
       const late_s = lateWithin(before[0] - still - BEFORE_S, before[0]), isTrue = ahead < MEDIA_S && late_s < buffers[buffers.length >> 1] / 2;
@@ -129,13 +129,15 @@ function judge(samples) {
     if (moved < -0.02 || moved > elapsed * Math.max(1, played[i][2]) + JUMP_S) {
       const [, at_s, , , ahead_s] = played[i - 1];
       jumps.push({ at_s: +at_s.toFixed(2), until_s: +played[i][0].toFixed(2), seconds: +moved.toFixed(2), elapsed_s: +elapsed.toFixed(2), ahead_s: +ahead_s.toFixed(2) });
+    } else {
+      played_s += moved;  // a player that was started again counts from another time
     }
   }
   goesOn(played.at(-1));
   const now_and_then = played.filter((s, i) => i && Math.floor(s[0] / OFTEN_S) !== Math.floor(played[i - 1][0] / OFTEN_S));
   const heights = played.map((s) => s[8]).filter((height) => height > 0);
   return {
-    started: true, startup_s: +samples[started][0].toFixed(2), played_s: +(played.at(-1)[1] - played[0][1]).toFixed(2), stalls, hitches, jumps,
+    started: true, startup_s: +samples[started][0].toFixed(2), played_s: +played_s.toFixed(2), stalls, hitches, jumps,
     buffer_min_s: +buffers[0].toFixed(2), buffer_median_s: +buffers[buffers.length >> 1].toFixed(2), dropped_frames: last[5], frames: last[6],
     latency_median_s: latencies.length ? +latencies[latencies.length >> 1].toFixed(2) : null, latency_max_s: latencies.length ? +latencies.at(-1).toFixed(2) : null,
     // Playhead, latency and buffer.
