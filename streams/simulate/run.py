@@ -94,7 +94,7 @@ def simulate(
         cores: Capacities of packagers, one of which holds for all.
         has_thumbnails: Whether channels have thumbnails.
 
-    >>> run = simulate(1, packagers=2, channels=1, minutes=0.5, faults=Faults())
+    >>> run = simulate(2, packagers=2, channels=1, minutes=0.5, faults=Faults())
     >>> len(run.world.store.objects) > 20, run.rejects
     (True, [])
     """
